@@ -1,0 +1,34 @@
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := src
+export DVC_NO_ANALYTICS := 1
+
+help:  ## list what there is to make
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 10
+
+repro: .venv/ready  ## from a clone to a table: run the pipeline, print the results
+	dvc repro
+	@python src/results.py
+
+test: .venv/ready  ## run the tests
+	python -m pytest -n 2
+
+lint: .venv/ready  ## check style
+	ruff check .
+	ruff format --check .
+
+bench: .venv/ready  ## cell ids and partitions against s2sphere
+	python bench/cells.py
+
+lock:  ## pin again what pyproject.toml asks for (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --output-file requirements.lock
+
+.venv/ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo 'nogps needs Python 3.11, 3.12 or 3.13; try: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+.PHONY: help repro test lint bench lock

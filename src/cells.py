@@ -1,0 +1,59 @@
+"""Stage cells: cut the globe into classes, by where the train photos are.
+
+Writes data/cells.csv, a row a class, and metrics/cells.json.
+"""
+
+import numpy as np
+import pandas as pd
+
+import stage
+from nogps import partition
+
+
+def cells(params: stage.Params) -> None:
+    """Build the partition from the train fold alone."""
+    photos = pd.read_parquet(stage.SPLITS).merge(
+        pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one"
+    )
+    train = photos[photos["fold"] == "train"]
+    classes = build(params, train["latitude"].to_numpy(), train["longitude"].to_numpy())
+    classes.to_csv(stage.CELLS)
+    outside = {
+        fold: int((classes.assign(part["latitude"], part["longitude"]) < 0).sum())
+        for fold, part in photos.groupby("fold")
+    }
+    sizes = classes.photos
+    stage.write_metrics(
+        "cells",
+        {
+            "classes": len(classes),
+            "photos_per_class": {
+                "min": int(sizes.min()),
+                "median": float(np.median(sizes)),
+                "max": int(sizes.max()),
+            },
+            "photos_outside": outside,
+            "levels": {
+                str(level): int(count)
+                for level, count in zip(*np.unique(classes.levels, return_counts=True), strict=True)
+            },
+        },
+    )
+    print(f"{len(classes)} classes of {sizes.min()} to {sizes.max()} photos")
+    print(f"{outside.get('train', 0)} of {len(train)} train photos lie outside every class")
+
+
+def build(params: stage.Params, latitude: np.ndarray, longitude: np.ndarray) -> partition.Partition:
+    """The partition that the parameters ask for."""
+    limits = params.cells
+    if params.partition == "north_south":
+        return partition.north_south(latitude, longitude)
+    if params.partition == "fixed_level":
+        return partition.fixed_level(
+            latitude, longitude, level=limits.max_level, min_photos=limits.min_photos
+        )
+    return partition.adaptive(latitude, longitude, **limits.model_dump())
+
+
+if __name__ == "__main__":
+    stage.main(cells, __doc__)

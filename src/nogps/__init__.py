@@ -1,0 +1,1 @@
+"""nogps: find where a photograph was taken from its pixels alone."""

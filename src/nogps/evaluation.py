@@ -1,0 +1,115 @@
+"""The evaluation protocol: distances, hits, intervals, and the baselines beside the model.
+
+A hit is a great-circle distance <= radius (see `geo`). Every photo counts: one that could not be
+read or located has distance NaN and is a miss at every radius, in the median and the mean as far
+away as the Earth allows, with score 0.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+
+from nogps import geo, images, model
+from nogps.dataset import Photos, in_batches
+
+FARTHEST_KM = math.pi * geo.EARTH_RADIUS_KM
+TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
+
+Points = NDArray[np.float64]  # latitude and longitude, shape (n, 2); NaN where there is no guess
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results table."""
+
+    name: str
+    n: int
+    hits: dict[str, float]  # percent within each of geo.RADII_KM
+    intervals: dict[str, tuple[float, float]]  # Wilson 95 %, percent
+    median_km: float
+    mean_km: float
+    geoguessr: float
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share, in percent (Wilson 1927)."""
+    z = 1.959963984540054
+    share = hits / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = ((centre + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
+    # Exactly so at the ends, where rounding would leave a trace.
+    return 100 * low if hits else 0.0, 100 * high if hits < n else 100.0
+
+
+def row(name: str, distance: NDArray[np.float64]) -> Row:
+    """The table's line for distances in km, shape (n,), NaN for photos without an answer."""
+    n = len(distance)
+    counted = np.where(np.isnan(distance), FARTHEST_KM, distance)
+    within = {
+        key: int(np.count_nonzero(distance <= radius)) for key, radius in geo.RADII_KM.items()
+    }
+    return Row(
+        name=name,
+        n=n,
+        hits={key: 100 * hits / n for key, hits in within.items()},
+        intervals={key: wilson(hits, n) for key, hits in within.items()},
+        median_km=float(np.median(counted)),
+        mean_km=float(counted.mean()),
+        geoguessr=float(np.where(np.isnan(distance), 0.0, geo.geoguessr_score(counted)).mean()),
+    )
+
+
+def distances(truth: Points, guess: Points) -> NDArray[np.float64]:
+    """Kilometres between truths and guesses, NaN where there is no guess."""
+    return geo.distance_km(truth[:, 0], truth[:, 1], guess[:, 0], guess[:, 1])
+
+
+def best_cell(truth: Points, points: Points) -> Points:
+    """The oracle: for each photo the nearest of the points that the model may answer with."""
+    nearest = NearestNeighbors(n_neighbors=1).fit(geo.to_unit_vectors(*points.T))
+    chosen = nearest.kneighbors(geo.to_unit_vectors(*truth.T), return_distance=False)[:, 0]
+    return points[chosen]
+
+
+def most_common_cell(truth: Points, points: Points, photos: NDArray[np.int64]) -> Points:
+    """Always the class with the most training photos."""
+    return np.broadcast_to(points[np.argmax(photos)], truth.shape)
+
+
+def chance(truth: Points, train: Points, seed: int) -> Points:
+    """The place of a training photo drawn at random."""
+    return train[np.random.default_rng(seed).integers(len(train), size=len(truth))]
+
+
+def nearest_neighbour(described: np.ndarray, train: np.ndarray, places: Points) -> Points:
+    """The place of the training photo whose description is most like each photo's (cosine)."""
+    nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(train)
+    return places[nearest.kneighbors(described, return_distance=False)[:, 0]]
+
+
+@torch.inference_mode()
+def describe(
+    photos: Photos, network: nn.Module | None, batch_size: int, workers: int
+) -> NDArray[np.float32]:
+    """A description of each photo, shape (n, dimensions), that owes nothing to our training.
+
+    What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
+    colour thumbnail (Torralba et al. 2008, as im2gps did).
+    """
+    rows = []
+    for pixels, _ in in_batches(photos, batch_size, workers):
+        if network is None:
+            tiny = torch.nn.functional.interpolate(
+                pixels.float(), size=(TINY, TINY), mode="bilinear", antialias=True
+            ).flatten(1)
+            rows.append(tiny - tiny.mean(dim=1, keepdim=True))
+        else:
+            device = next(network.parameters()).device
+            rows.append(model.features(network, images.normalise(pixels.to(device))).float().cpu())
+    return torch.cat(rows).numpy()

@@ -1,0 +1,341 @@
+"""The classes of a model: parts of the globe, and the photos that each holds.
+
+`adaptive` is PlaNet's partition (Weyand, Kostrikov and Philbin, ECCV 2016): S2 cells that are
+small where photos are many. Photos are counted, not places: a hundred photos at one coordinate
+are a hundred.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from nogps import s2
+from nogps.errors import InputError
+from nogps.files import replacing
+from nogps.geo import spherical_mean
+
+# About 1 cm. The last bits of trigonometry differ between processors; a file must not.
+_DECIMALS = 7
+
+_COLUMNS = {
+    "label": "int64",
+    "token": "str",
+    "level": "int64",
+    "parent": "str",
+    "photos": "int64",
+    "centre_latitude": "float64",
+    "centre_longitude": "float64",
+    "mean_latitude": "float64",
+    "mean_longitude": "float64",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The classes: arrays (n,) of which element `label` describes the class of that label.
+
+    Classes are S2 cells, none within another, in the order of their ids; or else the two halves
+    of `north_south`, whose tokens hold the latitude between them. Angles are degrees.
+    """
+
+    tokens: NDArray[np.str_]  # S2 tokens, or "south<37.5" and "north>=37.5"
+    levels: NDArray[np.int64]  # S2 levels; -1 for a half
+    parents: NDArray[np.str_]  # token of the S2 cell one level up; "" where there is none
+    photos: NDArray[np.int64]  # how many photos each class was made from
+    centre_latitude: NDArray[np.float64]
+    centre_longitude: NDArray[np.float64]
+    mean_latitude: NDArray[np.float64]  # spherical mean of those photos
+    mean_longitude: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def assign(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
+        """Labels (n,) of positions (n,) in degrees; -1 outside every class.
+
+        InputError names a position off the globe.
+        """
+        if self._divide is not None:
+            latitude, _ = s2.positions(latitude, longitude)
+            return (latitude >= self._divide).astype(np.int64)
+        ids = s2.cell_ids(latitude, longitude)
+        labels = np.searchsorted(s2.range_min(self._cells), ids, side="right") - 1
+        # Before the first cell the label is -1 already, whatever the last cell's end says.
+        return np.where(ids <= s2.range_max(self._cells)[labels], labels, -1)
+
+    def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Latitudes and longitudes (n,) that stand for the classes: the means of their photos."""
+        return self.mean_latitude, self.mean_longitude
+
+    def to_csv(self, path: Path) -> None:
+        """Write the classes, a row each; `from_csv` reads exactly the same back."""
+        arrays = [np.arange(len(self)), self.tokens, self.levels, self.parents, self.photos]
+        arrays += [self.centre_latitude, self.centre_longitude, *self.points()]
+        table = pd.DataFrame(dict(zip(_COLUMNS, arrays, strict=True)))
+        with replacing(Path(path)) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+
+    @classmethod
+    def from_csv(cls, path: Path) -> "Partition":
+        """Read what `to_csv` wrote; InputError if there is no such file or it is no partition."""
+        try:
+            # As text: pandas would take the token 47e9 for a number, and not keep every bit.
+            table = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False)
+        except FileNotFoundError:
+            raise InputError(f"{path} is not here; make the partition first") from None
+        except ValueError:
+            raise InputError(f"{path} is not a CSV file; make the partition again") from None
+        labels, tokens, levels, parents, *numbers = (
+            _read_column(path, table, column) for column in _COLUMNS
+        )
+        partition = cls(tokens, levels, parents, *numbers)
+        try:
+            partition._check(labels)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        return partition
+
+    @cached_property
+    def _divide(self) -> float | None:
+        """The latitude between the two halves; None if the classes are S2 cells."""
+        south, _, latitude = str(self.tokens[0]).partition("<")
+        return float(latitude) if south == "south" else None
+
+    @cached_property
+    def _cells(self) -> NDArray[np.uint64]:
+        return np.array([s2.from_token(str(token)) for token in self.tokens], dtype=np.uint64)
+
+    def _check(self, labels: NDArray[np.int64]) -> None:
+        """InputError unless these arrays, read with `labels`, are a partition."""
+        if len(self) == 0:
+            raise InputError("there is no class in it; make the partition again")
+        if not np.array_equal(labels, np.arange(len(self))):
+            raise InputError("labels do not count up from 0; make the partition again")
+        if (self.photos < 1).any():
+            raise InputError("a class has no photos; make the partition again")
+        s2.positions(self.centre_latitude, self.centre_longitude)
+        s2.positions(self.mean_latitude, self.mean_longitude)
+        if str(self.tokens[0]).startswith("south"):
+            self._check_halves()
+        else:
+            self._check_cells()
+
+    def _check_halves(self) -> None:
+        try:
+            divide = self._divide
+        except ValueError:
+            divide = None
+        if (
+            divide is None
+            or not abs(divide) <= 90
+            or list(self.tokens) != _half_tokens(divide)
+            or (self.levels != -1).any()
+            or (self.parents != "").any()
+        ):
+            raise InputError("its two halves do not fit together; make the partition again")
+
+    def _check_cells(self) -> None:
+        cells = self._cells
+        overlap = s2.range_max(cells[:-1]) >= s2.range_min(cells[1:])
+        if overlap.any():
+            first = int(overlap.argmax())
+            raise InputError(
+                f"cells {self.tokens[first]} and {self.tokens[first + 1]} overlap or are not in "
+                "the order of S2 ids; make the partition again"
+            )
+        levels, parents = _levels_and_parents(cells)
+        wrong = (levels != self.levels) | (parents != self.parents)
+        if wrong.any():
+            token = self.tokens[int(wrong.argmax())]
+            raise InputError(
+                f"level or parent of cell {token} is not that of S2; make the partition again"
+            )
+
+
+def _read_column(path: Path, table: pd.DataFrame, column: str) -> NDArray:
+    if column not in table:
+        raise InputError(f"{path} has no column `{column}`; make the partition again")
+    try:
+        return table[column].to_numpy(dtype=str).astype(_COLUMNS[column])
+    except ValueError as error:
+        raise InputError(f"{path}, column `{column}`: {error}; make the partition again") from None
+
+
+def adaptive(
+    latitude: ArrayLike,
+    longitude: ArrayLike,
+    *,
+    min_photos: int,
+    max_photos: int,
+    min_level: int,
+    max_level: int,
+) -> Partition:
+    """PlaNet's partition of photos at positions (n,) in degrees.
+
+    From the six cube faces down, a cell with more than `max_photos` photos, or coarser than
+    `min_level`, is divided into four, but none finer than `max_level` is made. Cells that then
+    hold fewer than `min_photos` are no classes: their photos are outside. InputError if a limit
+    makes no sense, or if no cell holds enough photos.
+    """
+    _check_min_photos(min_photos)
+    _check_level("cells.min_level", min_level)
+    _check_level("cells.max_level", max_level)
+    if min_photos > max_photos:
+        raise InputError(
+            f"cells.min_photos is {min_photos}, more than cells.max_photos, {max_photos}; "
+            "give limits that leave room between them"
+        )
+    if min_level > max_level:
+        raise InputError(
+            f"cells.min_level is {min_level}, finer than cells.max_level, {max_level}; "
+            "lower the one or raise the other"
+        )
+    photos = _in_s2_order(latitude, longitude)
+    cells, found = s2.FACES, []
+    for level in range(max_level + 1):
+        counts = photos.count(cells)
+        # A cell with too few photos has no descendant with enough.
+        enough = counts >= min_photos
+        cells, counts = cells[enough], counts[enough]
+        divided = (level < min_level) | ((counts > max_photos) & (level < max_level))
+        found.append(cells[~divided])
+        cells = s2.children(cells[divided]).ravel()
+    return _of_cells(np.sort(np.concatenate(found)), photos, min_photos)
+
+
+def fixed_level(
+    latitude: ArrayLike, longitude: ArrayLike, *, level: int, min_photos: int
+) -> Partition:
+    """All S2 cells of one level with at least `min_photos` of the photos at positions (n,).
+
+    InputError if a limit makes no sense, or if no cell holds enough photos.
+    """
+    _check_min_photos(min_photos)
+    _check_level("cells.max_level", level)
+    photos = _in_s2_order(latitude, longitude)
+    cells = np.unique(s2.parent(photos.ids, level))
+    return _of_cells(cells[photos.count(cells) >= min_photos], photos, min_photos)
+
+
+def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
+    """Two classes, south (0) and north (1) of the median latitude of the photos.
+
+    A photo on the dividing latitude is north. InputError if all photos have one latitude.
+    """
+    latitude, longitude = s2.positions(latitude, longitude)
+    if latitude.size == 0 or latitude.min() == latitude.max():
+        raise InputError(
+            f"partition is north_south, but the {latitude.size} photos do not differ in "
+            "latitude; give more photos or choose another partition"
+        )
+    divide = float(np.median(latitude))
+    if divide == latitude.min():  # more than half of the photos: they are the south
+        divide = float(latitude[latitude > divide].min())
+    halves = [latitude < divide, latitude >= divide]
+    means = np.array([_mean(latitude[half], longitude[half]) for half in halves])
+    return Partition(
+        tokens=np.array(_half_tokens(divide)),
+        levels=np.array([-1, -1]),
+        parents=np.array(["", ""]),
+        photos=np.array([half.sum() for half in halves]),
+        centre_latitude=means[:, 0],
+        centre_longitude=means[:, 1],
+        mean_latitude=means[:, 0],
+        mean_longitude=means[:, 1],
+    )
+
+
+def _half_tokens(divide: float) -> list[str]:
+    # repr, and so a CSV file, keeps every bit of the latitude.
+    return [f"south<{divide!r}", f"north>={divide!r}"]
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """Photos in the order of their leaf cells: those of any cell lie side by side."""
+
+    ids: NDArray[np.uint64]
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
+
+    def within(self, cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the photos of each cell begin, and where they end."""
+        return (
+            np.searchsorted(self.ids, s2.range_min(cells), side="left"),
+            np.searchsorted(self.ids, s2.range_max(cells), side="right"),
+        )
+
+    def count(self, cells: NDArray[np.uint64]) -> NDArray[np.int64]:
+        begin, end = self.within(cells)
+        return end - begin
+
+
+def _in_s2_order(latitude: ArrayLike, longitude: ArrayLike) -> _Photos:
+    latitude, longitude = s2.positions(latitude, longitude)
+    ids = s2.cell_ids(latitude, longitude)
+    order = np.argsort(ids)
+    return _Photos(ids[order], latitude[order], longitude[order])
+
+
+def _of_cells(cells: NDArray[np.uint64], photos: _Photos, min_photos: int) -> Partition:
+    """The partition into disjoint cells, sorted by id."""
+    if cells.size == 0:
+        raise InputError(
+            f"cells.min_photos is {min_photos}, and no cell holds that many of the "
+            f"{photos.ids.size} photos; lower cells.min_photos or give more photos"
+        )
+    begin, end = photos.within(cells)
+    means = np.array(
+        [
+            _mean(photos.latitude[first:last], photos.longitude[first:last])
+            for first, last in zip(begin, end, strict=True)
+        ]
+    )
+    centres = np.array([_rounded(*centre) for centre in zip(*s2.centre(cells), strict=True)])
+    levels, parents = _levels_and_parents(cells)
+    return Partition(
+        tokens=np.array([s2.to_token(cell) for cell in cells]),
+        levels=levels,
+        parents=parents,
+        photos=end - begin,
+        centre_latitude=centres[:, 0],
+        centre_longitude=centres[:, 1],
+        mean_latitude=means[:, 0],
+        mean_longitude=means[:, 1],
+    )
+
+
+def _levels_and_parents(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    levels = s2.level(cells)
+    parents = s2.parent(cells, np.maximum(levels - 1, 0))
+    tokens = [
+        s2.to_token(cell) if level else "" for cell, level in zip(parents, levels, strict=True)
+    ]
+    return levels, np.array(tokens)
+
+
+def _mean(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> tuple[float, float]:
+    # A sum depends on its order; sorted, it does not depend on the order the photos came in.
+    order = np.lexsort((longitude, latitude))
+    return _rounded(*spherical_mean(latitude[order], longitude[order]))
+
+
+def _rounded(latitude: float, longitude: float) -> tuple[float, float]:
+    longitude = round(longitude, _DECIMALS)
+    # One name for one place: 180 and no -180, 0.0 and no -0.0.
+    longitude = 180.0 if longitude == -180 else longitude + 0.0
+    return round(latitude, _DECIMALS) + 0.0, longitude
+
+
+def _check_min_photos(min_photos: int) -> None:
+    if min_photos < 1:
+        raise InputError(f"cells.min_photos is {min_photos}; give a number from 1")
+
+
+def _check_level(parameter: str, level: int) -> None:
+    if not 0 <= level <= s2.MAX_LEVEL:
+        raise InputError(f"{parameter} is {level}; give an S2 level from 0 to {s2.MAX_LEVEL}")

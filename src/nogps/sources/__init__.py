@@ -1,0 +1,58 @@
+"""Where photos come from. Every source speaks the same small protocol."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A photo that could be fetched: where it was taken, whose it is, how to get it."""
+
+    photo_id: str  # unique within a candidate list, the same in every run
+    source: str  # flickr, streetview, folder
+    latitude: float  # degrees
+    longitude: float  # degrees
+    owner: str  # who took it, as an id; "" when nobody knows
+    url: str  # what Source.fetch takes
+    taken_at: str = ""  # ISO 8601, local time of the camera; "" when unknown
+    heading: float | None = None  # degrees clockwise from north
+    licence: str = ""  # as the source names it
+    page_url: str = ""  # where a person can look at it
+
+
+class Status(StrEnum):
+    """What became of a candidate. Every candidate ends in exactly one."""
+
+    OK = "ok"
+    GONE = "gone"  # the source says it no longer exists; final
+    PLACEHOLDER = "placeholder"  # a picture that says there is no picture
+    NOT_AN_IMAGE = "not_an_image"
+    TOO_SMALL = "too_small"
+    DUPLICATE = "duplicate"  # the same bytes as another photo
+    FAILED = "failed"  # could not be had this time; tried again next time
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The outcome of one fetch; `body` is empty unless `status` is OK."""
+
+    status: Status
+    body: bytes = b""
+
+
+class Source(Protocol):
+    """A place that photos come from."""
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Every photo that matches, in an order that does not vary."""
+        ...
+
+    def counted(self) -> dict[str, int]:
+        """What the last `candidates()` asked, saw and left out, as numbers worth keeping."""
+        ...
+
+    def fetch(self, url: str) -> Fetched:
+        """The original bytes behind a candidate's url. Safe to call from many threads."""
+        ...

@@ -1,0 +1,32 @@
+"""Print the results table of the last run, and where the page lies."""
+
+import stage
+from nogps.evaluation import Row
+from nogps.report import results_table
+
+
+def results(params: stage.Params) -> None:
+    """A table for the test fold and for each benchmark."""
+    for name, rows in stage.read_metrics("eval").items():
+        title = "test fold" if name == "test" else name
+        print(f"\n{title}, percent of photos within a distance, with 95 % intervals\n")
+        print(results_table([row(key, numbers) for key, numbers in rows.items()]))
+    print(f"\nThe page to look at: {stage.REPORT.resolve()}")
+
+
+def row(name: str, numbers: dict) -> Row:
+    """A row back from eval.json."""
+    intervals = {key: tuple(ends) for key, ends in numbers["ci95"].items()}
+    return Row(
+        name,
+        numbers["n"],
+        {key: numbers[key] for key in intervals},
+        intervals,
+        numbers["median_km"],
+        numbers["mean_km"],
+        numbers["geoguessr"],
+    )
+
+
+if __name__ == "__main__":
+    stage.main(results, __doc__)

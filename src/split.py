@@ -1,0 +1,51 @@
+"""Stage split: train, val and test folds that share no owner, no place, no near-duplicate.
+
+Writes data/splits.parquet (photo_id, fold) and metrics/split.json, which counts what folds
+share (nothing) and says how far test photos are from the nearest train photo.
+"""
+
+import numpy as np
+import pandas as pd
+
+import stage
+from nogps import folds, store
+from nogps.files import replacing
+
+
+def split(params: stage.Params) -> None:
+    """Deal the photos out."""
+    packed = store.read_index(stage.PACKED)
+    photos = packed.merge(pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one")
+    latitude, longitude = (photos[axis].to_numpy() for axis in ("latitude", "longitude"))
+    bonds = folds.bonds(
+        photos["owner"],
+        latitude,
+        longitude,
+        store.phashes(photos),
+        place_level=params.split.place_level,
+        near_duplicate_bits=params.split.near_duplicate_bits,
+    )
+    dealt = folds.assign(bonds, val=params.split.val, test=params.split.test, seed=params.seed)
+    with replacing(stage.SPLITS) as path:
+        table = pd.DataFrame({"photo_id": photos["photo_id"], "fold": dealt})
+        table.to_parquet(path, index=False)
+    counts = {fold: int(np.count_nonzero(dealt == fold)) for fold in (*folds.FOLDS, folds.LEFT_OUT)}
+    nearest = folds.nearest_train_km(latitude, longitude, dealt)
+    shared = folds.leaks(bonds, dealt)
+    stage.write_metrics(
+        "split",
+        {
+            "photos": counts,
+            "shared_between_folds": shared,
+            "test_to_nearest_train_km": {
+                f"p{percent:02d}": round(float(np.percentile(nearest, percent)), 3)
+                for percent in (0, 5, 25, 50, 75, 95, 100)
+            },
+        },
+    )
+    print(", ".join(f"{count} {fold}" for fold, count in counts.items()))
+    print("shared between folds: " + ", ".join(f"{count} {name}" for name, count in shared.items()))
+
+
+if __name__ == "__main__":
+    stage.main(split, __doc__)

@@ -1,0 +1,225 @@
+"""What the stage scripts share: parameters, paths, one-sentence errors, metrics files."""
+
+import argparse
+import difflib
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nogps.errors import InputError
+from nogps.files import replacing
+from nogps.simulated import running_planet
+from nogps.sources import Source
+from nogps.sources.flickr import Flickr
+from nogps.sources.folder import Folder
+
+CANDIDATES = Path("data/candidates.parquet")
+FETCHED = Path("data/.fetched")  # what download has so far; git and DVC ignore it
+PHOTOS = Path("data/photos")
+PACKED = Path("data/packed")
+SPLITS = Path("data/splits.parquet")
+CELLS = Path("data/cells.csv")
+MODEL = Path("models/model.pt")
+CHECKPOINT = Path("models/.checkpoint.pt")  # what train has so far; git and DVC ignore it
+CURVES = Path("metrics/train")
+PREDICTIONS = Path("data/predictions.parquet")
+METRICS = Path("metrics")
+REPORT = Path("metrics/report.html")
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml in which every key is known and has a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Level = Annotated[int, Field(ge=0, le=30)]
+
+
+class Simulated(Section):
+    """How large the simulated planet is."""
+
+    photos: Count
+
+
+class FolderOptions(Section):
+    """Where the source `folder` looks."""
+
+    path: Path
+
+
+class FlickrOptions(Section):
+    """What the source `flickr` asks for."""
+
+    terms: Annotated[list[str], Field(min_length=1)]
+    excluded_terms: list[str]
+    uploaded_from: date
+    uploaded_to: date
+    accuracy: Annotated[int, Field(ge=1, le=16)]
+    licences: list[Annotated[int, Field(ge=0, le=16)]]
+    max_photos: CountOrZero
+
+
+class Download(Section):
+    """How photos are fetched."""
+
+    threads: Annotated[int, Field(ge=1, le=64)]
+    min_side: Count
+
+
+class Split(Section):
+    """How photos are divided into folds."""
+
+    val: Annotated[float, Field(gt=0, lt=0.5)]
+    test: Annotated[float, Field(gt=0, lt=0.5)]
+    place_level: Annotated[int, Field(ge=-1, le=30)]
+    near_duplicate_bits: Annotated[int, Field(ge=-1, le=15)]
+
+
+class Cells(Section):
+    """Limits of the cells."""
+
+    min_photos: Count
+    max_photos: Count
+    min_level: Level
+    max_level: Level
+
+
+class Eval(Section):
+    """What is measured beside the test fold."""
+
+    benchmarks: list[Path]
+
+
+class Params(Section):
+    """All of params.yaml, checked."""
+
+    seed: CountOrZero
+    source: Literal["flickr", "folder"]
+    world: Literal["simulated", "real"]
+    budget_usd: Annotated[float, Field(ge=0)]
+    simulated: Simulated
+    folder: FolderOptions
+    flickr: FlickrOptions
+    download: Download
+    split: Split
+    partition: Literal["adaptive", "north_south", "fixed_level"]
+    cells: Cells
+    backbone: str
+    weights: str
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    epochs: Count
+    head_epochs: CountOrZero
+    batch_size: Count
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    patience: Count
+    workers: CountOrZero
+    eval: Eval
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Params from a YAML file; InputError names the first key that is wrong."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is not here; run this from the root of the repository") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" at line {place.line + 1}" if place else ""
+        raise InputError(f"{path} is not valid YAML{line}; mend it and run again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no parameters; restore it with git")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    # A misspelt key is both missing and unknown: the unknown one says more.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem = problems[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"`{name}` is missing; give it a value, or restore the file with git"
+    if problem["type"] == "extra_forbidden":
+        missing = [
+            ".".join(str(part) for part in other["loc"])
+            for other in problems
+            if other["type"] == "missing"
+        ]
+        close = difflib.get_close_matches(name, missing, n=1) or difflib.get_close_matches(
+            name, list(Params.model_fields), n=1
+        )
+        hint = f"did you mean `{close[0]}`?" if close else "remove it"
+        return f"`{name}` is not a parameter; {hint}"
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"`{name}` is {problem['input']!r}: {reason[0].lower()}{reason[1:]}"
+
+
+@contextmanager
+def open_source(params: Params) -> Iterator[Source]:
+    """The source that the parameters name; the simulated planet runs while it is open."""
+    if params.source == "folder":
+        yield Folder(params.folder.path)
+    elif params.world == "simulated":
+        with running_planet(params.seed, params.simulated.photos) as planet:
+            yield Flickr(
+                planet.key,
+                planet.secret,
+                rest_url=planet.rest_url,
+                image_base=planet.image_base,
+                page_base=planet.page_base,
+                pause_s=0,
+                **params.flickr.model_dump(),
+            )
+    else:
+        key, secret = (os.environ.get(f"FLICKR_API_{name}", "") for name in ("KEY", "SECRET"))
+        yield Flickr(key, secret, **params.flickr.model_dump())
+
+
+def write_metrics(stage: str, numbers: dict) -> None:
+    """Write metrics/<stage>.json, the small numbers that `dvc metrics diff` compares."""
+    with replacing(METRICS / f"{stage}.json") as path:
+        path.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def read_metrics(stage: str) -> dict:
+    """The numbers that an earlier stage wrote."""
+    return json.loads((METRICS / f"{stage}.json").read_text())
+
+
+def main(stage: Callable[[Params], None], description: str) -> None:
+    """Run a stage as a script: what the user did wrong comes out as one sentence."""
+    argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Takes its settings from params.yaml. `dvc repro` runs what is out of date.",
+    ).parse_args()
+    name = Path(sys.argv[0]).stem
+    try:
+        stage(read_params())
+    except InputError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except FileNotFoundError as error:
+        sys.exit(f"{name}: {error.filename or error} is not there; `dvc repro` makes what is missing")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        sys.exit(f"{name}: the disk is full{where}; free some space and run the same command again")

@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+
+from nogps import evaluation, geo
+
+
+@pytest.mark.parametrize(("hits", "n"), [(20, 237), (1, 5), (400, 412)])
+def test_wilson_ends_where_the_share_is_just_not_rejected(hits, n):
+    """Its ends are the shares from which `hits` of n is 1.96 standard errors away."""
+    for end in evaluation.wilson(hits, n):
+        share = end / 100
+        assert abs(hits / n - share) / math.sqrt(share * (1 - share) / n) == pytest.approx(
+            1.96, abs=1e-4
+        )
+
+
+def test_wilson_at_the_ends():
+    low, high = evaluation.wilson(0, 10)
+    assert (low, round(high, 1)) == (0.0, 27.8)
+    low, high = evaluation.wilson(10, 10)
+    assert (round(low, 1), high) == (72.2, 100.0)
+
+
+def test_a_hit_is_at_most_the_radius_away():
+    row = evaluation.row("model", np.array([1.0, 1.0000001, 25.0, 200.0, 750.0, 2500.0, 2500.1]))
+    counts = {key: round(value * 7 / 100) for key, value in row.hits.items()}
+    assert counts == {
+        "street_1km": 1,
+        "city_25km": 3,
+        "region_200km": 4,
+        "country_750km": 5,
+        "continent_2500km": 6,
+    }
+
+
+def test_photos_without_an_answer_are_misses_and_count():
+    row = evaluation.row("model", np.array([0.0, 0.0, np.nan, np.nan]))
+    assert row.n == 4
+    assert row.hits["continent_2500km"] == 50
+    assert row.geoguessr == 2500
+    assert row.mean_km == pytest.approx(math.pi * geo.EARTH_RADIUS_KM / 2)
+    all_missed = evaluation.row("model", np.full(3, np.nan))
+    assert all_missed.median_km == pytest.approx(20015.1, abs=0.1)
+
+
+def test_a_distance_of_known_length():
+    """San Francisco to Los Angeles is 559 km; a factor of 2 pi would make it 3,513."""
+    truth, guess = np.array([[37.7749, -122.4194]]), np.array([[34.0522, -118.2437]])
+    row = evaluation.row("model", evaluation.distances(truth, guess))
+    assert row.median_km == pytest.approx(559.12, abs=0.1)
+    assert (row.hits["region_200km"], row.hits["country_750km"]) == (0, 100)
+
+
+def test_best_cell_is_the_nearest_point_also_across_the_antimeridian():
+    points = np.array([[0.0, 179.0], [0.0, 0.0], [80.0, -170.0]])
+    truth = np.array([[0.0, -179.5], [0.0, 60.0], [85.0, 20.0]])
+    expected = [points[np.argmin(geo.distance_km(*place, *points.T))] for place in truth]
+    assert (evaluation.best_cell(truth, points) == expected).all()
+
+
+def test_no_class_point_beats_the_oracle():
+    rng = np.random.default_rng(0)
+    points, truth = (rng.uniform((-90, -180), (90, 180), size=(n, 2)) for n in (40, 300))
+    best = evaluation.distances(truth, evaluation.best_cell(truth, points))
+    for point in points:
+        there = np.broadcast_to(point, truth.shape)
+        assert (best <= evaluation.distances(truth, there) + 1e-9).all()
+
+
+def test_most_common_cell_is_the_one_with_most_photos():
+    points = np.array([[1.0, 2.0], [3.0, 4.0]])
+    guess = evaluation.most_common_cell(np.zeros((3, 2)), points, np.array([5, 9]))
+    assert (guess == [3.0, 4.0]).all()
+
+
+def test_chance_draws_train_places_and_repeats():
+    train = np.random.default_rng(0).uniform(-90, 90, size=(50, 2))
+    once, again, other = (evaluation.chance(np.zeros((200, 2)), train, seed) for seed in (0, 0, 1))
+    assert (once == again).all()
+    assert (once != other).any()
+    assert {tuple(place) for place in once} <= {tuple(place) for place in train}
+    assert len(np.unique(once, axis=0)) > 40
+
+
+def test_nearest_neighbour_goes_by_direction_not_length():
+    places = np.array([[10.0, 10.0], [20.0, 20.0]])
+    train = np.array([[1.0, 0.0], [0.0, 1.0]])
+    guess = evaluation.nearest_neighbour(np.array([[9.0, 1.0], [0.1, 0.2]]), train, places)
+    assert guess.tolist() == [[10, 10], [20, 20]]

@@ -1,0 +1,172 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nogps import folds
+from nogps.errors import InputError
+from nogps.images import hamming
+
+NO_TIES = {"place_level": -1, "near_duplicate_bits": -1}
+
+
+def hashes(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2**64, size=(count, 4), dtype=np.uint64)
+
+
+def flipped(phash: np.ndarray, bits: int, seed: int = 0) -> np.ndarray:
+    chosen = np.random.default_rng(seed).choice(256, size=bits, replace=False)
+    out = phash.copy()
+    for bit in chosen:
+        out[bit // 64] ^= np.uint64(1) << np.uint64(bit % 64)
+    return out
+
+
+def planet(count: int, owners: int, towns: int, seed: int = 0):
+    """Owners at home in a town; every fifth photo is taken elsewhere."""
+    rng = np.random.default_rng(seed)
+    number = rng.integers(owners, size=count)
+    owner = pd.Series([f"o{each}" for each in number])
+    home = rng.integers(towns, size=owners)
+    town = np.where(rng.random(count) < 0.2, rng.integers(towns, size=count), home[number])
+    centre = rng.uniform((-60, -180), (70, 180), size=(towns, 2))
+    latitude, longitude = (centre[town] + rng.normal(0, 0.001, size=(count, 2))).T
+    return owner, latitude, longitude, hashes(count, seed)
+
+
+def shared(values, dealt) -> int:
+    """Independent of folds.leaks: values seen in more than one fold."""
+    where: dict = {}
+    for value, fold in zip(values, dealt, strict=True):
+        if fold != folds.LEFT_OUT:
+            where.setdefault(value, set()).add(fold)
+    return sum(len(each) > 1 for each in where.values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    owners=st.integers(60, 200),
+    towns=st.integers(60, 200),
+    bits=st.sampled_from([-1, 6, 15]),
+)
+def test_folds_share_no_owner_no_place_and_no_picture(seed, owners, towns, bits):
+    owner, latitude, longitude, phash = planet(400, owners, towns, seed)
+    for twin in range(0, 40, 2):  # near-duplicates by other owners in other places
+        phash[twin] = flipped(phash[twin + 1], 5, seed)
+    bonds = folds.bonds(owner, latitude, longitude, phash, place_level=10, near_duplicate_bits=bits)
+    dealt = folds.assign(bonds, val=0.15, test=0.2, seed=seed)
+    assert shared(owner, dealt) == 0
+    assert shared(bonds.places, dealt) == 0
+    assert set(folds.leaks(bonds, dealt).values()) == {0}
+    if bits >= 6:
+        used = dealt != folds.LEFT_OUT
+        for a in np.flatnonzero(used):
+            near = used & (hamming(phash, phash[a]) <= bits)
+            assert set(dealt[near]) == {dealt[a]}
+
+
+def test_an_owner_on_both_sides_is_counted():
+    owner, latitude, longitude, phash = planet(300, 40, 200)
+    bonds = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    dealt = folds.assign(bonds, val=0.15, test=0.2, seed=0)
+    of_one = np.flatnonzero(owner == owner[0])
+    dealt[of_one[0]] = "train" if dealt[of_one[0]] != "train" else "test"
+    assert folds.leaks(bonds, dealt) == {"owners": 1, "places": 0, "near_duplicates": 0}
+
+
+def test_shares_come_out_as_asked():
+    owner, latitude, longitude, phash = planet(4000, 1500, 3000)
+    bonds = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    dealt = folds.assign(bonds, val=0.1, test=0.15, seed=1)
+    assert abs((dealt == "test").mean() - 0.15) < 0.01
+    assert abs((dealt == "val").mean() - 0.10) < 0.01
+    assert not (dealt == folds.LEFT_OUT).any()
+
+
+def test_seed_decides_and_repeats():
+    owner, latitude, longitude, phash = planet(500, 200, 300)
+    bonds = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    first, again, other = (folds.assign(bonds, val=0.1, test=0.2, seed=seed) for seed in (3, 3, 4))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_a_knot_too_large_for_train_is_cut_and_leaks_nothing():
+    # 300 owners, each with photos in several of 30 towns: everything hangs together.
+    owner, latitude, longitude, phash = planet(3000, 300, 30)
+    bonds = folds.bonds(owner, latitude, longitude, phash, place_level=10, near_duplicate_bits=-1)
+    dealt = folds.assign(bonds, val=0.15, test=0.15, seed=0)
+    assert shared(owner, dealt) == 0
+    assert shared(bonds.places, dealt) == 0
+    assert (dealt == folds.LEFT_OUT).any()
+    assert all((dealt == fold).any() for fold in folds.FOLDS)
+
+
+def test_unknown_owners_are_not_one_owner():
+    _, latitude, longitude, phash = planet(200, 5, 200)
+    unknown = pd.Series([""] * 200)
+    bonds = folds.bonds(unknown, latitude, longitude, phash, **NO_TIES)
+    assert len(np.unique(bonds.owners)) == 200
+
+
+def test_places_and_pictures_can_be_switched_off():
+    owner, latitude, longitude, phash = planet(100, 100, 1)
+    phash[:] = phash[0]
+    on = folds.bonds(owner, latitude, longitude, phash, place_level=6, near_duplicate_bits=8)
+    off = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    assert len(np.unique(on.places)) < 5
+    assert len(np.unique(on.pictures)) == 1
+    assert len(np.unique(off.places)) == len(np.unique(off.pictures)) == 100
+
+
+@pytest.mark.parametrize(
+    ("owner", "latitude"),
+    [(["me"] * 50, np.linspace(0, 50, 50)), ([""], np.zeros(1)), ([""] * 9, np.zeros(9))],
+    ids=["one owner", "one photo", "one place"],
+)
+def test_too_little_to_split_says_so(owner, latitude):
+    count = len(owner)
+    bonds = folds.bonds(
+        pd.Series(owner),
+        latitude,
+        np.zeros(count),
+        hashes(count),
+        place_level=13,
+        near_duplicate_bits=-1,
+    )
+    with pytest.raises(InputError, match=r"no photos are left for the \w+ fold"):
+        folds.assign(bonds, val=0.1, test=0.15, seed=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), bits=st.integers(0, 15))
+def test_near_duplicates_finds_what_comparing_all_pairs_finds(seed, bits):
+    rng = np.random.default_rng(seed)
+    originals = hashes(20, seed)
+    copies = [flipped(originals[each], rng.integers(0, 18), seed + each) for each in range(20)]
+    phash = np.concatenate([originals, copies, originals[:3]])
+    expected = np.array([[hamming(a, b) <= bits for a in phash] for b in phash])
+    pairs = folds.near_duplicates(phash, bits)
+    assert all(expected[a, b] for a, b in pairs)
+    found = folds._components(len(phash), pairs)
+    wanted = folds._components(len(phash), np.argwhere(expected))
+    assert (folds._numbered(found) == folds._numbered(wanted)).all()
+
+
+def test_many_equal_pictures_cost_no_square():
+    phash = np.repeat(hashes(1), 200_000, axis=0)
+    assert len(folds.near_duplicates(phash, 12)) == 199_999
+
+
+def test_nearest_train_distance_matches_brute_force():
+    from nogps.geo import distance_km
+
+    rng = np.random.default_rng(0)
+    latitude, longitude = rng.uniform(-90, 90, 60), rng.uniform(-180, 180, 60)
+    dealt = np.array(["train"] * 40 + ["test"] * 20)
+    expected = distance_km(
+        latitude[40:, None], longitude[40:, None], latitude[None, :40], longitude[None, :40]
+    ).min(axis=1)
+    assert np.allclose(folds.nearest_train_km(latitude, longitude, dealt), expected)
