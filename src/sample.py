@@ -23,7 +23,8 @@ def sample(params: stage.Params) -> None:
     with replacing(stage.CANDIDATES) as path:
         found.to_parquet(path, index=False)
     owners = found["owner"].replace("", pd.NA).nunique()
-    stage.write_metrics("sample", {**counts, "candidates": len(found), "owners": owners, "dollars": 0.0})
+    counts |= {"candidates": len(found), "owners": owners, "dollars": 0.0}
+    stage.write_metrics("sample", counts)
     print(f"{len(found)} candidates of {owners} owners in {stage.CANDIDATES}")
 
 

@@ -217,7 +217,8 @@ def main(stage: Callable[[Params], None], description: str) -> None:
         print(f"\n{name}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except FileNotFoundError as error:
-        sys.exit(f"{name}: {error.filename or error} is not there; `dvc repro` makes what is missing")
+        missing = error.filename or error
+        sys.exit(f"{name}: {missing} is not there; `dvc repro` makes what is missing")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise

@@ -19,7 +19,7 @@ from json import JSONDecodeError
 import flickrapi
 import httpx
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from tqdm import tqdm
 
 from nogps.errors import InputError
@@ -38,23 +38,23 @@ BAD_KEY = 100
 TRANSIENT_CODES = {0, 10, 105, 106, 201}
 
 LICENCES = {
-    0: "All Rights Reserved",
-    1: "CC BY-NC-SA 2.0",
-    2: "CC BY-NC 2.0",
-    3: "CC BY-NC-ND 2.0",
-    4: "CC BY 2.0",
-    5: "CC BY-SA 2.0",
-    6: "CC BY-ND 2.0",
-    7: "No known copyright restrictions",
-    8: "US Government work",
-    9: "CC0",
-    10: "Public Domain Mark",
-    11: "CC BY 4.0",
-    12: "CC BY-SA 4.0",
-    13: "CC BY-ND 4.0",
-    14: "CC BY-NC 4.0",
-    15: "CC BY-NC-SA 4.0",
-    16: "CC BY-NC-ND 4.0",
+    "0": "All Rights Reserved",
+    "1": "CC BY-NC-SA 2.0",
+    "2": "CC BY-NC 2.0",
+    "3": "CC BY-NC-ND 2.0",
+    "4": "CC BY 2.0",
+    "5": "CC BY-SA 2.0",
+    "6": "CC BY-ND 2.0",
+    "7": "No known copyright restrictions",
+    "8": "US Government work",
+    "9": "CC0",
+    "10": "Public Domain Mark",
+    "11": "CC BY 4.0",
+    "12": "CC BY-SA 4.0",
+    "13": "CC BY-ND 4.0",
+    "14": "CC BY-NC 4.0",
+    "15": "CC BY-NC-SA 4.0",
+    "16": "CC BY-NC-ND 4.0",
 }
 
 # It logs whole error pages; what matters of them is in our own messages.
@@ -114,6 +114,10 @@ class Flickr:
             )
         if self.size not in SIZES:
             raise InputError(f"`flickr.size` is {self.size!r}; choose one of {', '.join(SIZES)}")
+        # Where pictures come from another base than they say, that is this machine: no proxy.
+        self._client = httpx.Client(
+            timeout=TIMEOUT_S, headers={"User-Agent": "nogps"}, trust_env=not self.image_base
+        )
 
     def candidates(self) -> Iterator[Candidate]:
         """Every photo that matches, by photo id. `counts` says what was asked and left out."""
@@ -131,7 +135,7 @@ class Flickr:
                 if candidate:
                     found.append(candidate)
                     bar.update()
-                if len(found) == self.max_photos:
+                if self.max_photos and len(found) == self.max_photos:
                     break
         self.counts.candidates = len(found)
         yield from sorted(found, key=lambda each: int(each.photo_id))
@@ -187,9 +191,7 @@ class Flickr:
         )
 
     def _call(self, **arguments) -> dict:
-        retry = self._patiently(
-            requests.ConnectionError, requests.Timeout, JSONDecodeError, flickrapi.FlickrError
-        )
+        retry = self._patiently(requests.RequestException, JSONDecodeError, flickrapi.FlickrError)
         try:
             return retry(self._call_once, arguments)
         except flickrapi.FlickrError as error:
@@ -216,6 +218,7 @@ class Flickr:
             self.key, self.secret, format="parsed-json", store_token=False, timeout=TIMEOUT_S
         )
         api.REST_URL = self.rest_url
+        api.flickr_oauth.session.trust_env = not self.image_base
         return api
 
     def _candidate(self, row: dict) -> Candidate | None:
@@ -261,26 +264,24 @@ class Flickr:
         kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "image/jpeg" or not response.content.startswith(b"\xff\xd8"):
             return Fetched(Status.NOT_AN_IMAGE)
+        if b"\xff\xd9" not in response.content[-1024:]:
+            raise _Later  # the end of the picture is missing
         return Fetched(Status.OK, response.content)
 
     def _address(self, url: str) -> str:
         return self.image_base + httpx.URL(url).raw_path.decode() if self.image_base else url
 
-    @cached_property
-    def _client(self) -> httpx.Client:
-        return httpx.Client(timeout=TIMEOUT_S, headers={"User-Agent": "nogps"})
-
     def _patiently(self, *errors: type[Exception]) -> Retrying:
         return Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, errors) and _passes(error)),
             stop=stop_after_attempt(TRIES),
-            wait=wait_exponential_jitter(initial=FIRST_WAIT_S, jitter=FIRST_WAIT_S / 2),
+            wait=wait_exponential(multiplier=FIRST_WAIT_S) + wait_random(0, FIRST_WAIT_S / 2),
             reraise=True,
         )
 
 
 class _Later(Exception):
-    """The picture host asks for patience."""
+    """The picture host could not give the picture this time."""
 
 
 def _passes(error: Exception) -> bool:
@@ -313,5 +314,5 @@ def _taken_at(row: dict) -> str:
 
 
 def _licence(row: dict) -> str:
-    number = int(row.get("license", -1))
-    return LICENCES.get(number, f"Flickr licence {number}")
+    number = str(row.get("license", ""))
+    return LICENCES.get(number, f"Flickr licence {number}") if number else ""

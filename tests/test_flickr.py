@@ -1,0 +1,455 @@
+import json
+import re
+import threading
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from nogps.errors import InputError
+from nogps.simulated import KEY, SECRET, picture, running_planet
+from nogps.simulated.planet import Photo, photos
+from nogps.sources import Status, flickr
+from nogps.sources.flickr import Flickr
+
+PHOTOS = 14_000  # so that one word is beside more than 4,000
+EXCLUDED = ["wedding", "party", "birthday"]
+JPEG = picture.jpeg(photos(0, 1)[0])
+
+
+@pytest.fixture(scope="module")
+def planet():
+    with running_planet(seed=0, photos=PHOTOS) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch):
+    monkeypatch.setattr(flickr, "FIRST_WAIT_S", 0.001)
+
+
+def source(planet, **changes) -> Flickr:
+    arguments = {
+        "key": KEY,
+        "secret": SECRET,
+        "terms": ["beach"],
+        "excluded_terms": EXCLUDED,
+        "uploaded_from": date(2007, 1, 1),
+        "uploaded_to": date(2007, 12, 31),
+        "rest_url": planet.rest_url,
+        "image_base": planet.image_base,
+        "page_base": planet.page_base,
+        "pause_s": 0,
+    }
+    return Flickr(**arguments | changes)
+
+
+def matching(terms, excluded=EXCLUDED, accuracy=11) -> dict[str, Photo]:
+    """What a search has to find, straight from the population."""
+
+    def fits(photo):
+        words = set(re.findall(r"\w+", " ".join([photo.title, *photo.tags]).lower()))
+        wanted = any(set(term.lower().split()) <= words for term in terms)
+        return wanted and not words & set(excluded)
+
+    return {
+        photo.photo_id: photo
+        for photo in photos(0, PHOTOS)
+        if photo.on_map == "yes" and photo.accuracy >= accuracy and fits(photo)
+    }
+
+
+def ids(candidates) -> list[str]:
+    return [candidate.photo_id for candidate in candidates]
+
+
+# --- searching the planet ---
+
+
+@pytest.mark.parametrize("term", ["beach", "landscape", "Sri Lanka"])
+def test_it_finds_exactly_what_matches(planet, term):
+    found = ids(source(planet, terms=[term]).candidates())
+    assert found == sorted(matching([term]), key=int)
+    assert found
+
+
+def test_more_than_4000_matches_are_divided_by_time(planet):
+    search = source(planet, terms=["city"])
+    found = ids(search.candidates())
+    assert len(found) > 4000
+    assert found == sorted(matching(["city"]), key=int)
+    assert search.counts.blocks > 1
+    assert (search.counts.repeated, search.counts.out_of_reach) == (0, 0)
+
+
+@pytest.mark.parametrize("most", [10, 60, 250])
+def test_small_blocks_overlap_nowhere_and_miss_nothing(planet, monkeypatch, most):
+    monkeypatch.setattr(flickr, "MOST_RESULTS", most)
+    monkeypatch.setattr(flickr, "PER_PAGE", 7)
+    search = source(planet, uploaded_to=date(2007, 4, 30))
+    found = ids(search.candidates())
+    end = datetime(2007, 5, 1, tzinfo=UTC).timestamp()
+    expected = [each for each, photo in matching(["beach"]).items() if photo.uploaded < end]
+    assert found == sorted(expected, key=int)
+    assert search.counts.repeated == 0
+    assert search.counts.blocks >= len(found) / most
+
+
+def test_both_days_are_searched_to_their_last_second(planet):
+    by_upload = sorted(matching(["city"]).values(), key=lambda photo: photo.uploaded)
+    day = datetime.fromtimestamp(by_upload[100].uploaded, UTC).date()
+    expected = [
+        photo.photo_id
+        for photo in by_upload
+        if datetime.fromtimestamp(photo.uploaded, UTC).date() == day
+    ]
+    found = ids(source(planet, terms=["city"], uploaded_from=day, uploaded_to=day).candidates())
+    assert sorted(found) == sorted(expected)
+
+
+def test_a_full_second_is_read_as_far_as_it_goes(planet, monkeypatch):
+    monkeypatch.setattr(flickr, "MOST_RESULTS", 0)
+    monkeypatch.setattr(flickr, "PER_PAGE", 1)
+    day = datetime.fromtimestamp(next(iter(matching(["beach"]).values())).uploaded, UTC).date()
+    search = source(planet, uploaded_from=day, uploaded_to=day)
+    found = list(search.candidates())
+    assert found  # the page that told the total is not thrown away
+    assert search.counts.out_of_reach >= len(found)
+
+
+def test_several_terms_find_each_photo_once(planet):
+    search = source(planet, terms=["beach", "sea", "harbour"])
+    found = ids(search.candidates())
+    assert found == sorted(matching(["beach", "sea", "harbour"]), key=int)
+    assert search.counts.repeated > 0
+
+
+def test_everything_seen_is_accounted_for(planet):
+    search = source(planet, terms=["beach", "sea"])
+    found = list(search.candidates())
+    counts = search.counts
+    assert counts.candidates == len(found)
+    assert counts.without_position > 0
+    left_out = counts.repeated + counts.without_position + counts.without_picture
+    assert counts.rows == counts.candidates + left_out
+    assert counts.calls >= counts.rows / 250
+    assert ids(search.candidates()) == ids(found)  # and the second time is like the first
+    assert search.counts == counts
+
+
+def test_accuracy_licences_and_excluded_terms_are_asked_for(planet):
+    assert ids(source(planet, accuracy=16).candidates()) == sorted(
+        matching(["beach"], accuracy=16), key=int
+    )
+    free = source(planet, licences=[4, 5]).candidates()
+    licences = {each: photo.licence for each, photo in matching(["beach"]).items()}
+    assert set(ids(free)) == {each for each, licence in licences.items() if licence in (4, 5)}
+    unrestricted = set(ids(source(planet, excluded_terms=[]).candidates()))
+    assert unrestricted == set(matching(["beach"], excluded=[]))
+    phrase = set(ids(source(planet, excluded_terms=["united states"]).candidates()))
+    assert phrase == unrestricted - set(matching(["united states"], excluded=[]))
+    assert phrase < unrestricted
+
+
+def test_a_candidate_says_all_that_is_known(planet):
+    candidates = {each.photo_id: each for each in source(planet).candidates()}
+    for photo_id, photo in matching(["beach"]).items():
+        candidate = candidates[photo_id]
+        assert (candidate.latitude, candidate.longitude) == (photo.latitude, photo.longitude)
+        assert (candidate.source, candidate.owner) == ("flickr", photo.owner)
+        assert candidate.taken_at == photo.taken.isoformat()
+        assert candidate.licence == flickr.LICENCES[str(photo.licence)]
+        page = f"http://www.flickr.invalid/photos/{photo.owner}/{photo_id}/"
+        assert candidate.page_url == page
+        tail = {320: "_n", 500: "", 1024: "_z"}[max(photo.width, photo.height)]
+        assert candidate.url == (
+            f"http://live.staticflickr.invalid/{photo.server}/{photo_id}_{photo.secret}{tail}.jpg"
+        )
+
+
+def test_size_is_the_most_that_is_taken(planet):
+    small = source(planet, size="s").candidates()
+    assert all(candidate.url.endswith("_m.jpg") for candidate in small)
+    large = {each.photo_id: each.url for each in source(planet, size="l").candidates()}
+    for photo_id, photo in matching(["beach"]).items():
+        assert large[photo_id].endswith("_b.jpg") == (max(photo.width, photo.height) == 1024)
+
+
+def test_max_photos_stops_the_search(planet):
+    search = source(planet, max_photos=300)
+    assert len(list(search.candidates())) == 300
+    assert search.counts.calls == 2
+
+
+def test_nothing_is_written_to_the_home_folder(planet, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    list(source(planet, max_photos=1).candidates())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_proxy_does_not_come_between_us_and_the_planet(planet, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    search = source(planet, max_photos=1)
+    (candidate,) = search.candidates()
+    assert search.fetch(candidate.url).status in (Status.OK, Status.PLACEHOLDER)
+
+
+# --- wrong input ---
+
+
+def test_an_unknown_key_is_an_input_error(planet):
+    with pytest.raises(InputError, match=r"FLICKR_API_KEY and FLICKR_API_SECRET") as caught:
+        list(source(planet, key="c0ffee", secret="b0a710ad").candidates())
+    assert "c0ffee" not in str(caught.value)
+    assert "b0a710ad" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": ""}, "set FLICKR_API_KEY"),
+        ({"secret": ""}, "set FLICKR_API_KEY"),
+        ({"terms": []}, "`flickr.terms`"),
+        ({"terms": ["city", " "]}, "`flickr.terms`"),
+        ({"uploaded_to": date(2006, 1, 1)}, r"`flickr.uploaded_from` \(2007-01-01\) is after"),
+        ({"size": "xxl"}, "`flickr.size` is 'xxl'"),
+    ],
+)
+def test_wrong_values_are_named(planet, changes, message):
+    with pytest.raises(InputError, match=message):
+        source(planet, **changes)
+
+
+def test_secrets_do_not_show(planet):
+    assert KEY not in repr(source(planet))
+    assert SECRET not in repr(source(planet, key="another"))
+
+
+# --- a server that answers as it is told ---
+
+
+@contextmanager
+def answering(*script):
+    """A server that gives these answers, (status, type, body, headers), the last one for ever.
+
+    Yields something like a running planet, and the list of paths asked for.
+    """
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, kind, body, *headers = script[min(len(asked), len(script) - 1)]
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            for name, value in headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    base = f"http://127.0.0.1:{server.server_port}"
+
+    class Somewhere:
+        rest_url, image_base, page_base = f"{base}/services/rest/", base, "http://page.invalid"
+
+    try:
+        yield Somewhere, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def answer(*rows, total=None, **changes) -> tuple:
+    total = len(rows) if total is None else total
+    photos = {"page": 1, "pages": 1, "perpage": 250, "total": total, "photo": rows}
+    return 200, "application/json", json.dumps({"photos": photos, "stat": "ok"} | changes).encode()
+
+
+def refusal(code) -> tuple:
+    body = json.dumps({"stat": "fail", "code": code, "message": "No"})
+    return 200, "application/json", body.encode()
+
+
+def row(number, **changes) -> dict:
+    plain = {
+        "id": str(number),
+        "owner": "1@N00",
+        "latitude": "48.5",
+        "longitude": "2.5",
+        "url_n": "https://live.staticflickr.com/1/2_3_n.jpg",
+    }
+    return {name: value for name, value in (plain | changes).items() if value is not None}
+
+
+TOO_MANY = (429, "text/html", b"<html><body><h1>429 Too Many Requests</h1>")
+BROKEN = (500, "text/html", b"")
+A_PAGE = (200, "text/html", b"<!DOCTYPE html><p>Bad, bad panda!")
+TRAILING = (200, "application/json", b'{"stat":"fail","message":"not available","code":201},')
+
+
+@pytest.mark.parametrize(
+    "trouble", [TOO_MANY, BROKEN, A_PAGE, TRAILING, *map(refusal, (0, 10, 105, 106, 201))]
+)
+def test_passing_trouble_is_waited_out(trouble):
+    with answering(trouble, trouble, trouble, answer(row(1))) as (somewhere, asked):
+        search = source(somewhere)
+        assert ids(search.candidates()) == ["1"]
+        assert len(asked) == search.counts.calls == 4
+
+
+@pytest.mark.parametrize("trouble", [TOO_MANY, BROKEN, A_PAGE, refusal(105)])
+def test_lasting_trouble_is_told_in_a_sentence(trouble):
+    with answering(trouble) as (somewhere, asked):
+        with pytest.raises(InputError, match="again later") as caught:
+            list(source(somewhere).candidates())
+        assert len(asked) == 4
+    assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("trouble", [refusal(18), refusal(100), (403, "text/html", b"no")])
+def test_what_waiting_cannot_cure_is_asked_once(trouble):
+    with answering(trouble) as (somewhere, asked):
+        with pytest.raises(InputError):
+            list(source(somewhere).candidates())
+        assert len(asked) == 1
+
+
+def test_an_api_that_is_not_there_is_told_in_a_sentence():
+    with answering(BROKEN) as (somewhere, _):
+        pass
+    with pytest.raises(InputError, match="ConnectionError"):
+        list(source(somewhere).candidates())
+
+
+@pytest.mark.parametrize("total", [0, "0", ""])
+def test_no_results_are_no_trouble(total):
+    with answering(answer(total=total)) as (somewhere, asked):
+        assert list(source(somewhere).candidates()) == []
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        {"latitude": None},
+        {"longitude": None},
+        {"latitude": 0, "longitude": 0},
+        {"latitude": "0", "longitude": "0.000000"},
+        {"latitude": ""},
+        {"latitude": "nan"},
+        {"latitude": "91"},
+        {"longitude": "-180.5"},
+    ],
+)
+def test_a_row_without_a_position_is_left_out(position):
+    with answering(answer(row(1, **position), row(2), row(3, url_n=None))) as (somewhere, _):
+        search = source(somewhere)
+        assert ids(search.candidates()) == ["2"]
+    counts = search.counts
+    assert (counts.without_position, counts.without_picture, counts.rows) == (1, 1, 3)
+
+
+def test_positions_on_the_equator_and_as_numbers_are_positions():
+    rows = [row(9, latitude="0.000000"), row(10, longitude=0), row(11, latitude=-1.5)]
+    with answering(answer(*rows)) as (somewhere, _):
+        found = list(source(somewhere).candidates())
+    assert [(each.latitude, each.longitude) for each in found] == [(0, 2.5), (48.5, 0), (-1.5, 2.5)]
+
+
+def test_odd_dates_and_licences_do_no_harm():
+    rows = [
+        row(1, datetaken="2007-07-16 14:06:08", license=4),
+        row(2, datetaken="2007-07-16 14:06:08", datetakenunknown="1", license="10"),
+        row(3, datetaken="0000-00-00 00:00:00", license="99"),
+        row(4),
+    ]
+    with answering(answer(*rows)) as (somewhere, _):
+        found = list(source(somewhere).candidates())
+    assert [each.taken_at for each in found] == ["2007-07-16T14:06:08", "", "", ""]
+    licences = ["CC BY 2.0", "Public Domain Mark", "Flickr licence 99", ""]
+    assert [each.licence for each in found] == licences
+
+
+# --- fetching ---
+
+
+def outcome(*script):
+    with answering(*script) as (somewhere, asked):
+        fetched = source(somewhere).fetch("http://live.staticflickr.invalid/1/2_3_n.jpg")
+        return fetched, len(asked)
+
+
+PICTURE = (200, "image/jpeg", JPEG)
+
+
+def test_fetch_gives_the_bytes_as_they_are(planet):
+    photo = next(photo for photo in photos(0, PHOTOS) if not photo.deleted)
+    url = f"http://live.staticflickr.invalid/{photo.server}/{photo.photo_id}_{photo.secret}_n.jpg"
+    fetched = source(planet).fetch(url)
+    assert fetched.status == Status.OK
+    assert fetched.body == picture.jpeg(photo, 320)
+
+
+def test_fetch_tells_placeholders_and_gone_photos(planet):
+    photo = next(photo for photo in photos(0, PHOTOS) if photo.deleted)
+    name = f"{photo.photo_id}_{photo.secret}_n.jpg"
+    search = source(planet)
+    placeholder = search.fetch(f"http://live.staticflickr.invalid/{photo.server}/{name}")
+    assert (placeholder.status, placeholder.body) == (Status.PLACEHOLDER, b"")
+    gone = search.fetch(f"http://live.staticflickr.invalid/0/{name}")
+    assert (gone.status, gone.body) == (Status.GONE, b"")
+    assert outcome((410, "text/html", b""))[0].status == Status.GONE
+
+
+def test_fetch_follows_other_redirects():
+    moved = (301, "text/html", b"", ("Location", "http://farm1.static.invalid/1/2_3_n.jpg"))
+    fetched, tries = outcome(moved, PICTURE)
+    assert (fetched.status, fetched.body, tries) == (Status.OK, JPEG, 2)
+    assert outcome(moved)[0].status == Status.FAILED  # for ever and ever
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (200, "image/png", b"\x89PNG"),
+        (200, "text/html", b"<html>"),
+        (200, "image/jpeg", b"GIF89a"),
+        (200, "image/jpeg", b""),
+    ],
+)
+def test_what_is_no_jpeg_is_not_an_image(given):
+    fetched, tries = outcome(given)
+    assert (fetched.status, fetched.body, tries) == (Status.NOT_AN_IMAGE, b"", 1)
+
+
+@pytest.mark.parametrize(
+    "trouble", [TOO_MANY, BROKEN, (503, "text/html", b""), (200, "image/jpeg", JPEG[:5000])]
+)
+def test_fetch_tries_four_times(trouble):
+    fetched, tries = outcome(trouble, trouble, trouble, PICTURE)
+    assert (fetched.status, fetched.body, tries) == (Status.OK, JPEG, 4)
+    fetched, tries = outcome(trouble)
+    assert (fetched.status, fetched.body, tries) == (Status.FAILED, b"", 4)
+
+
+def test_a_host_that_is_not_there_or_makes_no_sense_is_a_failure():
+    with answering(PICTURE) as (somewhere, _):
+        pass
+    search = source(somewhere)
+    assert search.fetch("http://live.staticflickr.invalid/1/2_3.jpg").status == Status.FAILED
+    assert outcome((403, "text/html", b""))[0].status == Status.FAILED

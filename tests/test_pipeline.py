@@ -1,0 +1,248 @@
+"""The pipeline as its users run it: real DVC, real git, real HTTP, in a temporary clone."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nogps import geo
+from tests.project import Project, fill_folder, make_project
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+STAGES = ["sample", "download", "pack", "split", "cells", "train", "eval"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """A clone in which the default pipeline, made small, has run."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "clone")
+    project.dvc("repro")
+    project.commit("first run")
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    return finished.copy(tmp_path / "clone")
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def read(project: Project, name: str) -> dict:
+    return json.loads((project.root / "metrics" / f"{name}.json").read_text())
+
+
+def test_every_file_and_column_of_the_contract(finished):
+    columns = {
+        "data/candidates.parquet": "photo_id source latitude longitude owner url taken_at heading "
+        "licence page_url",
+        "data/photos/index.parquet": "photo_id status shard offset size width height sha256",
+        "data/packed/index.parquet": "photo_id status shard offset size width height phash",
+        "data/splits.parquet": "photo_id fold",
+        "data/predictions.parquet": "photo_id set latitude longitude guess_latitude "
+        "guess_longitude distance_km loss confidence label guess_label",
+    }
+    for name, wanted in columns.items():
+        assert set(wanted.split()) <= set(pd.read_parquet(finished.root / name).columns), name
+    for name in [
+        "data/photos/shard-00000.tar",
+        "data/packed/shard-00000.tar",
+        "data/cells.csv",
+        "models/model.pt",
+        "metrics/report.html",
+        "metrics/train/plots/metrics/val_loss.tsv",
+        *(f"metrics/{stage}.json" for stage in STAGES),
+    ]:
+        assert (finished.root / name).stat().st_size > 0, name
+
+
+def test_every_key_of_the_table(finished):
+    table = read(finished, "eval")["test"]
+    assert list(table) == [
+        "model",
+        "best_cell",
+        "nearest_neighbour",
+        "most_common_cell",
+        "chance",
+    ]
+    keys = {"n", *geo.RADII_KM, "median_km", "mean_km", "geoguessr", "ci95"}
+    splits = pd.read_parquet(finished.root / "data/splits.parquet")
+    for row in table.values():
+        assert set(row) == keys
+        assert row["n"] == (splits["fold"] == "test").sum()
+        for radius, (low, high) in row["ci95"].items():
+            assert low <= row[radius] <= high
+
+
+def test_every_photo_is_accounted_for(finished):
+    sample, download, pack, split = (read(finished, stage) for stage in STAGES[:4])
+    assert sample["candidates"] == download["candidates"] == sum(download["status"].values())
+    assert download["status"]["ok"] == pack["photos"] == sum(pack["status"].values())
+    assert sum(split["photos"].values()) == pack["photos"]
+    assert set(split["shared_between_folds"].values()) == {0}
+    assert set(split["shared_between_folds"]) == {"owners", "places", "near_duplicates"}
+
+
+def test_the_table_and_the_predictions_agree(finished):
+    predictions = pd.read_parquet(finished.root / "data/predictions.parquet")
+    distance = geo.distance_km(
+        *(
+            predictions[name]
+            for name in ("latitude", "longitude", "guess_latitude", "guess_longitude")
+        )
+    )
+    model = read(finished, "eval")["test"]["model"]
+    assert model["country_750km"] == pytest.approx(100 * (distance <= 750).mean(), abs=1e-3)
+
+
+def test_a_second_repro_does_nothing(project):
+    output = project.dvc("repro")
+    assert ran(output) == []
+    assert "up to date" in output
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_an_experiment_with_another_rate_reruns_train_and_eval_alone(project):
+    assert ran(project.dvc("exp", "run", "-n", "slower", "-S", "lr=3e-4")) == ["train", "eval"]
+    assert "lr: 0.0003" in (project.root / "params.yaml").read_text()
+    shown = json.loads(project.dvc("exp", "show", "--json"))
+    experiments = [each for revision in shown for each in revision["experiments"] or []]
+    assert [each["name"] for each in experiments] == ["slower"]
+    params = experiments[0]["revs"][0]["data"]["params"]["params.yaml"]["data"]
+    assert params["lr"] == 3e-4
+    shown = project.dvc("exp", "show", "--keep", ".*model.country_750km|lr", "--drop", ".*")
+    assert "slower" in project.dvc("exp", "show")
+
+
+def test_branches_can_be_compared(project):
+    project.git("switch", "-q", "-c", "slower")
+    project.set(lr=3e-4)
+    assert ran(project.dvc("repro")) == ["train", "eval"]
+    project.commit("slower")
+    diff = json.loads(project.dvc("metrics", "diff", "main", "slower", "--json"))
+    changed = diff["metrics/train.json"]
+    assert changed["train_loss"]["old"] != changed["train_loss"]["new"]
+    assert "metrics/train.json" in project.dvc("metrics", "diff", "main", "slower")
+    project.dvc("plots", "diff", "main", "slower", "--out", "plots")
+    page = (project.root / "plots/index.html").read_text()
+    assert "val_loss" in page and '"slower"' in page
+
+
+def test_push_and_pull_carry_a_run_to_another_clone(project, tmp_path):
+    project.dvc("remote", "add", "--default", "shelf", str(tmp_path / "shelf"))
+    project.commit("a remote")
+    project.dvc("push")
+    project.run("git", "clone", "-q", str(project.root), str(tmp_path / "other"))
+    other = Project(tmp_path / "other")
+    other.dvc("pull")
+    assert ran(other.dvc("repro")) == []
+    for name in ("models/model.pt", "metrics/report.html", "data/photos/shard-00000.tar"):
+        assert (other.root / name).read_bytes() == (project.root / name).read_bytes()
+
+
+def test_another_split_packs_nothing_again(project):
+    project.set(split__place_level=-1)
+    assert ran(project.dvc("repro", "cells"))[:1] == ["split"]
+
+
+def test_other_cells_leave_the_split_alone(project):
+    project.set(partition="north_south")
+    assert ran(project.dvc("repro")) == ["cells", "train", "eval"]
+    assert read(project, "cells")["classes"] == 2
+    cells = pd.read_csv(project.root / "data/cells.csv")
+    assert cells["photos"].sum() == read(project, "split")["photos"]["train"]
+
+
+def test_a_fresh_clone_gives_the_same_data(finished, tmp_path):
+    again = make_project(tmp_path / "again")
+    again.dvc("repro", "cells")
+    for name in (
+        "candidates.parquet",
+        "splits.parquet",
+        "cells.csv",
+        "photos/shard-00000.tar",
+        "photos/index.parquet",
+        "packed/shard-00000.tar",
+        "packed/index.parquet",
+    ):
+        path = Path("data") / name
+        assert (again.root / path).read_bytes() == (finished.root / path).read_bytes(), name
+
+
+def test_fetched_photos_survive_a_rerun_of_the_stage(project):
+    before = sorted((project.root / "data/.fetched").glob("*.tar"))
+    inodes = [path.stat().st_ino for path in before]
+    project.dvc("repro", "--force", "--single-item", "download")
+    assert [
+        path.stat().st_ino for path in sorted(project.root.glob("data/.fetched/*.tar"))
+    ] == inodes
+
+
+@pytest.fixture(scope="module")
+def own_photos(tmp_path_factory) -> Project:
+    """A clone that has run on somebody's folder, some of whose files are broken."""
+    root = tmp_path_factory.mktemp("own")
+    fill_folder(root / "album")
+    album = root / "album"
+    (album / "0/0.jpg").write_bytes((album / "0/0.jpg").read_bytes()[:-400])  # truncated
+    from PIL import Image
+
+    Image.open(album / "0/1.jpg").save(album / "0/1.png")
+    (album / "0/1.png").rename(album / "0/1.jpg")  # a PNG called .jpg
+    (album / "0/2.jpg").write_text("no picture")
+    (album / "0/3.jpg").unlink()
+    fill_folder(root / "benchmark", places=3, photos=4)
+    (root / "benchmark/0/0.jpg").write_bytes(b"")
+    project = make_project(
+        root / "clone",
+        source="folder",
+        folder__path=str(album),
+        cells__min_photos=4,
+        cells__max_photos=30,
+        download__min_side=32,
+        split__test=0.25,
+        eval__benchmarks=[str(root / "benchmark")],
+    )
+    project.dvc("repro")
+    project.commit("first run")
+    return project
+
+
+def test_broken_files_of_a_folder_are_counted_and_the_rest_is_used(own_photos):
+    index = pd.read_parquet(own_photos.root / "data/photos/index.parquet").set_index("photo_id")
+    assert index.loc["0/1.jpg", "status"] == "ok"
+    assert index.loc["0/2.jpg", "status"] == "not_an_image"
+    assert index.loc["0/3.jpg", "status"] == "gone"
+    packed = pd.read_parquet(own_photos.root / "data/packed/index.parquet").set_index("photo_id")
+    assert packed.loc["0/0.jpg", "status"] == "unreadable"
+    assert packed.loc["0/1.jpg", "status"] == "ok"
+    assert read(own_photos, "pack")["status"] == {"ok": 117, "unreadable": 1}
+
+
+def test_a_benchmark_counts_its_unreadable_photo_as_a_miss(own_photos):
+    rows = read(own_photos, "eval")["benchmark"]
+    assert {row["n"] for row in rows.values()} == {12}
+    predictions = pd.read_parquet(own_photos.root / "data/predictions.parquet")
+    missed = predictions[(predictions["set"] == "benchmark") & predictions["distance_km"].isna()]
+    assert missed["photo_id"].tolist() == ["0/0.jpg"]
+    assert rows["model"]["continent_2500km"] <= 100 * 11 / 12
+
+
+def test_an_untouched_folder_reruns_nothing_and_a_changed_file_what_it_must(own_photos, tmp_path):
+    project = own_photos.copy(tmp_path / "clone")
+    album = Path(tmp_path / "album")
+    fill_folder(album)
+    project.set(folder__path=str(album))
+    assert ran(project.dvc("repro")) == STAGES
+    assert ran(project.dvc("repro")) == []
+    photo = album / "5/5.jpg"
+    photo.write_bytes((album / "5/5.jpg").read_bytes() + b"more")  # other bytes, same picture
+    assert ran(project.dvc("repro"))[:3] == ["sample", "download", "pack"]
+    (album / "photos.csv").write_text((album / "photos.csv").read_text().replace("5-5", "5-6"))
+    rerun = ran(project.dvc("repro"))
+    assert "pack" not in rerun
+    assert {"sample", "split"} <= set(rerun)

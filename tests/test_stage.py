@@ -1,0 +1,300 @@
+"""What a user may get wrong, as they see it: the script's exit code and its one sentence."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import stage
+from nogps.errors import InputError
+from tests.project import ROOT, Project, environment, fill_folder, make_project
+
+FIRST = ["sample", "download", "pack", "split", "cells"]
+
+
+def params(tmp_path: Path, **changes) -> Path:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = content
+        for each in sections:
+            section = section[each]
+        if value is None:
+            del section[key]
+        else:
+            section[key] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_parameters_that_come_with_the_project_are_right():
+    assert stage.read_params(ROOT / "params.yaml").source == "flickr"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lr": None}, "`lr` is missing"),
+        ({"cells__min_photos": None}, "`cells.min_photos` is missing"),
+        ({"epochs": None, "epoch": 3}, "`epoch` is not a parameter; did you mean `epochs`?"),
+        ({"cells__max_photo": 3}, "`cells.max_photo` is not a parameter"),
+        ({"lr": "fast"}, "`lr` is 'fast'"),
+        ({"lr": -1}, "`lr` is -1: input should be greater than 0"),
+        ({"epochs": 2.5}, "`epochs` is 2.5"),
+        ({"source": "flikr"}, "`source` is 'flikr': input should be 'flickr' or 'folder'"),
+        ({"world": "flat"}, "`world` is 'flat'"),
+        ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
+        ({"split__test": 0}, "`split.test` is 0"),
+        ({"flickr__uploaded_from": "soon"}, "`flickr.uploaded_from` is 'soon'"),
+        ({"cells": [1]}, "`cells` is"),
+    ],
+)
+def test_a_wrong_parameter_is_named_in_one_sentence(tmp_path, changes, sentence):
+    path = params(tmp_path, **changes)
+    with pytest.raises(InputError) as error:
+        stage.read_params(path)
+    assert str(error.value).startswith(f"{path}: {sentence}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(None, "is not here"), ("a: [1", "is not valid YAML at line"), ("", "holds no parameters")],
+)
+def test_a_params_file_that_is_none_says_so(tmp_path, text, sentence):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        stage.read_params(path)
+
+
+def refused(project: Project, name: str, *words: str) -> str:
+    """The stage fails with one line that holds the words, and leaves no traceback."""
+    done = project.stage(name, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.strip() and "it/s" not in line]
+    lines = [line for line in lines if "photo/s]" not in line]
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert lines[-1].startswith(f"{name}: "), done.stdout
+    for word in words:
+        assert word in lines[-1]
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def folder_project(tmp_path_factory) -> Project:
+    """A clone whose data stages have run on a folder."""
+    root = tmp_path_factory.mktemp("stages")
+    fill_folder(root / "album")
+    project = make_project(
+        root / "clone",
+        source="folder",
+        folder__path="../album",
+        cells__min_photos=4,
+        cells__max_photos=30,
+        download__min_side=32,
+        epochs=1,
+    )
+    project.stages(*FIRST)
+    return project
+
+
+@pytest.fixture
+def project(folder_project, tmp_path) -> Project:
+    shutil.copytree(folder_project.root.parent / "album", tmp_path / "album")
+    return folder_project.copy(tmp_path / "clone")
+
+
+def test_help_teaches(folder_project):
+    for path in sorted((ROOT / "src").glob("*.py")):
+        if path.stem == "stage":
+            continue
+        done = folder_project.run(sys.executable, f"src/{path.name}", "--help")
+        assert "Writes " in done.stdout or "Print" in done.stdout
+        assert "dvc repro" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["download", "pack", "split", "cells", "train", "eval"])
+def test_a_stage_without_its_input_says_what_makes_it(project, name):
+    for folder in ("data", "models"):
+        shutil.rmtree(project.root / folder)
+    refused(project, name, "is not there", "dvc repro")
+
+
+def test_an_empty_folder(project, tmp_path):
+    (tmp_path / "none").mkdir()
+    project.set(folder__path="../none")
+    before = (project.root / "data/candidates.parquet").read_bytes()
+    refused(project, "sample", "folder.path")
+    assert (project.root / "data/candidates.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [1, 30])
+def test_too_few_photos(project, tmp_path, kept):
+    table = pd.read_csv(tmp_path / "album/photos.csv").head(kept)
+    table.to_csv(tmp_path / "album/photos.csv", index=False)
+    project.set(cells__min_photos=40, cells__max_photos=50)
+    project.stages("sample", "download", "pack")
+    if kept == 1:
+        refused(project, "split", "no photos are left", "give more photos")
+    else:
+        project.stage("split")
+        refused(project, "cells", "cells.min_photos")
+
+
+def test_all_photos_of_one_owner(project, tmp_path):
+    pd.read_csv(tmp_path / "album/photos.csv").assign(owner="me").to_csv(
+        tmp_path / "album/photos.csv", index=False
+    )
+    project.stages("sample", "download", "pack")
+    before = (project.root / "data/splits.parquet").read_bytes()
+    refused(project, "split", "no photos are left for the", "owner")
+    assert (project.root / "data/splits.parquet").read_bytes() == before
+
+
+def test_a_photos_csv_with_a_latitude_of_91(project, tmp_path):
+    path = tmp_path / "album/photos.csv"
+    path.write_text(path.read_text() + "0/9.jpg,91,0,me\n")
+    refused(project, "sample", "photos.csv", "latitude", "91")
+
+
+def test_no_photo_that_can_be_fetched(project, tmp_path):
+    for path in (tmp_path / "album").rglob("*.jpg"):
+        path.write_text("no picture")
+    project.stage("sample")
+    refused(project, "download", "not one of 120 candidates")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights": "missing.pth"}, ("weights", "missing.pth")),
+        ({"backbone": "resnet19"}, ("backbone", "resnet18")),
+        ({"backbone": "vit_b_32"}, ("image_size", "224")),
+        ({"lr": 1e30, "epochs": 3}, ("lr", "a tenth")),
+    ],
+)
+def test_what_training_cannot_do(project, changes, words):
+    project.set(**changes)
+    refused(project, "train", *words)
+
+
+def test_a_benchmark_that_is_not_there(project):
+    project.stage("train")
+    project.set(eval__benchmarks=["../nowhere"])
+    refused(project, "eval", "nowhere")
+    assert not list((project.root / "metrics").glob("tmp*"))
+
+
+def test_flickr_without_a_key_asks_for_one(project):
+    project.set(source="flickr", world="real")
+    for name in ("FLICKR_API_KEY", "FLICKR_API_SECRET"):
+        os.environ.pop(name, None)
+    refused(project, "sample", "FLICKR_API_KEY", "FLICKR_API_SECRET")
+
+
+STAGES = [*FIRST, "train", "eval"]
+
+
+@pytest.fixture(scope="module")
+def planet_project(tmp_path_factory) -> Project:
+    """A clone that has run on the simulated planet, at a size that takes each stage a while."""
+    project = make_project(tmp_path_factory.mktemp("planet") / "clone", epochs=1)
+    project.stages(*STAGES)
+    return project
+
+
+def outs(project: Project) -> dict[str, bytes]:
+    paths = sorted(project.root.glob("data/**/*")) + sorted(project.root.glob("models/*"))
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for path in paths
+        if path.is_file() and ".fetched" not in path.parts and not path.name.startswith(".")
+    }
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
+    planet_project, tmp_path, name
+):
+    """Interrupted at several moments of its life, then run again: the outs are the same."""
+    project = planet_project.copy(tmp_path / "clone")
+    expected = outs(project)
+    began = time.monotonic()
+    project.stage(name)
+    whole = time.monotonic() - began
+    for share in (0.5, 0.9):
+        if name == "download":
+            shutil.rmtree(project.root / "data/.fetched")
+        running = subprocess.Popen(
+            [sys.executable, f"src/{name}.py"],
+            cwd=project.root,
+            env=environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        time.sleep(share * whole)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the children as well
+        output, _ = running.communicate(timeout=60)
+        assert running.returncode in (0, 1, 130, -signal.SIGINT), output
+        if running.returncode == 130:
+            assert f"{name}: stopped" in output
+            assert "Traceback" not in output
+        parts = [path for path in project.root.rglob("*.part") if ".fetched" not in path.parts]
+        assert parts == []
+    project.stage(name)
+    after = outs(project)
+    assert after.keys() == expected.keys()
+    same = [key for key in expected if not key.startswith(("models", "data/predictions"))]
+    assert [key for key in same if after[key] != expected[key]] == []
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(planet_project, tmp_path, name):
+    """On a file system of its own, filled to the last block."""
+    mounted = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*mounted, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system of their own")
+    project = planet_project.copy(tmp_path / "clone")
+    expected = outs(project)
+    script = f"""
+        set -e
+        mount -t tmpfs -o size=64m tmpfs {tmp_path}/clone/../disk
+        cp -a {project.root}/. {tmp_path}/disk/
+        cd {tmp_path}/disk
+        rm -rf data/.fetched models/.checkpoint.pt
+        dd if=/dev/zero of=filler bs=4k 2>/dev/null || true
+        status=0
+        {sys.executable} src/{name}.py || status=$?
+        rm filler
+        cp -a data models {tmp_path}/after/
+        exit $status
+    """
+    for folder in ("disk", "after"):
+        (tmp_path / folder).mkdir()
+    done = subprocess.run(
+        [*mounted, "bash", "-c", script],
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert f"{name}: the disk is full" in done.stdout
+    after = outs(Project(tmp_path / "after"))
+    assert {key: after[key] for key in expected if key in after} == {
+        key: expected[key] for key in expected if key in after
+    }
+    assert set(after) >= set(expected) - {key for key in expected if key.startswith(f"data/{name}")}
