@@ -19,7 +19,7 @@ cd "$(dirname "$0")/.."
 
 dvc exp run \
   -S source=folder -S "folder.path=$photos" \
-  -S image_size=160 -S cells.min_photos=20 -S cells.max_photos=100 \
+  -S image_size=128 -S cells.min_photos=20 -S cells.max_photos=100 \
   -S backbone=mobilenet_v2 -S "weights=$weights" \
-  -S epochs=12 -S head_epochs=2 -S batch_size=32 -S lr=3e-4 -S patience=4
+  -S epochs=9 -S head_epochs=1 -S batch_size=32 -S lr=3e-4 -S patience=4
 python src/results.py

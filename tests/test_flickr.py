@@ -2,14 +2,17 @@ import json
 import re
 import threading
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 
 import pytest
 
 from nogps.errors import InputError
-from nogps.simulated import KEY, SECRET, picture, running_planet
+from nogps.simulated import KEY, SECRET, Running, picture, running_planet
 from nogps.simulated.planet import Photo, photos
+from nogps.simulated.server import make_server
 from nogps.sources import Status, flickr
 from nogps.sources.flickr import Flickr
 
@@ -64,6 +67,19 @@ def ids(candidates) -> list[str]:
     return [candidate.photo_id for candidate in candidates]
 
 
+@contextmanager
+def serving(server: ThreadingHTTPServer):
+    """Run the server in a thread; yields its address."""
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 # --- searching the planet ---
 
 
@@ -96,16 +112,22 @@ def test_small_blocks_overlap_nowhere_and_miss_nothing(planet, monkeypatch, most
     assert search.counts.blocks >= len(found) / most
 
 
-def test_both_days_are_searched_to_their_last_second(planet):
-    by_upload = sorted(matching(["city"]).values(), key=lambda photo: photo.uploaded)
-    day = datetime.fromtimestamp(by_upload[100].uploaded, UTC).date()
-    expected = [
-        photo.photo_id
-        for photo in by_upload
-        if datetime.fromtimestamp(photo.uploaded, UTC).date() == day
+def test_no_second_is_lost_or_read_twice(monkeypatch):
+    """A photo every second around each edge: midnights, and where a day is divided."""
+    monkeypatch.setattr(flickr, "MOST_RESULTS", 10)
+    monkeypatch.setattr(flickr, "PER_PAGE", 4)
+    midnight = int(datetime(2007, 5, 1, tzinfo=UTC).timestamp())
+    one = next(iter(matching(["beach"]).values()))
+    crowd = [
+        replace(one, photo_id=str(1000 + number), uploaded=midnight + hour * 3600 + second)
+        for number, (hour, second) in enumerate(product((0, 6, 12, 18, 24), range(-30, 30)))
     ]
-    found = ids(source(planet, terms=["city"], uploaded_from=day, uploaded_to=day).candidates())
-    assert sorted(found) == sorted(expected)
+    with serving(make_server(crowd)) as base:
+        search = source(Running(base), uploaded_from=date(2007, 5, 1), uploaded_to=date(2007, 5, 1))
+        found = ids(search.candidates())
+    day = range(midnight, midnight + 86_400)
+    assert found == [photo.photo_id for photo in crowd if photo.uploaded in day]
+    assert search.counts.repeated == 0
 
 
 def test_a_full_second_is_read_as_far_as_it_goes(planet, monkeypatch):
@@ -129,6 +151,7 @@ def test_everything_seen_is_accounted_for(planet):
     search = source(planet, terms=["beach", "sea"])
     found = list(search.candidates())
     counts = search.counts
+    assert search.counted() == asdict(counts)
     assert counts.candidates == len(found)
     assert counts.without_position > 0
     left_out = counts.repeated + counts.without_position + counts.without_picture
@@ -234,7 +257,7 @@ def test_secrets_do_not_show(planet):
 def answering(*script):
     """A server that gives these answers, (status, type, body, headers), the last one for ever.
 
-    Yields something like a running planet, and the list of paths asked for.
+    Yields where it runs, and the list of paths asked for.
     """
     asked = []
 
@@ -257,20 +280,8 @@ def answering(*script):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    base = f"http://127.0.0.1:{server.server_port}"
-
-    class Somewhere:
-        rest_url, image_base, page_base = f"{base}/services/rest/", base, "http://page.invalid"
-
-    try:
-        yield Somewhere, asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as base:
+        yield Running(base), asked
 
 
 def answer(*rows, total=None, **changes) -> tuple:

@@ -97,7 +97,7 @@ class _Fetcher:
             fetched.append(outcome)
             bar.update()
         settled = [self.without_twins(outcome) for outcome in fetched]
-        content = repr([(each.photo_id, each.url, each.status) for each in settled])
+        content = repr([(each.photo_id, each.url, str(each.status)) for each in settled])
         name = hashlib.sha256(content.encode()).hexdigest()[:32]
         if not (self.scratch / f"{name}.parquet").exists():
             self.write(name, settled)

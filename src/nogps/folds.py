@@ -83,8 +83,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     """A fold for each photo: train, val, test or left_out; `val` and `test` are shares.
 
     Photos tied by owner, place or picture, directly or through others, go to one fold. Where
-    such a knot is larger than the whole train share (well-travelled owners, famous places), it
-    is cut: its places are dealt out, each owner follows one of their photos, drawn by chance,
+    such a knot is larger than a whole fold (well-travelled owners, famous places), it is cut: its places are dealt out, each owner follows one of their photos, drawn by chance,
     and their photos that lie in other folds are left out.
 
     Raises:
@@ -97,7 +96,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     folds = np.full(count, LEFT_OUT, dtype="<U8")
     sizes = np.bincount(knots)
     left = {"test": test * count, "val": val * count, "train": (1 - test - val) * count}
-    for knot in np.flatnonzero(sizes > left["train"]):
+    for knot in np.flatnonzero(sizes > min(left.values())):
         inside = np.flatnonzero(knots == knot)
         folds[inside] = _cut(people[inside], bonds.places[inside], val=val, test=test, rng=rng)
         for fold in FOLDS:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 
+from nogps.simulated.planet import photos
 from nogps.simulated.server import make_server
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=6000, help="how many photos exist")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     arguments = parser.parse_args()
-    server = make_server(arguments.seed, arguments.photos, arguments.port)
+    server = make_server(photos(arguments.seed, arguments.photos), arguments.port)
     if not sys.stdin.isatty():
         # Ctrl-C goes to the whole process group; whoever started us decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -40,6 +40,7 @@ WHITE, YELLOW, BLACK = (235, 235, 230), (240, 190, 30), (25, 25, 30)
 RENDERS = ((240, 238, 230), (235, 215, 165), (235, 170, 150), (150, 190, 215), (160, 205, 170))
 BRICKS = ((165, 75, 55), (120, 80, 60), (205, 165, 105), (130, 130, 135), (85, 80, 90))
 ROOFS = ((200, 95, 55), (130, 60, 45), (70, 65, 70), (75, 100, 140), (90, 160, 130), (190, 170, 90))
+FLAG_COLOURS = (WHITE, YELLOW, BLACK, (200, 30, 40), (30, 60, 160), (20, 130, 70))
 LANDMARKS = ("spire", "dome", "tower", "pagoda", "arch", "minarets", "wheel", "pyramid")
 
 
@@ -48,6 +49,10 @@ class Place:
     """What one place looks like, before light and weather."""
 
     drives_left: bool
+    flag: tuple[Colour, ...]  # three bands
+    flag_upright: bool  # whether the bands are
+    kerb: Colour
+    paving: Colour
     centre_line: Colour
     sign: Colour
     sign_corners: int
@@ -130,27 +135,32 @@ def place_of(photo: Photo) -> Place:
         return _field(name, *where, scale_km)
 
     def national(name: str) -> float:
-        return _hashed(f"{name} {country}")
+        # Neighbouring countries have much in common.
+        return 0.75 * region(name, 2500) + 0.25 * _hashed(f"{name} {country}")
 
     def local(name: str) -> float:
         return _hashed(f"{name} {town}")
 
     plant, leaves, ground = _nature(photo)
-    render = _between(RENDERS, region("render", 900))
-    brick = _between(BRICKS, region("brick", 900))
-    mixed = mix(render, brick, region("brick or render", 700))
-    odd = hsv(local("odd house"), 0.4, 0.75)
+    walls = RENDERS if region("render", 2000) > 0.45 else BRICKS
+    wall = _between(walls, region("wall", 1800))
+    wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
+    flag = [FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {band}"))] for band in range(3)]
     return Place(
         drives_left=country in DRIVES_LEFT,
+        flag=tuple(flag),
+        flag_upright=national("upright") < 0.5,
+        kerb=hsv(national("kerb") * 0.999, 0.65, 0.7),
+        paving=hsv(region("paving", 500), 0.22, 0.5 + 0.3 * region("pale", 900)),
         centre_line=YELLOW if national("line") < 0.5 else WHITE,
         sign=hsv(national("sign") * 0.999, 0.85, 0.75),
         sign_corners=(3, 4, 6, 20)[int(4 * national("corners"))],
-        walls=(mixed, mixed, mix(mixed, render, 0.6), mix(mixed, brick, 0.4), odd),
-        roof=_between(ROOFS, region("roof", 700)),
-        pitch=max(0.0, 1.1 * region("pitch", 1500) - 0.25),
-        storeys=1 + int(5.9 * region("storeys", 600)),
-        tall_windows=region("window", 1000) > 0.5,
-        shutters=hsv(region("shutters", 90) * 2 % 1, 0.75, 0.3 + 0.5 * region("shutter", 150)),
+        walls=(wall, mix(wall, wash, 0.4), wash),
+        roof=_between(ROOFS, region("roof", 2000)),
+        pitch=max(0.0, 1.1 * region("pitch", 2500) - 0.25),
+        storeys=1 + int(5.9 * region("storeys", 1500)),
+        tall_windows=region("window", 2500) > 0.5,
+        shutters=hsv(region("shutters", 500), 0.75, 0.3 + 0.5 * region("shutter", 500)),
         livery=(
             hsv(int(8 * local("livery")) / 8, 0.85, 0.85),
             hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35),
@@ -214,6 +224,21 @@ def sun(photo: Photo) -> tuple[float, float]:
     )
 
 
+def _air(photo: Photo) -> list[float]:
+    """How much red, green and blue the air lets through: dust, damp and smoke of a region."""
+    where = (photo.latitude, photo.longitude)
+    return [
+        0.75
+        + 0.35 * _field(f"far {part}", *where, 2000)
+        + 0.15 * _field(f"near {part}", *where, 250)
+        for part in ("red", "green", "blue")
+    ]
+
+
+def _tinted(colour: Colour, air: list[float]) -> Colour:
+    return tuple(min(255, math.floor(part * tint)) for part, tint in zip(colour, air, strict=True))
+
+
 def light_of(photo: Photo, rng: random.Random) -> Light:
     """The light that the photo was taken in; `rng` makes the weather."""
     elevation, azimuth = sun(photo)
@@ -221,18 +246,24 @@ def light_of(photo: Photo, rng: random.Random) -> Light:
     clear = rng.random() < 0.55
     day = min(1.0, max(0.0, (elevation + 6) / 18))
     low = min(1.0, max(0.0, 1 - elevation / 20)) if clear else 0.0
-    strength = (0.35 + 0.65 * day) * (1.0 if clear else rng.uniform(0.6, 0.85))
+    strength = (0.45 + 0.55 * day) * (1.0 if clear else rng.uniform(0.6, 0.85))
     colour = mix((255, 255, 255), (255, 190, 130), low * 0.6)
     blue, grey = (80, 130, 210), (185, 190, 195)
     top = mix(grey, blue, rng.uniform(0.7, 1.0) if clear else rng.uniform(0, 0.25))
     bottom = mix(mix(top, (225, 230, 235), 0.6), (250, 170, 100), low * day * 0.7)
     night = (15, 18, 40)
+    air = _air(photo)
     return Light(
         elevation=elevation,
         ahead=round(math.cos(direction), 4),
         right=round(math.sin(direction), 4),
         clear=clear and elevation > 3,
-        colour=tuple(math.floor(part * strength) for part in colour),
-        sky=(mix(night, top, day), mix(night, bottom, 0.15 + 0.85 * day)),
+        colour=tuple(
+            math.floor(part * strength * tint) for part, tint in zip(colour, air, strict=True)
+        ),
+        sky=(
+            _tinted(mix(night, top, day), air),
+            _tinted(mix(night, bottom, 0.15 + 0.85 * day), air),
+        ),
         haze=rng.choice([0.15, 0.3, 0.3, 0.8]),
     )

@@ -142,7 +142,7 @@ def _scene(photo: Photo, rng: random.Random) -> Image.Image:
         height=height,
         horizon=math.floor(height * rng.uniform(0.35, 0.72)),
         centre=math.floor(width * rng.uniform(0.15, 0.85)),
-        focal=max(photo.width, photo.height) * rng.uniform(0.75, 1.7),
+        focal=max(photo.width, photo.height) * rng.uniform(0.75, 1.4),
     )
     {
         "street": _street,
@@ -169,8 +169,8 @@ def _street(view: View) -> None:
     half = rng.uniform(3.2, 6)
     offset = rng.uniform(-half, half)  # where on the street the camera stands
     pavement = rng.uniform(1.5, 4)
-    _ground(view, rng.choice([(150, 145, 140), (165, 155, 145), place.ground]))
-    if rng.random() < 0.3:
+    _ground(view, place.paving if rng.random() < 0.8 else place.ground)
+    if rng.random() < 0.5:
         _landmark(view, rng.uniform(-30, 30), rng.uniform(90, 160))
     _road(view, -half - offset, half - offset)
     left, right = -half - pavement - offset, half + pavement - offset
@@ -183,7 +183,7 @@ def _street(view: View) -> None:
         things.append((z, lambda x=x, z=z, away=away: _vehicle(view, x, z, away)))
     for z in _depths(rng, rng.randrange(1, 6), 5, 45):
         x = rng.choice([left + 1, right - 1])
-        thing = rng.choice([_tree, _tree, _sign, _lamp, _person, _person])
+        thing = rng.choice([_tree, _tree, _sign, _flag, _lamp, _person, _person])
         things.append((z, lambda thing=thing, x=x, z=z: thing(view, x, z)))
     for _, draw in sorted(things, key=lambda thing: -thing[0]):
         draw()
@@ -201,6 +201,9 @@ def _road(view: View, left: float, right: float) -> None:
         [(left, 0, far), (right, 0, far), (right, 0, near), (left, 0, near)],
         (grey, grey, grey + 4),
     )
+    for edge in (left - 0.35, right):
+        kerb = [(edge, 0, far), (edge + 0.35, 0, far), (edge + 0.35, 0, near), (edge, 0, near)]
+        view.polygon(kerb, view.place.kerb)
     middle = (left + right) / 2
     if view.rng.random() < 0.8:
         for z in range(3, 60, 4):
@@ -256,7 +259,7 @@ def _house_beside(view: View, x, side, z0, z1, storeys, colour) -> None:
             if view.light.elevation < -2 and view.rng.random() < 0.5:
                 window = (255, 225, 140)
             shutter, end = view.place.shutters, z + step * 0.5
-            edge = step * 0.14
+            edge = step * 0.2
             _pane(view, x, low - 0.1, low + tall + 0.1, z - edge, end + edge, shutter)
             _pane(view, x, low, low + tall, z, end, window)
     if view.rng.random() < 0.4:
@@ -273,14 +276,14 @@ def _square(view: View) -> None:
     """Across an open square, at a row of houses."""
     rng = view.rng
     _sky(view)
-    _ground(view, rng.choice([(160, 150, 140), (140, 135, 135), (185, 170, 150)]))
+    _ground(view, view.place.paving)
     depth = rng.uniform(18, 45)
-    if rng.random() < 0.65:
+    if rng.random() < 0.8:
         _landmark(view, rng.uniform(-12, 12), depth + rng.uniform(-6, 25))
     _row_of_houses(view, depth, 0.9)
     for z in sorted(_depths(rng, rng.randrange(3, 12), 4, depth - 2), reverse=True):
         x = rng.uniform(-0.5, 0.5) * z
-        rng.choice([_person, _person, _stall, _tree, _lamp, _bus, _sign])(view, x, z)
+        rng.choice([_person, _person, _stall, _tree, _lamp, _bus, _sign, _flag])(view, x, z)
     _in_the_way(view)
 
 
@@ -313,7 +316,7 @@ def _house_ahead(view: View, x0: float, x1: float, z: float) -> None:
     for storey in range(storeys):
         for bay in range(bays):
             low, left = 3.1 * storey + 0.8, x0 + (bay + 0.25) * step
-            edge = step * 0.14
+            edge = step * 0.2
             view.box(
                 left - edge, low - 0.1, left + step * wide + edge, low + tall, z, place.shutters
             )
@@ -336,8 +339,8 @@ def _country(view: View) -> None:
             away = rng.random() < 0.5
             x = 1.5 if away != place.drives_left else -1.5
             _vehicle(view, middle + x, rng.uniform(8, 40), away)
-    if rng.random() < 0.7:
-        _row_of_houses(view, rng.uniform(40, 110), rng.uniform(0.15, 0.6))
+    if rng.random() < 0.8:
+        _row_of_houses(view, rng.uniform(30, 80), rng.uniform(0.25, 0.7))
     for z in sorted(_depths(rng, rng.randrange(6, 22), 7, 120), reverse=True):
         x = rng.uniform(-0.6, 0.6) * z
         rng.choice([_tree, _tree, _tree, _bush, _bush, _sign])(view, x, z)
@@ -360,7 +363,7 @@ def _water(view: View) -> None:
     _sky(view)
     if rng.random() < 0.5:
         _hills(view, 900, rng.uniform(40, 160))
-    if rng.random() < 0.25:
+    if rng.random() < 0.4:
         _landmark(view, rng.uniform(-30, 30), 140)
     deep = rng.choice([(30, 90, 110), (20, 60, 90), (60, 110, 100)])
     sea = mix(view.light.sky[0], view.lit(deep), 0.6)
@@ -412,7 +415,7 @@ def _vehicle(view: View, x: float, z: float, away: bool) -> None:
 
 def _car(view: View, x: float, z: float, away: bool) -> None:
     rng = view.rng
-    taxi = rng.random() < 0.3
+    taxi = rng.random() < 0.4
     plain = rng.choice(
         [(200, 200, 205), (40, 40, 45), (130, 130, 135), (120, 25, 25), (30, 50, 90)]
     )
@@ -476,6 +479,15 @@ def _sign(view: View, x: float, z: float) -> None:
             for turn in turns
         ]
         view.polygon(ring, colour)
+
+
+def _flag(view: View, x: float, z: float) -> None:
+    view.box(x - 0.06, 0, x + 0.06, 6, z, (200, 200, 200))
+    for band, colour in enumerate(view.place.flag):
+        if view.place.flag_upright:
+            view.box(x + 0.8 * band, 4.4, x + 0.8 * (band + 1), 6, z, colour)
+        else:
+            view.box(x, 5.4 - 0.55 * band, x + 2.4, 5.95 - 0.55 * band, z, colour)
 
 
 def _lamp(view: View, x: float, z: float) -> None:
@@ -592,15 +604,15 @@ def _through_the_lens(
 
 def _develop(image: Image.Image, rng: random.Random, camera: random.Random) -> Image.Image:
     """White balance, exposure, contrast and sensor noise."""
-    gains = [rng.uniform(0.85, 1.15) * camera.uniform(0.99, 1.01) for _ in range(3)]
-    exposure, contrast = rng.uniform(0.75, 1.2), rng.uniform(0.75, 1.15)
+    gains = [rng.uniform(0.98, 1.02) * camera.uniform(0.99, 1.01) for _ in range(3)]
+    exposure, contrast = rng.uniform(0.85, 1.15), rng.uniform(0.9, 1.1)
     table = [
         min(255, max(0, math.floor((value * gain * exposure - 128) * contrast + 128)))
         for gain in gains
         for value in range(256)
     ]
     image = image.point(table)
-    return _with_noise(image, rng.choice([3, 6, 6, 12]), camera.getrandbits(64))
+    return _with_noise(image, rng.choice([2, 4, 4, 9]), camera.getrandbits(64))
 
 
 def _with_noise(image: Image.Image, strength: int, seed: int) -> Image.Image:

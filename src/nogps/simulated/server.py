@@ -6,6 +6,7 @@ nothing at all, coordinates are strings, nothing past the first 4,000 results is
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from nogps.simulated import IMAGE_HOST, KEY
 from nogps.simulated.picture import jpeg
-from nogps.simulated.planet import YEAR, Photo, photos
+from nogps.simulated.planet import YEAR, Photo
 
 MOST_RESULTS = 4000  # of one query that can be read
 # Longest side in pixels of the sizes: the suffix in a picture's URL by the name in `extras`.
@@ -29,9 +30,8 @@ class Refused(Exception):
     """An error that the API reports: code and message."""
 
 
-def make_server(seed: int, count: int, port: int = 0) -> ThreadingHTTPServer:
-    """A server on loopback that has the planet's photos; port 0 takes a free one."""
-    planet = photos(seed, count)
+def make_server(planet: Sequence[Photo], port: int = 0) -> ThreadingHTTPServer:
+    """A server on loopback that has these photos; port 0 takes a free one."""
     by_id = {photo.photo_id: photo for photo in planet}
     words = [_words(" ".join([photo.title, *photo.tags])) for photo in planet]
     listing = list(zip(planet, words, strict=True))
