@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import stage
-from nogps import partition
+from nogps import partition, store
 
 
 def cells(params: stage.Params) -> None:
@@ -15,7 +15,9 @@ def cells(params: stage.Params) -> None:
     photos = pd.read_parquet(stage.SPLITS).merge(
         pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one"
     )
-    train = photos[photos["fold"] == "train"]
+    packed = store.read_index(stage.PACKED)
+    readable = photos["photo_id"].isin(packed.loc[packed["status"] == "ok", "photo_id"])
+    train = photos[(photos["fold"] == "train") & readable]
     classes = build(params, train["latitude"].to_numpy(), train["longitude"].to_numpy())
     classes.to_csv(stage.CELLS)
     outside = {

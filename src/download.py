@@ -11,16 +11,17 @@ import stage
 from nogps.errors import InputError
 from nogps.fetch import fetch_all
 from nogps.sources import Status
+from source import open_source, scratch
 
 
 def download(params: stage.Params) -> None:
     """Fetch what is not there yet."""
     candidates = pd.read_parquet(stage.CANDIDATES)
-    with stage.open_source(params) as source:
+    with open_source(params) as source:
         index = fetch_all(
             candidates,
             source,
-            stage.FETCHED,
+            scratch(params),
             stage.PHOTOS,
             threads=params.download.threads,
             min_side=params.download.min_side,
@@ -37,6 +38,8 @@ def download(params: stage.Params) -> None:
     )
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     print(f"{len(index)} candidates: {told}")
+    if counts.get(Status.FAILED):
+        print("to try those that failed again: dvc repro --force --single-item download")
     if not counts.get(Status.OK):
         raise InputError(
             f"not one of {len(index)} candidates could be fetched ({told}); look at "

@@ -57,13 +57,24 @@ def evaluate(params: stage.Params) -> None:
     known = what_baselines_know(params, train)
     measured = [measure(params, locator, known, "test", packed[packed["fold"] == "test"])]
     with tempfile.TemporaryDirectory(dir=stage.METRICS) as scratch:
-        for number, path in enumerate(params.eval.benchmarks):
-            folder = Path(scratch) / str(number)
+        for name, path in benchmarks(params).items():
+            folder = Path(scratch) / name
             photos = read_benchmark(path, folder, images.pack_side(params.image_size))
-            measured.append(measure(params, locator, known, path.name, photos, folder))
+            measured.append(measure(params, locator, known, name, photos, folder))
         write(params, locator, packed, measured)
     print(report.results_table(measured[0].rows))
     print(f"\nThe page to look at: {stage.REPORT}")
+
+
+def benchmarks(params: stage.Params) -> dict[str, Path]:
+    """The folders of eval.benchmarks by name, each name once."""
+    named = {path.resolve().name: path for path in params.eval.benchmarks}
+    if len(named) < len(params.eval.benchmarks) or "test" in named:
+        raise InputError(
+            "eval.benchmarks: each folder needs a name of its own, and none may be called test; "
+            "rename them"
+        )
+    return named
 
 
 def photos_of(params: stage.Params, table: pd.DataFrame, folder: Path) -> Photos:
@@ -90,7 +101,10 @@ def what_baselines_know(params: stage.Params, train: pd.DataFrame) -> Known:
 def read_benchmark(path: Path, folder: Path, side: int) -> pd.DataFrame:
     """Pack the photos of a benchmark folder; one that is not there counts as unreadable."""
     source = Folder(path)
-    candidates = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
+    try:
+        candidates = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
+    except InputError as error:
+        raise InputError(str(error).replace("folder.path", "eval.benchmarks")) from None
     url = dict(zip(candidates["photo_id"], candidates["url"], strict=True))
 
     def read(photo_id: str) -> bytes:

@@ -10,11 +10,12 @@ import pandas as pd
 import stage
 from nogps.errors import InputError
 from nogps.files import replacing
+from source import open_source
 
 
 def sample(params: stage.Params) -> None:
     """List the photos of the source."""
-    with stage.open_source(params) as source:
+    with open_source(params) as source:
         found = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
         counts = source.counted()
     if found.empty:

@@ -4,10 +4,9 @@ import argparse
 import difflib
 import errno
 import json
-import os
+import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,10 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nogps.errors import InputError
 from nogps.files import replacing
-from nogps.simulated import running_planet
-from nogps.sources import Source
-from nogps.sources.flickr import Flickr
-from nogps.sources.folder import Folder
 
 CANDIDATES = Path("data/candidates.parquet")
 FETCHED = Path("data/.fetched")  # what download has so far; git and DVC ignore it
@@ -53,13 +48,13 @@ class Simulated(Section):
     photos: Count
 
 
-class FolderOptions(Section):
+class Folder(Section):
     """Where the source `folder` looks."""
 
     path: Path
 
 
-class FlickrOptions(Section):
+class Flickr(Section):
     """What the source `flickr` asks for."""
 
     terms: Annotated[list[str], Field(min_length=1)]
@@ -110,8 +105,8 @@ class Params(Section):
     world: Literal["simulated", "real"]
     budget_usd: Annotated[float, Field(ge=0)]
     simulated: Simulated
-    folder: FolderOptions
-    flickr: FlickrOptions
+    folder: Folder
+    flickr: Flickr
     download: Download
     split: Split
     partition: Literal["adaptive", "north_south", "fixed_level"]
@@ -121,7 +116,7 @@ class Params(Section):
     image_size: Annotated[int, Field(ge=32, le=1024)]
     epochs: Count
     head_epochs: CountOrZero
-    batch_size: Count
+    batch_size: Annotated[int, Field(ge=2)]
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     patience: Count
@@ -169,31 +164,15 @@ def _first_problem(error: ValidationError) -> str:
     return f"`{name}` is {problem['input']!r}: {reason[0].lower()}{reason[1:]}"
 
 
-@contextmanager
-def open_source(params: Params) -> Iterator[Source]:
-    """The source that the parameters name; the simulated planet runs while it is open."""
-    if params.source == "folder":
-        yield Folder(params.folder.path)
-    elif params.world == "simulated":
-        with running_planet(params.seed, params.simulated.photos) as planet:
-            yield Flickr(
-                planet.key,
-                planet.secret,
-                rest_url=planet.rest_url,
-                image_base=planet.image_base,
-                page_base=planet.page_base,
-                pause_s=0,
-                **params.flickr.model_dump(),
-            )
-    else:
-        key, secret = (os.environ.get(f"FLICKR_API_{name}", "") for name in ("KEY", "SECRET"))
-        yield Flickr(key, secret, **params.flickr.model_dump())
-
-
 def write_metrics(stage: str, numbers: dict) -> None:
     """Write metrics/<stage>.json, the small numbers that `dvc metrics diff` compares."""
     with replacing(METRICS / f"{stage}.json") as path:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def number(value: float) -> float | None:
+    """A number that JSON can hold: None for what is not finite."""
+    return value if math.isfinite(value) else None
 
 
 def read_metrics(stage: str) -> dict:
@@ -220,7 +199,7 @@ def main(stage: Callable[[Params], None], description: str) -> None:
         missing = error.filename or error
         sys.exit(f"{name}: {missing} is not there; `dvc repro` makes what is missing")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
         where = f" at {error.filename}" if error.filename else ""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            sys.exit(f"{name}: {error.strerror or error}{where}; mend that and run it again")
         sys.exit(f"{name}: the disk is full{where}; free some space and run the same command again")

@@ -7,6 +7,7 @@ stopped goes on from models/.checkpoint.pt, if parameters, photos and classes ar
 import hashlib
 import math
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,27 @@ from nogps.errors import InputError
 from nogps.locate import Locator
 from nogps.partition import Partition
 
+CURVES = ("train_loss", "val_loss", "val_accuracy", "val_geoguessr", "lr")
+
+# The parameters that a checkpoint depends on.
+DECISIVE = {
+    "seed",
+    "image_size",
+    "backbone",
+    "weights",
+    "epochs",
+    "head_epochs",
+    "batch_size",
+    "lr",
+    "weight_decay",
+    "patience",
+}
+
 
 def train(params: stage.Params) -> None:
     """Fit, keep the best epoch, save."""
     torch.manual_seed(params.seed)
+    torch.backends.cudnn.deterministic = True
     classes = Partition.from_csv(stage.CELLS)
     if len(classes) < 2:
         raise InputError("cells: one class leaves nothing to learn; lower cells.max_photos")
@@ -46,7 +64,7 @@ def train(params: stage.Params) -> None:
 
         def log(epoch: training.Epoch) -> None:
             for name, value in asdict(epoch).items():
-                if name not in ("photos", "seconds"):
+                if name in CURVES and math.isfinite(value):
                     live.log_metric(name, value, timestamp=False)
             live.next_step()
 
@@ -62,6 +80,7 @@ def train(params: stage.Params) -> None:
         )
     Locator(network.cpu(), classes, params.backbone, params.image_size).save(stage.MODEL)
     stage.write_metrics("train", summary(state, len(classes), network))
+    stage.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with
     best = state.history[state.best_epoch]
     print(
         f"best of {len(state.history)} epochs: {state.best_epoch + 1}, "
@@ -89,8 +108,11 @@ def labelled(params: stage.Params, fold: str, classes: Partition) -> training.La
 
 def run_id(params: stage.Params) -> str:
     """What has to be the same for a checkpoint to be of use: parameters, photos, classes."""
-    digest = hashlib.sha256(params.model_dump_json(exclude={"eval", "download"}).encode())
-    for path in (stage.PACKED / store.INDEX, stage.SPLITS, stage.CELLS):
+    digest = hashlib.sha256(params.model_dump_json(include=DECISIVE).encode())
+    inputs = [stage.CANDIDATES, stage.PACKED / store.INDEX, stage.SPLITS, stage.CELLS]
+    if params.weights not in ("none", "imagenet"):
+        inputs.append(Path(params.weights))
+    for path in inputs:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -104,7 +126,7 @@ def summary(state: training.State, classes: int, network: torch.nn.Module) -> di
         "best_epoch": state.best_epoch + 1,
         "first_loss": round(state.first_loss, 4),
         "ln_classes": round(math.log(classes), 4),
-        **{key: value for key, value in asdict(best).items() if key not in ("photos", "seconds")},
+        **{key: stage.number(value) for key, value in asdict(best).items() if key in CURVES},
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "seconds": round(seconds, 1),
         "photos_per_second": round(sum(epoch.photos for epoch in state.history) / seconds, 1),

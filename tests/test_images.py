@@ -73,6 +73,11 @@ def test_a_bomb_is_not_decoded():
         images.pack(claims, 40)
 
 
+def test_a_strip_is_no_photo():
+    with pytest.raises(images.BadImage, match="strip"):
+        images.pack(encoded(picture(1000, 10)), 40)
+
+
 def test_suffix_follows_content():
     assert images.suffix_of(encoded(picture(), "PNG")) == ".png"
     assert images.suffix_of(encoded(picture(), "JPEG")) == ".jpg"

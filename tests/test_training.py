@@ -202,6 +202,13 @@ def test_the_best_epoch_is_the_one_that_is_kept(tmp_path, pictures, monkeypatch)
     assert not torch.equal(network.fc.weight, kept[2.0])
 
 
+def test_equal_scores_are_no_improvement(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(training, "validate", lambda *args: (1.0, 1.0, 500.0))
+    settings = dataclasses.replace(SETTINGS, epochs=20, patience=3)
+    state = fit(tmp_path, model.build("resnet18", 16), pictures, pictures, 16, settings)
+    assert (state.best_epoch, len(state.history)) == (0, 4)
+
+
 def test_a_loss_that_explodes_is_one_sentence(tmp_path, pictures):
     settings = dataclasses.replace(SETTINGS, lr=1e30)
     with pytest.raises(InputError, match=r"lr: at 1e\+30 the loss became (nan|inf)"):

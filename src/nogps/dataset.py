@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from nogps import images
 from nogps.store import Place, Shards
@@ -55,11 +56,13 @@ def loader(photos: Photos, batches: list[list[tuple[int, int]]], workers: int) -
     )
 
 
-def in_batches(photos: Photos, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+def in_batches(
+    photos: Photos, batch_size: int, workers: int, desc: str
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Every photo once, whole and in order: (uint8 pixels, numbers)."""
     keys = [(WHOLE, number) for number in range(len(photos))]
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
-    yield from loader(photos, batches, workers)
+    yield from tqdm(loader(photos, batches, workers), desc=desc, unit="batch", delay=2, leave=False)
 
 
 @torch.inference_mode()
@@ -69,7 +72,7 @@ def predict(model: nn.Module, photos: Photos, batch_size: int, workers: int) -> 
     device = next(model.parameters()).device
     scores = [
         model(images.normalise(pixels.to(device))).float().cpu()
-        for pixels, _ in in_batches(photos, batch_size, workers)
+        for pixels, _ in in_batches(photos, batch_size, workers, "predict")
     ]
     return torch.cat(scores)
 

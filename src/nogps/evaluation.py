@@ -103,7 +103,7 @@ def describe(
     colour thumbnail (Torralba et al. 2008, as im2gps did).
     """
     rows = []
-    for pixels, _ in in_batches(photos, batch_size, workers):
+    for pixels, _ in in_batches(photos, batch_size, workers, "describe"):
         if network is None:
             tiny = torch.nn.functional.interpolate(
                 pixels.float(), size=(TINY, TINY), mode="bilinear", antialias=True

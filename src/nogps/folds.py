@@ -83,8 +83,9 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     """A fold for each photo: train, val, test or left_out; `val` and `test` are shares.
 
     Photos tied by owner, place or picture, directly or through others, go to one fold. Where
-    such a knot is larger than a whole fold (well-travelled owners, famous places), it is cut: its places are dealt out, each owner follows one of their photos, drawn by chance,
-    and their photos that lie in other folds are left out.
+    such a knot is larger than a whole fold (well-travelled owners, famous places), it is cut:
+    its places are dealt out, each owner follows one of their photos, drawn by chance, and their
+    photos that lie in other folds are left out.
 
     Raises:
         InputError: some fold would be empty.

@@ -25,6 +25,7 @@ SUFFIXES = {
 FORMATS = [name for name in SUFFIXES if name != "MPO"]  # which the JPEG reader recognises
 LARGEST_PIXELS = 300_000_000  # a picture that claims more is not decoded
 HASH_BITS = 256
+LONGEST_SHAPE = 20  # times as long as wide; packed strips would be as large as the disk
 JPEG_QUALITY = 92
 
 # What every torchvision classifier was pretrained with.
@@ -137,6 +138,8 @@ def _open(body: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(body), formats=FORMATS)
     except Exception as error:  # Pillow's readers raise many kinds for corrupt headers
         raise BadImage(f"not an image ({type(error).__name__})") from error
+    if max(image.size) > LONGEST_SHAPE * min(image.size):
+        raise BadImage(f"{image.width} x {image.height} pixels are a strip, not a photo")
     if image.width * image.height > LARGEST_PIXELS:
         raise BadImage(f"{image.width} x {image.height} pixels are too many to decode")
     return image

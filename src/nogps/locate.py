@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from nogps import images, model
 from nogps.errors import InputError
 from nogps.partition import Partition
-from nogps.training import write_torch
 
 FORMAT = 1  # of the model file
 
@@ -64,7 +63,7 @@ class Locator:
             },
             "weights": self.network.state_dict(),
         }
-        write_torch(path, content)
+        model.write_torch(path, content)
 
     def locate(self, photo: str | Path | bytes) -> Guess:
         """Where a photo (a path, or a file's bytes) was taken, by its pixels alone.

@@ -1,6 +1,7 @@
 """Torchvision classifiers with a head for our classes."""
 
 import difflib
+import io
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from nogps.errors import InputError
+from nogps.files import replacing
 
 
 def backbone_names() -> list[str]:
@@ -80,6 +82,14 @@ def freeze_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+
+
+def write_torch(path: Path, content: dict) -> None:
+    """torch.save, but whole or not at all, and a full disk is an OSError."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _bare(backbone: str, classes: int) -> nn.Module:

@@ -134,12 +134,14 @@ def pack(
     ):
         for number, start in enumerate(range(0, len(photo_ids), SHARD_SIZE)):
             block = photo_ids[start : start + SHARD_SIZE]
-            results = dict(zip(block, threads.map(packed, block), strict=True))
+            results = {}
+            for photo_id, result in zip(block, threads.map(packed, block), strict=True):
+                results[photo_id] = result
+                bar.update()
             good = {key: each for key, each in results.items() if isinstance(each, images.Packed)}
             members = [(member_name(key, ".jpg"), each.jpeg) for key, each in good.items()]
             where = dict(zip(good, write_shard(folder / shard_name(number), members), strict=True))
             rows += [_packed_row(key, results[key], where.get(key, NOWHERE)) for key in block]
-            bar.update(len(block))
     index = pd.DataFrame(rows)
     write_index(folder, index)
     return index

@@ -4,7 +4,6 @@ A run writes all of its state to a checkpoint, so that one that was killed goes 
 had happened.
 """
 
-import io
 import math
 import time
 from collections.abc import Callable
@@ -21,8 +20,7 @@ from tqdm import tqdm
 from nogps import geo, images
 from nogps.dataset import Photos, loader, predict
 from nogps.errors import InputError
-from nogps.files import replacing
-from nogps.model import freeze_batch_norm, head_name
+from nogps.model import freeze_batch_norm, head_name, write_torch
 
 CHECKPOINT_SECONDS = 300
 
@@ -190,14 +188,6 @@ class _Run:
         return state
 
 
-def write_torch(path: Path, content: dict) -> None:
-    """torch.save, but whole or not at all, and a full disk is an OSError."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
 def _read_checkpoint(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -261,8 +251,8 @@ def _close_epoch(
         seconds=state.seconds,
     )
     state.history.append(result)
-    best = max(epoch.val_geoguessr for epoch in state.history)
-    if state.best_epoch < 0 or result.val_geoguessr == best:
+    earlier = [epoch.val_geoguessr for epoch in state.history[:-1]]
+    if not earlier or result.val_geoguessr > max(earlier):
         state.best_epoch = state.epoch
         state.best_model = {
             name: value.detach().cpu().clone() for name, value in run.model.state_dict().items()

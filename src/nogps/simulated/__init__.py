@@ -6,6 +6,7 @@
 It runs as a process of its own, and ends with the process that started it.
 """
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,14 @@ class Running:
     def image_base(self) -> str:
         """What stands in for the scheme and host of a picture's URL."""
         return self.base
+
+
+def version() -> str:
+    """A digest of the planet's code: another one may draw other pictures at the same addresses."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @contextmanager
