@@ -216,11 +216,11 @@ def numbers(row: evaluation.Row) -> dict:
     """A row as eval.json holds it: percent, kilometres, and the 95 % intervals."""
     return {
         "n": row.n,
-        **{key: round(value, 3) for key, value in row.hits.items()},
-        "median_km": round(row.median_km, 3),
-        "mean_km": round(row.mean_km, 3),
-        "geoguessr": round(row.geoguessr, 2),
-        "ci95": {key: [round(end, 3) for end in ends] for key, ends in row.intervals.items()},
+        **{key: round(value, 6) for key, value in row.hits.items()},
+        "median_km": round(row.median_km, 6),
+        "mean_km": round(row.mean_km, 6),
+        "geoguessr": round(row.geoguessr, 6),
+        "ci95": {key: [round(end, 6) for end in ends] for key, ends in row.intervals.items()},
     }
 
 

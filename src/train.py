@@ -126,7 +126,8 @@ def summary(state: training.State, classes: int, network: torch.nn.Module) -> di
         "best_epoch": state.best_epoch + 1,
         "first_loss": round(state.first_loss, 4),
         "ln_classes": round(math.log(classes), 4),
-        **{key: stage.number(value) for key, value in asdict(best).items() if key in CURVES},
+        **{key: stage.number(value) for key, value in asdict(best).items() if key in CURVES[:-1]},
+        "best_lr": best.lr,  # not `lr`, which is the parameter's name in `dvc exp show`
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "seconds": round(seconds, 1),
         "photos_per_second": round(sum(epoch.photos for epoch in state.history) / seconds, 1),

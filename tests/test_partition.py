@@ -399,7 +399,7 @@ def test_bad_halves_are_named(old, new, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.csv is not here"):
+    with pytest.raises(InputError, match=r"nowhere\.csv is not there"):
         Partition.from_csv(tmp_path / "nowhere.csv")
 
 

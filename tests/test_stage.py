@@ -116,7 +116,7 @@ def project(folder_project, tmp_path) -> Project:
 
 def test_help_teaches(folder_project):
     for path in sorted((ROOT / "src").glob("*.py")):
-        if path.stem == "stage":
+        if path.stem in ("stage", "source"):
             continue
         done = folder_project.run(sys.executable, f"src/{path.name}", "--help")
         assert "Writes " in done.stdout or "Print" in done.stdout
@@ -234,7 +234,7 @@ def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
     whole = time.monotonic() - began
     for share in (0.5, 0.9):
         if name == "download":
-            shutil.rmtree(project.root / "data/.fetched")
+            shutil.rmtree(project.root / "data/.fetched", ignore_errors=True)
         running = subprocess.Popen(
             [sys.executable, f"src/{name}.py"],
             cwd=project.root,

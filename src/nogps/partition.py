@@ -86,7 +86,7 @@ class Partition:
             # As text: pandas would take the token 47e9 for a number, and not keep every bit.
             table = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False)
         except FileNotFoundError:
-            raise InputError(f"{path} is not here; make the partition first") from None
+            raise InputError(f"{path} is not there; `dvc repro` makes it") from None
         except ValueError:
             raise InputError(f"{path} is not a CSV file; make the partition again") from None
         labels, tokens, levels, parents, *numbers = (
