@@ -6,7 +6,7 @@
 # PHOTOS   a folder with photos.csv (file, latitude, longitude, owner), see README
 # WEIGHTS  ImageNet weights for mobilenet_v2, a state dict; or the word imagenet, to download them
 #
-# About half an hour on 2 cores for 5,500 photos. It changes params.yaml, dvc.lock and metrics/ as
+# About nine minutes on 2 cores for 5,500 photos. It changes params.yaml, dvc.lock and metrics/ as
 # `dvc exp run` does; `git checkout . && dvc checkout` goes back.
 set -euo pipefail
 

@@ -1,4 +1,10 @@
 import os
 
+from hypothesis import HealthCheck, settings
+
 # Tests run side by side, one core each; torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test depends on the clock.
+settings.register_profile("nogps", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nogps")

@@ -181,7 +181,7 @@ def test_signed_degrees_keep_their_sign():
     latitude=st.fractions(-90, 90, max_denominator=10**6),
     longitude=st.fractions(-180, 180, max_denominator=10**6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_round_trip(latitude, longitude):
     def split(angle: Fraction):
         degrees, rest = divmod(abs(angle), 1)
@@ -356,7 +356,7 @@ def test_truncated_or_garbled_exif_never_raises():
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_noise_never_raises(noise):
     assert read_metadata(noise).position is None
     read_metadata(picture(exif=b"Exif\0\0MM\0*" + noise))

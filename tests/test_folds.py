@@ -44,7 +44,7 @@ def shared(values, dealt) -> int:
     return sum(len(each) > 1 for each in where.values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 1000),
     owners=st.integers(60, 200),
@@ -140,7 +140,7 @@ def test_too_little_to_split_says_so(owner, latitude):
         folds.assign(bonds, val=0.1, test=0.15, seed=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), bits=st.integers(0, 15))
 def test_near_duplicates_finds_what_comparing_all_pairs_finds(seed, bits):
     rng = np.random.default_rng(seed)

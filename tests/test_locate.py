@@ -57,3 +57,12 @@ def test_what_is_no_model_is_refused(tmp_path):
     torch.save({"format": 0}, tmp_path / "model.pt")
     with pytest.raises(InputError, match="another version"):
         Locator.load(tmp_path / "model.pt")
+
+
+def test_a_damaged_model_is_refused(locator, tmp_path):
+    locator.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt")
+    del content["weights"]["fc.bias"]
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="is damaged"):
+        Locator.load(tmp_path / "model.pt")

@@ -92,7 +92,7 @@ def limits(draw):
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PHOTOS, limits())
 def test_adaptive_is_the_plain_recursion(photos, limits):
     expected = plain_adaptive(*photos, **limits)
@@ -104,7 +104,7 @@ def test_adaptive_is_the_plain_recursion(photos, limits):
     assert dict(zip(partition.tokens, partition.photos, strict=True)) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PHOTOS, limits(), st.randoms(use_true_random=False))
 def test_adaptive_keeps_its_promises(photos, limits, random):
     try:

@@ -44,12 +44,15 @@ class Locator:
             raise InputError(f"{path} is no nogps model ({type(error).__name__})") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f"{path} was made by another version of nogps; train it again")
-        partition = Partition(
-            **{name: np.array(values) for name, values in content["cells"].items()}
-        )
-        network = model.build(content["backbone"], len(partition))
-        network.load_state_dict(content["weights"])
-        return cls(network.eval(), partition, content["backbone"], content["image_size"])
+        try:
+            partition = Partition(
+                **{name: np.array(values) for name, values in content["cells"].items()}
+            )
+            network = model.build(content["backbone"], len(partition))
+            network.load_state_dict(content["weights"])
+            return cls(network.eval(), partition, content["backbone"], content["image_size"])
+        except (KeyError, RuntimeError, TypeError):
+            raise InputError(f"{path} is damaged; train it again, or `dvc pull` it") from None
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file."""

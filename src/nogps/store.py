@@ -95,11 +95,6 @@ class Shards:
             )
         return os.pread(file, place.size, place.offset)
 
-    def close(self) -> None:
-        """Close the files; the next read opens them again."""
-        while self._files:
-            os.close(self._files.popitem()[1])
-
     def __getstate__(self) -> dict:
         return {"folder": self.folder, "_files": {}}
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nogps.errors import InputError
+
 # The only key that the planet knows. It opens nothing anywhere else.
 KEY = "5111a7ed" * 4
 SECRET = "5111a7ed" * 2
@@ -64,7 +66,7 @@ def running_planet(seed: int, photos: int) -> Iterator[Running]:
     try:
         base = server.stdout.readline().strip()
         if not base:
-            raise RuntimeError("the simulated planet did not start; its own message is above")
+            raise InputError("the simulated planet did not start; its own message is above")
         yield Running(base)
     finally:
         server.kill()
