@@ -1,50 +1,77 @@
 """Stage download: fetch each candidate once into tar shards; account for every one.
 
 Writes data/photos/shard-*.tar (the original bytes), data/photos/index.parquet (a row a candidate
-with its status) and metrics/download.json. What it has fetched so far lies in data/.fetched, so
-it goes on where it was stopped, and fetches no photo twice.
+with its status) and metrics/download.json. What it has fetched and paid so far lies in
+data/.fetched, so it goes on where it was stopped, and fetches no photo twice.
 """
 
 import pandas as pd
 
 import stage
 from nogps.errors import InputError
-from nogps.fetch import fetch_all
+from nogps.gather import gather, unfetched
 from nogps.sources import Status
-from source import open_source, scratch
+from source import open_source, purse, scratch
 
 
 def download(params: stage.Params) -> None:
     """Fetch what is not there yet."""
-    candidates = pd.read_parquet(stage.CANDIDATES)
-    with open_source(params) as source:
-        index = fetch_all(
+    candidates = pd.read_parquet(stage.CANDIDATES, columns=["photo_id", "url", "owner"])
+    if params.source == "streetview":
+        _tell_price(params, candidates)
+    with open_source(params) as (source, http):
+        index = gather(
             candidates,
             source,
             scratch(params),
             stage.PHOTOS,
-            threads=params.download.threads,
+            http=http(),
             min_side=params.download.min_side,
         )
     counts = index["status"].value_counts()
+    with purse(params) as paid:
+        calls, dollars = paid.spent_on(candidates["url"])
     stage.write_metrics(
         "download",
         {
             "candidates": len(index),
             "status": {status: int(counts.get(status, 0)) for status in Status},
-            "megabytes": round(float(index["size"].sum()) / 1e6, 3),
-            "dollars": 0.0,
+            "megabytes": round(float(index.loc[index["shard"] != "", "size"].sum()) / 1e6, 3),
+            "calls": calls,  # that are paid for, ever, for these candidates
+            "dollars": dollars,
         },
     )
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     print(f"{len(index)} candidates: {told}")
-    if counts.get(Status.FAILED):
-        print("to try those that failed again: dvc repro --force --single-item download")
+    _check_enough(params, counts, told)
+
+
+def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
+    """Before any call is paid: what all of them will cost."""
+    missing = unfetched(candidates["url"].tolist(), scratch(params))
+    with purse(params) as paying:
+        print(
+            f"{missing:,} of {len(candidates):,} photos to fetch: about "
+            f"{paying.estimate(missing):.2f} dollars at {params.streetview.usd_per_1000:g} a "
+            f"thousand; of budget_usd {params.budget_usd:g}, {paying.spent_usd:.2f} are spent",
+            flush=True,
+        )
+
+
+def _check_enough(params: stage.Params, counts: pd.Series, told: str) -> None:
     if not counts.get(Status.OK):
         raise InputError(
-            f"not one of {len(index)} candidates could be fetched ({told}); look at "
+            f"not one of {counts.sum()} candidates could be fetched ({told}); look at "
             f"{stage.PHOTOS}/index.parquet"
         )
+    failed = counts.get(Status.FAILED, 0)
+    if failed > params.download.max_failed * counts.sum():
+        raise InputError(
+            f"{failed} of {counts.sum()} photos failed this time; run the same command again to "
+            "try those (nothing else is fetched again), or allow more with download.max_failed"
+        )
+    if failed:
+        print("to try those that failed again: dvc repro --force --single-item download")
 
 
 if __name__ == "__main__":

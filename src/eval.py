@@ -108,7 +108,7 @@ def read_benchmark(path: Path, folder: Path, side: int) -> pd.DataFrame:
     url = dict(zip(candidates["photo_id"], candidates["url"], strict=True))
 
     def read(photo_id: str) -> bytes:
-        fetched = source.fetch(url[photo_id])
+        fetched = source.read(url[photo_id])
         if fetched.status is not Status.OK:
             raise images.BadImage(str(fetched.status))
         return fetched.body
@@ -150,6 +150,8 @@ def measure(
         "chance": evaluation.chance(truth, known.places, params.seed),
     }
     distances = {row: evaluation.distances(truth, guess) for row, guess in guesses.items()}
+    label = locator.partition.assign(*truth.T)
+    right_class = {row: same_class(locator, label, guess) for row, guess in guesses.items()}
     predictions = photos[["photo_id", "latitude", "longitude", "owner", "licence", "page_url"]]
     predictions = predictions.assign(
         set=name,
@@ -157,11 +159,11 @@ def measure(
         guess_longitude=guesses["model"][:, 1],
         distance_km=distances["model"],
     )
-    labels = locator.partition.assign(*truth[readable].T)
     log_probability = scores.log_softmax(dim=1).numpy()
     each = np.arange(len(readable))
+    labels = label[readable]
     loss = np.where(labels >= 0, -log_probability[each, labels], np.nan)
-    predictions["label"] = locator.partition.assign(*truth.T)
+    predictions["label"] = label
     predictions["guess_label"] = scatter(chosen, readable, len(photos), missing=-1)
     predictions["loss"] = scatter(loss, readable, len(photos))  # none outside every class
     predictions["confidence"] = scatter(
@@ -171,10 +173,18 @@ def measure(
     return Measured(
         name,
         predictions,
-        [evaluation.row(row, distance) for row, distance in distances.items()],
+        [evaluation.row(row, km, right_class[row]) for row, km in distances.items()],
         distances,
         lambda photo_id: batch.jpeg(number[photo_id]) if photo_id in number else b"",
     )
+
+
+def same_class(locator: Locator, label: np.ndarray, guess: evaluation.Points) -> np.ndarray:
+    """Whether each guess lies in the class of the truth, whose label is given."""
+    answered = np.flatnonzero(np.isfinite(guess[:, 0]))
+    guessed = locator.partition.assign(*guess[answered].T)
+    same = (guessed == label[answered]) & (guessed >= 0)
+    return scatter(same, answered, len(guess), missing=False)
 
 
 def scatter(values: np.ndarray, rows: np.ndarray, n: int, missing: float = np.nan) -> np.ndarray:

@@ -7,10 +7,14 @@ from nogps.report import results_table
 
 def results(params: stage.Params) -> None:
     """A table for the test fold and for each benchmark."""
+    classes = stage.read_metrics("cells")["classes"]
     for name, rows in stage.read_metrics("eval").items():
         title = "test fold" if name == "test" else name
         print(f"\n{title}, percent of photos within a distance, with 95 % intervals\n")
         print(results_table([row(key, numbers) for key, numbers in rows.items()]))
+        if classes == 2:
+            told = (f"{key} {numbers['right_class']:.1f}" for key, numbers in rows.items())
+            print(f"\nin the right one of the two classes, percent: {', '.join(told)}")
     print(f"\nThe page to look at: {stage.REPORT.resolve()}")
 
 

@@ -1,32 +1,44 @@
 """Stage sample: which photos there are, where each was taken, who owns it, how to fetch it.
 
-Writes data/candidates.parquet, a row a photo, and metrics/sample.json.
+Writes data/candidates.parquet, a row a photo, and metrics/sample.json. What a search has found so
+far lies in data/.fetched, so it goes on where it was stopped. Photos and owners named in the file
+`exclude` are left out, and with a photo all others of its owner.
 """
 
-from dataclasses import asdict
+from dataclasses import fields
 
 import pandas as pd
 
 import stage
 from nogps.errors import InputError
 from nogps.files import replacing
+from nogps.sources import Candidate
+from nogps.sources.exclude import Excluded
 from source import open_source
 
 
 def sample(params: stage.Params) -> None:
     """List the photos of the source."""
-    with open_source(params) as source:
-        found = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
+    excluded = Excluded.read(params.exclude)
+    with open_source(params) as (source, _):
+        candidates = list(source.candidates())
         counts = source.counted()
-    if found.empty:
-        raise InputError(f"source: {params.source} has no photo that matches; ask for more")
+    owners = excluded.owners | {each.owner for each in candidates if excluded.names(each)}
+    kept = [each for each in candidates if not excluded.names(each) and each.owner not in owners]
+    if not kept:
+        raise InputError(
+            f"source: {params.source} has no photo that matches and is not excluded; ask for more"
+        )
+    found = pd.DataFrame(
+        {field.name: [getattr(each, field.name) for each in kept] for field in fields(Candidate)}
+    )
     found["heading"] = found["heading"].astype("float64")
     with replacing(stage.CANDIDATES) as path:
         found.to_parquet(path, index=False)
-    owners = found["owner"].replace("", pd.NA).nunique()
-    counts |= {"candidates": len(found), "owners": owners, "dollars": 0.0}
-    stage.write_metrics("sample", counts)
-    print(f"{len(found)} candidates of {owners} owners in {stage.CANDIDATES}")
+    people = found["owner"].replace("", pd.NA).nunique()
+    counts |= {"excluded": len(candidates) - len(kept), "candidates": len(kept)}
+    stage.write_metrics("sample", counts | {"owners": people, "dollars": 0.0})
+    print(f"{len(kept)} candidates of {people} owners in {stage.CANDIDATES}")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nogps.errors import InputError
 from nogps.files import replacing
 
+
+def _home() -> Path:
+    """The repository, also from the copy of it in which DVC runs a queued experiment."""
+    for folder in Path.cwd().parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return Path()
+
+
+HOME = _home()
+FETCHED = HOME / "data/.fetched"  # what has been fetched and spent; git and DVC ignore it
 CANDIDATES = Path("data/candidates.parquet")
-FETCHED = Path("data/.fetched")  # what download has so far; git and DVC ignore it
 PHOTOS = Path("data/photos")
 PACKED = Path("data/packed")
 SPLITS = Path("data/splits.parquet")
@@ -43,9 +53,10 @@ Level = Annotated[int, Field(ge=0, le=30)]
 
 
 class Simulated(Section):
-    """How large the simulated planet is."""
+    """How large the simulated planet is, and how badly its hosts behave."""
 
     photos: Count
+    faults: dict[str, Annotated[float, Field(ge=0, le=1)]]
 
 
 class Folder(Section):
@@ -63,14 +74,32 @@ class Flickr(Section):
     uploaded_to: date
     accuracy: Annotated[int, Field(ge=1, le=16)]
     licences: list[Annotated[int, Field(ge=0, le=16)]]
+    size: Literal["l", "c", "z", "m", "n", "s"]
     max_photos: CountOrZero
+
+
+class StreetView(Section):
+    """What the source `streetview` asks for, and what that costs."""
+
+    addresses: list[Path]
+    locations: Count
+    region_km: Annotated[float, Field(ge=0)]
+    headings: Annotated[int, Field(ge=1, le=36)]
+    size: Annotated[int, Field(ge=64, le=640)]
+    fov: Annotated[int, Field(ge=10, le=120)]
+    pitch: Annotated[int, Field(ge=-90, le=90)]
+    radius_m: Count
+    terms_accepted: bool
+    usd_per_1000: Annotated[float, Field(ge=0)]
+    free_a_month: CountOrZero
 
 
 class Download(Section):
     """How photos are fetched."""
 
-    threads: Annotated[int, Field(ge=1, le=64)]
+    connections: Annotated[int, Field(ge=1, le=64)]
     min_side: Count
+    max_failed: Annotated[float, Field(ge=0, le=1)]
 
 
 class Split(Section):
@@ -101,12 +130,15 @@ class Params(Section):
     """All of params.yaml, checked."""
 
     seed: CountOrZero
-    source: Literal["flickr", "folder"]
+    source: Literal["flickr", "streetview", "folder"]
     world: Literal["simulated", "real"]
     budget_usd: Annotated[float, Field(ge=0)]
+    push_to: str | None
+    exclude: Path
     simulated: Simulated
     folder: Folder
     flickr: Flickr
+    streetview: StreetView
     download: Download
     split: Split
     partition: Literal["adaptive", "north_south", "fixed_level"]

@@ -6,6 +6,10 @@ import pytest
 from nogps import evaluation, geo
 
 
+def made_row(distance) -> evaluation.Row:
+    return evaluation.row("model", distance, np.isfinite(distance))
+
+
 @pytest.mark.parametrize(("hits", "n"), [(20, 237), (1, 5), (400, 412)])
 def test_wilson_ends_where_the_share_is_just_not_rejected(hits, n):
     """Its ends are the shares from which `hits` of n is 1.96 standard errors away."""
@@ -24,7 +28,7 @@ def test_wilson_at_the_ends():
 
 
 def test_a_hit_is_at_most_the_radius_away():
-    row = evaluation.row("model", np.array([1.0, 1.0000001, 25.0, 200.0, 750.0, 2500.0, 2500.1]))
+    row = made_row(np.array([1.0, 1.0000001, 25.0, 200.0, 750.0, 2500.0, 2500.1]))
     counts = {key: round(value * 7 / 100) for key, value in row.hits.items()}
     assert counts == {
         "street_1km": 1,
@@ -32,23 +36,24 @@ def test_a_hit_is_at_most_the_radius_away():
         "region_200km": 4,
         "country_750km": 5,
         "continent_2500km": 6,
+        "right_class": 7,
     }
 
 
 def test_photos_without_an_answer_are_misses_and_count():
-    row = evaluation.row("model", np.array([0.0, 0.0, np.nan, np.nan]))
+    row = made_row(np.array([0.0, 0.0, np.nan, np.nan]))
     assert row.n == 4
     assert row.hits["continent_2500km"] == 50
     assert row.geoguessr == 2500
     assert row.mean_km == pytest.approx(math.pi * geo.EARTH_RADIUS_KM / 2)
-    all_missed = evaluation.row("model", np.full(3, np.nan))
+    all_missed = made_row(np.full(3, np.nan))
     assert all_missed.median_km == pytest.approx(20015.1, abs=0.1)
 
 
 def test_a_distance_of_known_length():
     """San Francisco to Los Angeles is 559 km; a factor of 2 pi would make it 3,513."""
     truth, guess = np.array([[37.7749, -122.4194]]), np.array([[34.0522, -118.2437]])
-    row = evaluation.row("model", evaluation.distances(truth, guess))
+    row = made_row(evaluation.distances(truth, guess))
     assert row.median_km == pytest.approx(559.12, abs=0.1)
     assert (row.hits["region_200km"], row.hits["country_750km"]) == (0, 100)
 

@@ -1,147 +1,206 @@
-import threading
+import asyncio
+import time
 from collections import Counter
+from email.utils import formatdate
 
-import pandas as pd
 import pytest
 
-from nogps import store
-from nogps.fetch import fetch_all
-from nogps.sources import Fetched, Status
-from tests.test_images import encoded, picture
+from nogps import fetch
+from nogps.errors import InputError
+from nogps.fetch import Answer, HostDown, Polite, Unavailable
+from tests.servers import CUT_OFF, RESET, STALL, answering
 
-PHOTOS = 2500  # three blocks
-
-
-class Album:
-    """A source in memory that counts what was asked of it and can be made to fail."""
-
-    def __init__(self, bodies: dict[str, bytes]):
-        self.bodies = bodies
-        self.asked: Counter[str] = Counter()
-        self.interrupt_after: int | None = None
-        self.down: set[str] = set()
-        self._lock = threading.Lock()
-
-    def fetch(self, url: str) -> Fetched:
-        with self._lock:
-            self.asked[url] += 1
-            if self.interrupt_after is not None and self.asked.total() > self.interrupt_after:
-                raise KeyboardInterrupt
-        if url in self.down:
-            return Fetched(Status.FAILED)
-        if url not in self.bodies:
-            return Fetched(Status.GONE)
-        return Fetched(Status.OK, self.bodies[url])
+GOOD = (200, "image/jpeg", b"picture")
+TROUBLES = [
+    (429, "text/html", b"<h1>429 Too Many Requests</h1>"),
+    (500,),
+    (502,),
+    (503, "text/html", b"", ("Retry-After", "0")),
+    (RESET,),
+    (STALL,),
+    (CUT_OFF, "image/jpeg", b"pict"),
+]
 
 
-@pytest.fixture(scope="module")
-def bodies() -> dict[str, bytes]:
-    base = encoded(picture(64, 64))
-    # Bytes after the end of a JPEG change nothing but the bytes.
-    return {f"u{each}": base + str(each).encode() for each in range(PHOTOS)}
+def get(*urls: str, client: dict | None = None, **options) -> list[Answer | Exception]:
+    """What each URL answers, all asked at once."""
+
+    async def work():
+        settings = {"unit_s": 0.002, "timeout_s": 0.3, "base": "", **(client or {})}
+        async with Polite(**settings) as http:
+            asked = (http.get(url, **options) for url in urls)
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(work())
 
 
-def listed(urls) -> pd.DataFrame:
-    return pd.DataFrame({"photo_id": [f"id-{url}" for url in urls], "url": list(urls)})
+def test_an_answer_is_given_whole():
+    with answering((200, "image/jpeg; q=1", b"picture", ("X-Size", "7"))) as (base, heard):
+        (answer,) = get(f"{base}/a/b?c=%2F")
+    assert (answer.status, answer.body, answer.kind) == (200, b"picture", "image/jpeg")
+    assert answer.headers["x-size"] == "7"
+    assert answer.url == f"{base}/a/b?c=%2F"
+    assert heard == ["/a/b?c=%2F"]  # as it was written: a signature depends on it
 
 
-def run(urls, album, tmp_path, out="out", **options):
-    options = {"threads": 8, "min_side": 32, **options}
-    return fetch_all(listed(urls), album, tmp_path / "scratch", tmp_path / out, **options)
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: str(trouble[0]))
+def test_passing_trouble_is_waited_out(trouble):
+    with answering(trouble, trouble, GOOD) as (base, heard):
+        (answer,) = get(f"{base}/a")
+    assert answer.body == b"picture"
+    assert len(heard) == 3
 
 
-def contents(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+@pytest.mark.parametrize("trouble", [(500,), (RESET,)])
+def test_lasting_trouble_ends(trouble):
+    with answering(trouble) as (base, heard):
+        (error,) = get(f"{base}/a")
+    assert type(error) is Unavailable
+    assert len(heard) == fetch.TRIES
 
 
-def test_every_candidate_has_one_status_and_its_bytes(bodies, tmp_path):
-    special = {
-        "text": b"<html>",
-        "small": encoded(picture(40, 20)),
-        "twin": bodies["u0"],
-        "png": encoded(picture(64, 64), "PNG"),
-    }
-    album = Album({**bodies, **special})
-    album.down.add("u7")
-    urls = [*bodies, *special, "missing"]
-    index = run(urls, album, tmp_path)
-    assert index["photo_id"].tolist() == [f"id-{url}" for url in urls]
-    odd = dict(zip(urls, index["status"], strict=True))
-    assert {url: status for url, status in odd.items() if status != "ok"} == {
-        "u7": "failed",
-        "text": "not_an_image",
-        "small": "too_small",
-        "twin": "duplicate",
-        "missing": "gone",
-    }
-    kept = index[index["status"] == "ok"]
-    read = store.Shards(tmp_path / "out").read
-    for photo_id, place in zip(kept["photo_id"], store.places(kept), strict=True):
-        assert read(place) == album.bodies[photo_id.removeprefix("id-")]
-    pd.testing.assert_frame_equal(index, store.read_index(tmp_path / "out"))
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 302])
+def test_what_waiting_cannot_cure_is_asked_once(status):
+    with answering((status, "text/html", b"no", ("Location", "/b"))) as (base, heard):
+        (answer,) = get(f"{base}/a/x")
+    assert answer.status == status
+    assert answer.redirect == (f"{base}/b" if status == 302 else "")
+    assert len(heard) == 1
 
 
-@pytest.mark.parametrize("stop", [0, 1, 700, 1000, 1900])
-def test_an_interrupted_run_goes_on_and_ends_the_same(bodies, tmp_path, stop):
-    undisturbed, album = Album(bodies), Album(bodies)
-    run(bodies, undisturbed, tmp_path / "calm")
-    album.interrupt_after = stop
-    with pytest.raises(KeyboardInterrupt):
-        run(bodies, album, tmp_path)
-    assert not (tmp_path / "out").exists()
-    refused = Counter(album.asked)
-    album.interrupt_after = None
-    run(bodies, album, tmp_path, threads=3)
-    assert contents(tmp_path / "out") == contents(tmp_path / "calm" / "out")
-    # Asked again only for those that the interruption refused.
-    again = sum(count - 1 for count in album.asked.values())
-    assert again == refused.total() - stop
+def test_a_better_answer_may_be_waited_for():
+    with answering((200, "", b"half"), (200, "", b"half"), (200, "", b"whole")) as (base, _):
+        (answer,) = get(f"{base}/a", passes=lambda answer: answer.body == b"half")
+        assert answer.body == b"whole"
+        (error,) = get(f"{base}/a", passes=lambda answer: True)
+    assert isinstance(error, Unavailable)
 
 
-def test_nothing_is_fetched_twice_when_candidates_change(bodies, tmp_path):
-    album = Album(bodies)
-    urls = list(bodies)
-    run(urls[:2000], album, tmp_path)
-    index = run([*urls[300:1500:2], *urls[1900:]], album, tmp_path, out="other")
-    assert set(album.asked.values()) == {1}
-    assert (index["status"] == "ok").all()
-    fresh = Album(bodies)
-    run([*urls[300:1500:2], *urls[1900:]], fresh, tmp_path / "fresh")
-    assert contents(tmp_path / "other") == contents(tmp_path / "fresh" / "out")
+def test_every_try_is_paid_before_it_is_made():
+    paid = []
+
+    def pay():
+        paid.append(len(heard))
+        if len(paid) == 3:
+            raise InputError("no money")
+
+    with answering((500,)) as (base, heard):
+        (error,) = get(f"{base}/a", before=pay)
+    assert isinstance(error, InputError)
+    assert paid == [0, 1, 2]
+    assert len(heard) == 2
 
 
-def test_failed_is_tried_again_and_gone_is_not(bodies, tmp_path):
-    album = Album({url: bodies[url] for url in list(bodies)[:50]})
-    album.down.add("u3")
-    urls = [*album.bodies, "missing"]
-    assert run(urls, album, tmp_path)["status"].value_counts()["failed"] == 1
-    album.down.clear()
-    index = run(urls, album, tmp_path)
-    assert index["status"].value_counts().to_dict() == {"ok": 50, "gone": 1}
-    assert {url for url, count in album.asked.items() if count > 1} == {"u3"}
+def test_what_is_signed_is_sent_and_not_told():
+    with answering(GOOD) as (base, heard):
+        (answer,) = get(f"{base}/a?b=1", signed=lambda url: f"{url}&key=secret")
+    assert heard == ["/a?b=1&key=secret"]
+    assert "secret" not in answer.url
 
 
-def test_a_lower_limit_fetches_only_what_was_too_small(tmp_path):
-    album = Album({f"u{side}": encoded(picture(side, side)) for side in range(20, 60)})
-    run(album.bodies, album, tmp_path, min_side=40)
-    index = run(album.bodies, album, tmp_path, min_side=30)
-    assert (index["status"] == "ok").sum() == 30
-    assert {url for url, count in album.asked.items() if count == 2} == {
-        f"u{side}"
-        for side in range(30, 40)  # smaller ones still are
-    }
-    assert (run(album.bodies, album, tmp_path, min_side=50)["status"] == "too_small").sum() == 30
+def test_a_host_gets_few_requests_at_a_time():
+    def slowly(path, number):
+        time.sleep(0.02)
+        return GOOD
+
+    with answering(reply=slowly) as (base, heard):
+        answers = get(*(f"{base}/{each}" for each in range(30)), client={"connections": 3})
+    assert all(answer.status == 200 for answer in answers)
+    assert heard.most_at_once == 3
 
 
-def test_the_photo_that_a_duplicate_repeats_may_vanish(bodies, tmp_path):
-    album = Album({"a": bodies["u1"], "b": bodies["u1"]})
-    assert run(["a", "b"], album, tmp_path)["status"].tolist() == ["ok", "duplicate"]
-    assert run(["b"], album, tmp_path)["status"].tolist() == ["ok"]
-    assert run(["b"], album, tmp_path)["status"].tolist() == ["ok"]
+def test_requests_a_second_are_limited():
+    with answering(GOOD) as (base, _):
+        began = time.monotonic()
+        get(*(f"{base}/{each}" for each in range(11)), client={"per_second": 50})
+        assert time.monotonic() - began >= 10 / 50
 
 
-def test_scratch_and_outs_share_their_bytes(bodies, tmp_path):
-    run(list(bodies)[:10], Album(bodies), tmp_path)
-    (shard,) = (tmp_path / "out").glob("*.tar")
-    assert shard.stat().st_nlink == 2
-    assert not list((tmp_path / "scratch" / "loose").iterdir())
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_pause_that_a_host_asks_for_is_kept_by_all(form):
+    moments = []
+
+    def once_busy(path, number):
+        moments.append(time.monotonic())
+        later = formatdate(time.time() + 2, usegmt=True) if form == "date" else "1"
+        return (503, "", b"", ("Retry-After", later)) if number == 0 else GOOD
+
+    with answering(reply=once_busy) as (base, _):
+        answers = get(*(f"{base}/{each}" for each in range(8)), client={"connections": 1})
+    assert all(answer.status == 200 for answer in answers)
+    assert moments[1] - moments[0] >= 0.9
+
+
+def test_a_host_that_asks_for_hours_is_down(capsys):
+    with answering((429, "", b"", ("Retry-After", "7200"))) as (base, heard):
+        errors = get(f"{base}/a", f"{base}/b", client={"connections": 1, "tell": print})
+    assert [type(error) for error in errors] == [HostDown, HostDown]
+    assert len(heard) == 1
+    assert "120 minutes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["soon", "-5", "nan", "Mon, 99 Nov 2026"])
+def test_an_odd_pause_does_no_harm(text):
+    with answering((503, "", b"", ("Retry-After", text)), GOOD) as (base, _):
+        assert get(f"{base}/a")[0].status == 200
+
+
+def test_a_host_that_is_down_is_left_alone(monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "PROBES", 4)
+    with answering((500,)) as (base, heard):
+        errors = get(
+            *(f"{base}/{each}" for each in range(500)), client={"connections": 5, "tell": print}
+        )
+    assert all(isinstance(error, Unavailable) for error in errors)
+    assert isinstance(errors[-1], HostDown)
+    assert len(heard) <= fetch.FAILURES_TO_OPEN + 5 + 4  # not three thousand
+    assert capsys.readouterr().out.count("giving up") == 1
+
+
+def test_a_host_that_comes_back_is_used_again():
+    def down_for_a_while(path, number):
+        return (500,) if number < fetch.FAILURES_TO_OPEN + 6 else GOOD
+
+    with answering(reply=down_for_a_while) as (base, heard):
+        answers = get(*(f"{base}/{each}" for each in range(200)), client={"unit_s": 0.0005})
+    good = [answer for answer in answers if isinstance(answer, Answer)]
+    assert len(good) >= 190
+    per_path = Counter(heard)
+    assert max(per_path.values()) <= fetch.TRIES
+
+
+def test_a_host_that_is_not_there_fails_and_the_other_one_does_not():
+    with answering(GOOD) as (gone, _):
+        pass
+    with answering(GOOD) as (base, _):
+        error, answer = get(f"{gone}/a", f"{base}/a")
+    assert isinstance(error, Unavailable)
+    assert answer.status == 200
+
+
+def test_an_endless_answer_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(fetch, "MOST_BYTES", 1000)
+    with answering((200, "image/jpeg", bytes(200_000))) as (base, _):
+        (error,) = get(f"{base}/a")
+    assert isinstance(error, Unavailable)
+
+
+def test_another_base_stands_in_for_the_world():
+    with answering(GOOD) as (base, heard):
+        (answer,) = get("http://live.staticflickr.invalid/1/2.jpg", client={"base": base})
+    assert heard == ["/1/2.jpg"]
+    assert heard.headers[0]["Host"] == "live.staticflickr.invalid"
+    assert answer.url == "http://live.staticflickr.invalid/1/2.jpg"
+
+
+def test_no_proxy_comes_between_us_and_what_stands_in(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with answering(GOOD) as (base, _):
+        (answer,) = get("http://a.invalid/1", client={"base": base})
+    assert answer.status == 200
+
+
+def test_a_url_that_is_none_fails():
+    assert isinstance(get("http://[oops")[0], Exception)
+    assert isinstance(get("")[0], Unavailable)

@@ -1,20 +1,23 @@
+import asyncio
+import gzip
 import json
 import re
-import threading
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 
 import pytest
 
 from nogps.errors import InputError
+from nogps.fetch import Polite, Unavailable
 from nogps.simulated import KEY, SECRET, Running, picture, running_planet
 from nogps.simulated.planet import Photo, photos
-from nogps.simulated.server import make_server
+from nogps.simulated.server import serving
 from nogps.sources import Status, flickr
 from nogps.sources.flickr import Flickr
+from tests.servers import answering
 
 PHOTOS = 14_000  # so that one word is beside more than 4,000
 EXCLUDED = ["wedding", "party", "birthday"]
@@ -41,8 +44,8 @@ def source(planet, **changes) -> Flickr:
         "uploaded_from": date(2007, 1, 1),
         "uploaded_to": date(2007, 12, 31),
         "rest_url": planet.rest_url,
-        "image_base": planet.image_base,
         "page_base": planet.page_base,
+        "trust_env": False,
         "pause_s": 0,
     }
     return Flickr(**arguments | changes)
@@ -65,19 +68,6 @@ def matching(terms, excluded=EXCLUDED, accuracy=11) -> dict[str, Photo]:
 
 def ids(candidates) -> list[str]:
     return [candidate.photo_id for candidate in candidates]
-
-
-@contextmanager
-def serving(server: ThreadingHTTPServer):
-    """Run the server in a thread; yields its address."""
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 # --- searching the planet ---
@@ -122,7 +112,7 @@ def test_no_second_is_lost_or_read_twice(monkeypatch):
         replace(one, photo_id=str(1000 + number), uploaded=midnight + hour * 3600 + second)
         for number, (hour, second) in enumerate(product((0, 6, 12, 18, 24), range(-30, 30)))
     ]
-    with serving(make_server(crowd)) as base:
+    with serving(crowd) as base:
         search = source(Running(base), uploaded_from=date(2007, 5, 1), uploaded_to=date(2007, 5, 1))
         found = ids(search.candidates())
     day = range(midnight, midnight + 86_400)
@@ -199,10 +189,21 @@ def test_size_is_the_most_that_is_taken(planet):
         assert large[photo_id].endswith("_b.jpg") == (max(photo.width, photo.height) == 1024)
 
 
-def test_max_photos_stops_the_search(planet):
-    search = source(planet, max_photos=300)
-    assert len(list(search.candidates())) == 300
-    assert search.counts.calls == 2
+def test_max_photos_are_spread_over_terms_and_time(planet):
+    terms = ["beach", "church", "market"]
+    search = source(planet, terms=terms, max_photos=3000)
+    found = {each.photo_id for each in search.candidates()}
+    assert 2000 < len(found) <= 3000
+    assert search.counts.calls == 12
+    for term in terms:
+        assert len(found & set(matching([term]))) > 600
+    months = Counter(
+        datetime.fromtimestamp(photo.uploaded, UTC).month > 6
+        for photo in photos(0, PHOTOS)
+        if photo.photo_id in found
+    )
+    assert min(months.values()) > 900
+    assert len(list(source(planet, max_photos=30).candidates())) <= 30
 
 
 def test_nothing_is_written_to_the_home_folder(planet, tmp_path, monkeypatch):
@@ -214,9 +215,77 @@ def test_nothing_is_written_to_the_home_folder(planet, tmp_path, monkeypatch):
 def test_a_proxy_does_not_come_between_us_and_the_planet(planet, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    search = source(planet, max_photos=1)
-    (candidate,) = search.candidates()
-    assert search.fetch(candidate.url).status in (Status.OK, Status.PLACEHOLDER)
+    assert list(source(planet, max_photos=1).candidates())
+
+
+# --- running it again ---
+
+
+def test_finished_blocks_are_not_asked_for_again(planet, tmp_path, monkeypatch):
+    monkeypatch.setattr(flickr, "MOST_RESULTS", 60)
+    monkeypatch.setattr(flickr, "PER_PAGE", 7)
+    options = {"uploaded_to": date(2007, 3, 31), "finished": tmp_path, "terms": ["beach", "sea"]}
+    whole = source(planet, **options | {"finished": None})
+    expected = list(whole.candidates())
+    asked, kills, made = [], [3, 20, 40], Flickr._call_once
+
+    def counting(self, arguments):
+        asked.append(arguments)
+        if len(asked) in kills:
+            raise SystemExit
+        return made(self, arguments)
+
+    monkeypatch.setattr(Flickr, "_call_once", counting)
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            list(source(planet, **options).candidates())
+    kills.clear()
+    again = source(planet, **options)
+    assert list(again.candidates()) == expected
+    assert again.counts == whole.counts  # the numbers tell of the result, not of the runs
+    # Only the block that was cut short, and first pages that tell totals, are asked again.
+    assert len(asked) <= whole.counts.calls + 3 * (60 // 7 + 2)
+    asked.clear()
+    assert list(source(planet, **options).candidates()) == expected
+    assert asked == []
+    list(source(planet, **options | {"accuracy": 16}).candidates())
+    assert asked  # another question
+
+
+def test_a_block_that_may_still_grow_is_asked_for_again(planet, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        flickr.time, "time", lambda: datetime(2007, 12, 31, 23, tzinfo=UTC).timestamp()
+    )
+    list(source(planet, finished=tmp_path, max_photos=250).candidates())
+    assert not list(tmp_path.rglob("*.gz"))
+
+
+def test_nothing_secret_is_kept(planet, tmp_path):
+    list(source(planet, finished=tmp_path, max_photos=10).candidates())
+    kept = b"".join(gzip.decompress(path.read_bytes()) for path in tmp_path.rglob("*.gz"))
+    assert kept
+    assert KEY.encode() not in kept
+    assert SECRET.encode() not in kept
+
+
+def test_calls_are_a_second_apart_and_the_forecast_says_how_long(planet, monkeypatch, capsys):
+    now, slept = [1000.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(flickr.time, "sleep", sleep)
+    monkeypatch.setattr(flickr.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(flickr, "PER_PAGE", 2)
+    search = source(planet, pause_s=1.0, uploaded_to=date(2007, 2, 28), terms=["beach", "sea"])
+    found = list(search.candidates())
+    assert len(found) > 200
+    assert sum(slept) >= search.counts.calls  # the first one waits, too: another run may have ended
+    told = re.search(
+        r"about (\d+) more calls to Flickr, [\d.]+ hours at 3,600", capsys.readouterr().out
+    )
+    assert int(told[1]) == pytest.approx(search.counts.calls, rel=0.1)
 
 
 # --- wrong input ---
@@ -254,33 +323,8 @@ def test_secrets_do_not_show(planet):
 
 
 @contextmanager
-def answering(*script):
-    """A server that gives these answers, (status, type, body, headers), the last one for ever.
-
-    Yields where it runs, and the list of paths asked for.
-    """
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, kind, body, *headers = script[min(len(asked), len(script) - 1)]
-            asked.append(self.path)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in headers:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.do_GET()
-
-        def log_message(self, *_):
-            pass
-
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as base:
+def flickr_answering(*script):
+    with answering(*script) as (base, asked):
         yield Running(base), asked
 
 
@@ -316,32 +360,33 @@ TRAILING = (200, "application/json", b'{"stat":"fail","message":"not available",
     "trouble", [TOO_MANY, BROKEN, A_PAGE, TRAILING, *map(refusal, (0, 10, 105, 106, 201))]
 )
 def test_passing_trouble_is_waited_out(trouble):
-    with answering(trouble, trouble, trouble, answer(row(1))) as (somewhere, asked):
+    with flickr_answering(trouble, trouble, trouble, answer(row(1))) as (somewhere, asked):
         search = source(somewhere)
         assert ids(search.candidates()) == ["1"]
-        assert len(asked) == search.counts.calls == 4
+        assert len(asked) == 4
+        assert search.counts.calls == 1  # that brought something
 
 
 @pytest.mark.parametrize("trouble", [TOO_MANY, BROKEN, A_PAGE, refusal(105)])
 def test_lasting_trouble_is_told_in_a_sentence(trouble):
-    with answering(trouble) as (somewhere, asked):
+    with flickr_answering(trouble) as (somewhere, asked):
         with pytest.raises(InputError, match="again later") as caught:
             list(source(somewhere).candidates())
-        assert len(asked) == 4
+        assert len(asked) == flickr.TRIES
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("trouble", [refusal(18), refusal(100), (403, "text/html", b"no")])
 def test_what_waiting_cannot_cure_is_asked_once(trouble):
-    with answering(trouble) as (somewhere, asked):
+    with flickr_answering(trouble) as (somewhere, asked):
         with pytest.raises(InputError):
             list(source(somewhere).candidates())
         assert len(asked) == 1
 
 
 def test_an_api_that_is_not_there_is_told_in_a_sentence():
-    with answering(BROKEN) as (somewhere, _):
+    with flickr_answering(BROKEN) as (somewhere, _):
         pass
     with pytest.raises(InputError, match="ConnectionError"):
         list(source(somewhere).candidates())
@@ -349,7 +394,7 @@ def test_an_api_that_is_not_there_is_told_in_a_sentence():
 
 @pytest.mark.parametrize("total", [0, "0", ""])
 def test_no_results_are_no_trouble(total):
-    with answering(answer(total=total)) as (somewhere, asked):
+    with flickr_answering(answer(total=total)) as (somewhere, asked):
         assert list(source(somewhere).candidates()) == []
         assert len(asked) == 1
 
@@ -368,7 +413,7 @@ def test_no_results_are_no_trouble(total):
     ],
 )
 def test_a_row_without_a_position_is_left_out(position):
-    with answering(answer(row(1, **position), row(2), row(3, url_n=None))) as (somewhere, _):
+    with flickr_answering(answer(row(1, **position), row(2), row(3, url_n=None))) as (somewhere, _):
         search = source(somewhere)
         assert ids(search.candidates()) == ["2"]
     counts = search.counts
@@ -377,7 +422,7 @@ def test_a_row_without_a_position_is_left_out(position):
 
 def test_positions_on_the_equator_and_as_numbers_are_positions():
     rows = [row(9, latitude="0.000000"), row(10, longitude=0), row(11, latitude=-1.5)]
-    with answering(answer(*rows)) as (somewhere, _):
+    with flickr_answering(answer(*rows)) as (somewhere, _):
         found = list(source(somewhere).candidates())
     assert [(each.latitude, each.longitude) for each in found] == [(0, 2.5), (48.5, 0), (-1.5, 2.5)]
 
@@ -389,7 +434,7 @@ def test_odd_dates_and_licences_do_no_harm():
         row(3, datetaken="0000-00-00 00:00:00", license="99"),
         row(4),
     ]
-    with answering(answer(*rows)) as (somewhere, _):
+    with flickr_answering(answer(*rows)) as (somewhere, _):
         found = list(source(somewhere).candidates())
     assert [each.taken_at for each in found] == ["2007-07-16T14:06:08", "", "", ""]
     licences = ["CC BY 2.0", "Public Domain Mark", "Flickr licence 99", ""]
@@ -399,10 +444,19 @@ def test_odd_dates_and_licences_do_no_harm():
 # --- fetching ---
 
 
+def fetched(base: str, url: str):
+    """What the source gives for a picture."""
+
+    async def work():
+        async with Polite(unit_s=0.001, base=base) as http:
+            return await source(Running(base)).fetch(url, http)
+
+    return asyncio.run(work())
+
+
 def outcome(*script):
-    with answering(*script) as (somewhere, asked):
-        fetched = source(somewhere).fetch("http://live.staticflickr.invalid/1/2_3_n.jpg")
-        return fetched, len(asked)
+    with answering(*script) as (base, asked):
+        return fetched(base, "http://live.staticflickr.invalid/1/2_3_n.jpg"), len(asked)
 
 
 PICTURE = (200, "image/jpeg", JPEG)
@@ -411,26 +465,26 @@ PICTURE = (200, "image/jpeg", JPEG)
 def test_fetch_gives_the_bytes_as_they_are(planet):
     photo = next(photo for photo in photos(0, PHOTOS) if not photo.deleted)
     url = f"http://live.staticflickr.invalid/{photo.server}/{photo.photo_id}_{photo.secret}_n.jpg"
-    fetched = source(planet).fetch(url)
-    assert fetched.status == Status.OK
-    assert fetched.body == picture.jpeg(photo, 320)
+    found = fetched(planet.base, url)
+    assert found.status == Status.OK
+    assert found.body == picture.jpeg(photo, 320)
 
 
 def test_fetch_tells_placeholders_and_gone_photos(planet):
     photo = next(photo for photo in photos(0, PHOTOS) if photo.deleted)
     name = f"{photo.photo_id}_{photo.secret}_n.jpg"
-    search = source(planet)
-    placeholder = search.fetch(f"http://live.staticflickr.invalid/{photo.server}/{name}")
+    host = "http://live.staticflickr.invalid"
+    placeholder = fetched(planet.base, f"{host}/{photo.server}/{name}")
     assert (placeholder.status, placeholder.body) == (Status.PLACEHOLDER, b"")
-    gone = search.fetch(f"http://live.staticflickr.invalid/0/{name}")
+    gone = fetched(planet.base, f"{host}/0/{name}")
     assert (gone.status, gone.body) == (Status.GONE, b"")
     assert outcome((410, "text/html", b""))[0].status == Status.GONE
 
 
 def test_fetch_follows_other_redirects():
     moved = (301, "text/html", b"", ("Location", "http://farm1.static.invalid/1/2_3_n.jpg"))
-    fetched, tries = outcome(moved, PICTURE)
-    assert (fetched.status, fetched.body, tries) == (Status.OK, JPEG, 2)
+    found, tries = outcome(moved, PICTURE)
+    assert (found.status, found.body, tries) == (Status.OK, JPEG, 2)
     assert outcome(moved)[0].status == Status.FAILED  # for ever and ever
 
 
@@ -444,23 +498,17 @@ def test_fetch_follows_other_redirects():
     ],
 )
 def test_what_is_no_jpeg_is_not_an_image(given):
-    fetched, tries = outcome(given)
-    assert (fetched.status, fetched.body, tries) == (Status.NOT_AN_IMAGE, b"", 1)
+    found, tries = outcome(given)
+    assert (found.status, found.body, tries) == (Status.NOT_AN_IMAGE, b"", 1)
 
 
-@pytest.mark.parametrize(
-    "trouble", [TOO_MANY, BROKEN, (503, "text/html", b""), (200, "image/jpeg", JPEG[:5000])]
-)
-def test_fetch_tries_four_times(trouble):
-    fetched, tries = outcome(trouble, trouble, trouble, PICTURE)
-    assert (fetched.status, fetched.body, tries) == (Status.OK, JPEG, 4)
-    fetched, tries = outcome(trouble)
-    assert (fetched.status, fetched.body, tries) == (Status.FAILED, b"", 4)
+@pytest.mark.parametrize("trouble", [TOO_MANY, BROKEN, (200, "image/jpeg", JPEG[:5000])])
+def test_fetch_tries_again(trouble):
+    found, tries = outcome(trouble, trouble, trouble, PICTURE)
+    assert (found.status, found.body, tries) == (Status.OK, JPEG, 4)
+    with pytest.raises(Unavailable):
+        outcome(trouble)
 
 
-def test_a_host_that_is_not_there_or_makes_no_sense_is_a_failure():
-    with answering(PICTURE) as (somewhere, _):
-        pass
-    search = source(somewhere)
-    assert search.fetch("http://live.staticflickr.invalid/1/2_3.jpg").status == Status.FAILED
+def test_a_refusal_is_a_failure():
     assert outcome((403, "text/html", b""))[0].status == Status.FAILED

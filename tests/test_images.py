@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from nogps import images
 
@@ -52,17 +52,31 @@ def test_sixteen_bits_keep_their_brightness():
 )
 def test_what_is_no_image_says_so(body):
     with pytest.raises(images.BadImage):
-        images.size_of(body)
+        images.checked_size(body)
     with pytest.raises(images.BadImage):
         images.pack(body, 40)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_truncated_file_has_a_header_but_no_pixels(kind):
-    body = encoded(picture(640, 480), kind)[:-900]
-    assert images.size_of(body) == (640, 480)
+def test_a_truncated_file_does_not_decode(kind):
+    body = encoded(picture(640, 480), kind)
+    assert images.checked_size(body) == (640, 480)
     with pytest.raises(images.BadImage, match="decoded"):
-        images.pack(body, 40)
+        images.checked_size(body[:-900])
+    with pytest.raises(images.BadImage, match="decoded"):
+        images.pack(body[:-900], 40)
+
+
+@pytest.mark.parametrize("colour", [(228, 227, 223), (0, 0, 0)])
+def test_a_sentence_instead_of_a_view_is_flat(colour):
+    sorry = Image.new("RGB", (600, 400), colour)
+    ImageDraw.Draw(sorry).text((200, 190), "Sorry, we have no imagery here.", fill=(120, 120, 120))
+    assert images.is_flat(encoded(sorry, "JPEG"))
+    assert images.is_flat(encoded(sorry, "PNG"))
+    assert not images.is_flat(encoded(picture(600, 400), "JPEG"))
+    fog = np.random.default_rng(0).normal(190, 12, (400, 600, 3)).clip(0, 255).astype(np.uint8)
+    fog[250:] //= 2  # a road in fog
+    assert not images.is_flat(encoded(Image.fromarray(fog), "JPEG"))
 
 
 def test_a_bomb_is_not_decoded():

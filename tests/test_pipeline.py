@@ -100,7 +100,7 @@ def test_every_key_of_the_table(finished):
         "most_common_cell",
         "chance",
     ]
-    keys = {"n", *geo.RADII_KM, "median_km", "mean_km", "geoguessr", "ci95"}
+    keys = {"n", *geo.RADII_KM, "right_class", "median_km", "mean_km", "geoguessr", "ci95"}
     splits = pd.read_parquet(finished.root / "data/splits.parquet")
     for row in table.values():
         assert set(row) == keys

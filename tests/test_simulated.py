@@ -1,23 +1,52 @@
+import base64
+import gzip
+import hmac
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
+import flickrapi
 import httpx
 import imagehash
 import numpy as np
 import pytest
 from PIL import Image
 
+from nogps.errors import InputError
 from nogps.geo import distance_km
-from nogps.simulated import IMAGE_HOST, KEY, looks, picture, running_planet
-from nogps.simulated.planet import SCENES, UNWANTED_WORDS, photos
+from nogps.places import towns
+from nogps.simulated import (
+    FAULTS,
+    GOOGLE_KEY,
+    IMAGE_HOST,
+    KEY,
+    SECRET,
+    SIGNING_SECRET,
+    Running,
+    flickr,
+    looks,
+    picture,
+    running_planet,
+    server,
+    streetview,
+    write_addresses,
+)
+from nogps.simulated.answer import Call
+from nogps.simulated.faults import MOST_IN_A_ROW, PERSISTENT, Faults, hits
+from nogps.simulated.planet import SCENES, UNWANTED_WORDS, Photo, photos
+from nogps.simulated.server import serving
+from nogps.sources.openaddresses import read_addresses
 
 SOURCES = Path(picture.__file__).parents[2]
 
@@ -264,16 +293,101 @@ def test_text_finds_words_and_a_minus_keeps_them_out(planet):
 
 
 def test_pages_past_the_cap_repeat_the_last_one(monkeypatch):
-    from nogps.simulated import server
-
-    monkeypatch.setattr(server, "MOST_RESULTS", 200)
-    listing = [(photo, frozenset({"city"})) for photo in photos(0, 500)]
+    monkeypatch.setattr(flickr, "MOST_RESULTS", 200)
+    catalogue = flickr.Catalogue([replace(photo, title="city") for photo in photos(0, 500)])
     arguments = {"text": "city", "sort": "date-posted-asc", "extras": "geo,url_n"}
-    pages = [server.search(listing, {**arguments, "page": str(page)}) for page in (1, 2, 3, 5)]
+    pages = [flickr.search(catalogue, {**arguments, "page": str(page)}) for page in (1, 2, 3, 5)]
     ids = [[row["id"] for row in page["photos"]["photo"]] for page in pages]
     assert pages[0]["photos"]["pages"] == 5
     assert ids[0] + ids[1] == [photo.photo_id for photo in photos(0, 500)[:200]]
     assert ids[1] == ids[2] == ids[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"page": "many", "per_page": "few"}, None),
+        ({"page": "-3", "per_page": "0"}, None),
+        ({"page": "9" * 5000, "accuracy": "near", "license": "x,,", "sort": "by-colour"}, None),
+        ({"text": '"- -"" -'}, None),
+        ({"tags": "-,,-city", "media": "all", "extras": ",,geo,nothing"}, None),
+        ({"min_upload_date": "yesterday"}, 18),
+        ({"max_upload_date": "nan"}, 18),
+        ({"min_taken_date": "1e999"}, 18),
+        ({"bbox": "1,2,3"}, 18),
+    ],
+)
+def test_odd_arguments_get_an_answer(planet, arguments, code):
+    answer = ask(planet, **arguments)
+    assert answer.get("code") == code
+    if code is None:
+        assert answer["photos"]["page"] >= 1
+        assert answer["photos"]["perpage"] == 100
+
+
+def test_other_orders_and_limits_of_a_search(planet):
+    by_id = {photo.photo_id: photo for photo in photos(0, 1500)}
+
+    def found(**arguments):
+        rows = ask(planet, per_page="500", **arguments)["photos"]["photo"]
+        return [by_id[row["id"]] for row in rows]
+
+    taken = [photo.taken for photo in found(text="city", sort="date-taken-asc")]
+    assert taken == sorted(taken)
+    taken = [photo.taken for photo in found(text="city", sort="date-taken-desc")]
+    assert taken == sorted(taken, reverse=True)
+    for sort in ("interestingness-desc", "relevance"):
+        shuffled = found(text="beach", sort=sort)
+        assert set(shuffled) == set(found(text="beach"))
+        assert shuffled != found(text="beach")
+    assert found(text="city", media="videos") == []
+    assert {photo.town.country for photo in found(bbox="-10,36,-6,43")} >= {"Portugal"}
+    assert all(36 <= photo.latitude <= 43 for photo in found(bbox="-10,36,-6,43"))
+    beach, harbour = set(found(tags="beach")), set(found(tags="harbour"))
+    assert set(found(tags="beach,harbour")) == beach | harbour
+    assert set(found(tags="beach,harbour", tag_mode="all")) == beach & harbour
+    assert set(found(tags="beach,-harbour")) == beach - harbour
+
+
+def test_numbers_come_as_numbers_and_as_text_with_the_same_values(planet):
+    types, values = set(), {}
+    for word in ("city", "beach", "church", "market", "street", "village", "mountain", "sea"):
+        answer = ask(planet, text=word, extras="geo,license", per_page="500")
+        for row in answer["photos"]["photo"]:
+            fields = [row[name] for name in ("license", "accuracy", "latitude", "longitude")]
+            types |= {
+                (name, type(value)) for name, value in zip("lay", fields, strict=False) if value
+            }
+            assert values.setdefault(row["id"], list(map(float, fields))) == [
+                float(value) for value in fields
+            ]
+    assert types >= {("l", int), ("l", str), ("a", int), ("a", str), ("y", float), ("y", str)}
+
+
+def test_the_real_client_signs_and_a_wrong_signature_is_refused(planet):
+    def search(secret):
+        client = flickrapi.FlickrAPI(KEY, secret, format="parsed-json", store_token=False)
+        client.REST_URL = planet.rest_url
+        return client.photos.search(text='São "a b" -c&d=%', min_upload_date=1, has_geo=1)
+
+    assert search(SECRET)["stat"] == "ok"
+    with pytest.raises(flickrapi.FlickrError, match="Invalid signature") as caught:
+        search("0123456789abcdef")
+    assert caught.value.code == 96
+
+
+def test_the_key_has_so_many_calls_an_hour(tmp_path):
+    log = tmp_path / "log"
+    with serving(photos(0, 5), calls_per_hour=3, log=log) as base:
+        planet = Running(base)
+        for _ in range(3):
+            assert ask(planet)["stat"] == "ok"
+        refused = get(f"{planet.rest_url}?api_key={KEY}&format=json")
+        assert get(f"{planet.rest_url}?api_key=another").status_code == 200
+        assert get(base + picture_path(photos(0, 5)[0])).status_code == 200
+    assert refused.status_code == 429
+    assert refused.text.startswith("<html>")
+    assert [(row["status"], row["fault"]) for row in rows_of(log)][3] == (429, "")
 
 
 def test_pictures_are_served_in_the_sizes_that_exist(planet):
@@ -305,6 +419,517 @@ def test_a_deleted_photo_leads_to_a_placeholder(planet):
     path = httpx.URL(response.headers["location"]).path
     placeholder = httpx.get(planet.base + path, trust_env=False)
     assert (placeholder.status_code, opened(placeholder.content).format) == (200, "PNG")
+
+
+# --- faults and the log ---
+
+CLIENT = httpx.Client(trust_env=False, limits=httpx.Limits(max_connections=40))
+
+
+def get(url: str, timeout: float = 10, **headers) -> httpx.Response:
+    return CLIENT.get(url, timeout=timeout, headers=headers)
+
+
+def rows_of(log: Path) -> list[dict]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def picture_path(photo: Photo, tail: str = "_n") -> str:
+    return f"/{photo.server}/{photo.photo_id}_{photo.secret}{tail}.jpg"
+
+
+ALIVE = [photo for photo in photos(0, 130) if not photo.deleted][:100]
+
+
+@cache
+def panoramas(count: int) -> list[streetview.Panorama]:
+    """Panoramas in the middle of the largest towns."""
+    streets = streetview.Streets(0)
+    found = (streets.nearest(town.latitude, town.longitude, 200) for town in towns()[:count])
+    return [panorama for panorama in found if panorama]
+
+
+def paths_for(what: str) -> list[str]:
+    """Paths of a hundred things, each of them there."""
+    search = f"/services/rest/?api_key={KEY}&method=flickr.photos.search&format=json&text=city"
+    metadata = f"/maps/api/streetview/metadata?key={GOOGLE_KEY}"
+    image = f"/maps/api/streetview?key={GOOGLE_KEY}&size=64x48&return_error_code=true"
+    return {
+        "search": lambda: [f"{search}&nojsoncallback=1&page={page}" for page in range(1, 101)],
+        "picture": lambda: [picture_path(photo) for photo in ALIVE],
+        "metadata": lambda: [f"{metadata}&pano={each.pano_id}" for each in panoramas(100)],
+        "image": lambda: [f"{image}&pano={each.pano_id}" for each in panoramas(100)],
+    }[what]()
+
+
+def what_comes(url: str, timeout: float = 0.5) -> str:
+    """What a client makes of the answer."""
+    try:
+        answer = get(url, timeout=timeout)
+    except httpx.TimeoutException:
+        return "nothing"
+    except httpx.RemoteProtocolError:
+        return "less than promised"
+    except httpx.NetworkError:
+        return "reset"
+    body = answer.content
+    if body[:2] == b"\xff\xd8":
+        if body == streetview.grey(64, 48).body:
+            return "grey"
+        return "picture" if body[-2:] == b"\xff\xd9" else "half a picture"
+    if body[:4] == b"\x89PNG":
+        return "placeholder"
+    if answer.status_code != 200:
+        return str(answer.status_code)
+    try:
+        value = answer.json()
+    except ValueError:
+        return "no JSON" if b"{" in body else "rubbish"
+    ok = value.get("stat") == "ok" or value.get("status") == "OK"
+    return "answer" if ok else str(value.get("status", value.get("code")))
+
+
+def all_of(base: str, paths: list[str]) -> list[str]:
+    with ThreadPoolExecutor(25) as threads:
+        return list(threads.map(lambda path: what_comes(base + path), paths))
+
+
+SEEN = {
+    "too_many": {"429"},
+    "server_error": {"500", "502", "503"},
+    "reset": {"reset"},
+    "slow": {"picture"},
+    "stall": {"nothing"},
+    "cut_off": {"less than promised"},
+    "truncated": {"half a picture"},
+    "gone": {"404", "410"},
+    "placeholder": {"placeholder", "302"},
+    "not_an_image": {"rubbish"},
+    "grey": {"grey"},
+    "api_unavailable": {"105", "0", "no JSON"},
+    "api_too_many": {"429"},
+    "api_html": {"rubbish"},
+    "api_error": {"500", "502"},
+    "api_reset": {"reset"},
+    "api_slow": {"answer"},
+    "api_unknown": {"UNKNOWN_ERROR"},
+    "api_over_limit": {"OVER_QUERY_LIMIT"},
+}
+CASES = [(kind, what) for kind in FAULTS for what in sorted(hits(kind))]
+
+
+@pytest.mark.parametrize(("kind", "what"), CASES, ids=lambda case: case)
+def test_each_fault_hits_its_share_and_passes_or_stays(tmp_path, monkeypatch, kind, what):
+    monkeypatch.setattr(server, "SLOW_PAUSES_S", (0.01, 0.01))
+    paths, log = paths_for(what), tmp_path / "log"
+    good = "picture" if what in ("picture", "image") else "answer"
+    with serving(photos(0, 130), faults={kind: 0.2}, log=log, drawn=3) as base:
+        first = all_of(base, paths)
+        rows = rows_of(log)
+        hit = {row["path"] for row in rows if row["fault"] == kind}
+        assert {row["what"] for row in rows} == {what}
+        assert 0.08 < len(hit) / len(paths) < 0.35
+        shown = {path: path.replace(f"key={GOOGLE_KEY}&", "") for path in paths}
+        shown = {path: each.replace(f"api_key={KEY}&", "") for path, each in shown.items()}
+        for path, outcome in zip(paths, first, strict=True):
+            assert outcome in (SEEN[kind] if shown[path] in hit else {good})
+        again = [path for path in paths if shown[path] in hit]
+        if kind in PERSISTENT:
+            assert not {good} & set(all_of(base, again))
+        else:
+            for _ in range(MOST_IN_A_ROW):
+                again = [
+                    path
+                    for path, outcome in zip(again, all_of(base, again), strict=True)
+                    if outcome != good
+                ]
+            assert not again
+
+
+@pytest.mark.parametrize(("kind", "what"), CASES, ids=lambda case: case)
+def test_a_fault_has_several_forms(kind, what):
+    faults, forms = Faults(0, {kind: 1}), set()
+    for number in range(100):
+        call = Call(what, "GET", f"/{number}", photo=f"{number} 90")
+        assert faults.lasting(call) or faults.passing(call) == kind
+        answer = faults.answer(kind, call)
+        if answer:
+            forms.add((answer.status, answer.kind, answer.body, *answer.headers))
+    expected = {
+        "too_many": 2,
+        "server_error": 4,
+        "gone": 2,
+        "not_an_image": 2,
+        "api_unavailable": 3,
+        "api_error": 2,
+    }
+    own = {"reset", "slow", "stall", "cut_off", "truncated", "placeholder", "grey"}
+    alone = 0 if kind.removeprefix("api_") in own else 1
+    assert len(forms) == expected.get(kind, alone)
+
+
+def test_no_more_than_three_transient_faults_in_a_row(tmp_path):
+    log = tmp_path / "log"
+    with serving(photos(0, 130), faults={"too_many": 1, "reset": 1}, log=log, drawn=3) as base:
+        url = base + picture_path(ALIVE[0])
+        seen = [what_comes(url) for _ in range(8)]
+    assert seen == (["429"] * 3 + ["picture"]) * 2
+    assert [row["fault"] for row in rows_of(log)] == (["too_many"] * 3 + [""]) * 2
+
+
+def test_the_same_seed_has_the_same_faults_in_any_order():
+    faults = {"server_error": 0.2, "gone": 0.2, "too_many": 0.2}
+    paths = paths_for("picture")
+
+    def outcomes(seed, order):
+        with serving(photos(0, 130), seed=seed, faults=faults, drawn=3) as base:
+            return dict(zip(order, all_of(base, order), strict=True))
+
+    one = outcomes(5, paths)
+    assert one == outcomes(5, paths[::-1])
+    assert one != outcomes(6, paths)
+
+
+def test_retry_after_comes_with_some_refusals_only():
+    with serving(photos(0, 130), faults={"too_many": 1}) as base:
+        asks = [get(base + path).headers.get("Retry-After") for path in paths_for("picture")]
+    assert set(asks) == {None, "1"}
+
+
+def test_a_trickle_takes_its_time_and_a_stall_ends_with_the_client(tmp_path):
+    log = tmp_path / "log"
+    with serving(photos(0, 130), faults={"slow": 1}, log=log) as base:
+        start = time.monotonic()
+        answer = get(base + picture_path(ALIVE[0]))
+        assert time.monotonic() - start > sum(server.SLOW_PAUSES_S) * 0.9
+        assert len(answer.content) == rows_of(log)[0]["bytes"]
+        assert opened(answer.content).load()
+    with serving(photos(0, 130), faults={"stall": 1}) as base:
+        assert what_comes(base + picture_path(ALIVE[0])) == "nothing"
+
+
+def test_the_log_tells_what_was_asked_and_no_secret(tmp_path):
+    log = tmp_path / "new folder" / "log"
+    photo, pano = ALIVE[0], panoramas(1)[0]
+    with serving(photos(0, 130), log=log) as base:
+        planet = Running(base)
+        ask(planet, text="city", page="2", api_sig="S3CRET", auth_token="S3CRET")
+        client = flickrapi.FlickrAPI(KEY, SECRET, format="parsed-json", store_token=False)
+        client.REST_URL = planet.rest_url
+        client.photos.search(text="beach", max_upload_date=5)
+        get(base + picture_path(photo), host="live.staticflickr.invalid")
+        target = f"{streetview.IMAGE}?size=64x64&pano={pano.pano_id}&heading=90&key={GOOGLE_KEY}"
+        signature = streetview.signature_of(target)
+        get(f"{base}{target}&signature={signature}")
+        get(
+            f"{base}{streetview.METADATA}?location={pano.latitude},{pano.longitude}"
+            f"&key={GOOGLE_KEY}&signature=wrong"
+        )
+        get(base + flickr.PLACEHOLDER)
+        get(base + "/favicon.ico")
+    text = log.read_text()
+    for secret in (KEY, SECRET, GOOGLE_KEY, SIGNING_SECRET, signature, "S3CRET", "oauth", "wrong"):
+        assert secret not in text
+    rows = rows_of(log)
+    assert [row["what"] for row in rows] == [
+        *("search", "search", "picture", "image", "metadata", "placeholder", "other")
+    ]
+    assert (rows[0]["text"], rows[0]["page"]) == ("city", "2")
+    assert rows[0]["min_upload_date"] == "2007-01-01 00:00:00"
+    assert (rows[1]["method"], rows[1]["text"], rows[1]["max_upload_date"]) == (
+        "POST",
+        "beach",
+        "5",
+    )
+    assert (rows[2]["photo"], rows[2]["host"]) == (photo.photo_id, "live.staticflickr.invalid")
+    assert rows[2]["bytes"] == len(picture.jpeg(photo, 320))
+    assert rows[3]["photo"] == f"{pano.pano_id} 90"
+    assert rows[3]["path"] == f"{streetview.IMAGE}?size=64x64&pano={pano.pano_id}&heading=90"
+    assert rows[6]["status"] == 404
+    assert all(row["time"] > 1e9 and row["fault"] == "" for row in rows)
+
+
+@pytest.mark.parametrize("faults", [{"earthquake": 0.1}, {"reset": 1.5}, {"reset": -0.1}])
+def test_faults_that_cannot_be_are_refused(faults):
+    with pytest.raises(InputError, match="api_unavailable"), running_planet(0, 10, faults=faults):
+        pass
+
+
+@pytest.mark.parametrize("option", ["--fault=earthquake=1", "--fault=reset", "--port={taken}"])
+def test_the_command_refuses_what_cannot_be_in_a_sentence(planet, option):
+    option = option.format(taken=planet.base.rpartition(":")[2])
+    run = subprocess.run(
+        [sys.executable, "-m", "nogps.simulated", "--photos", "5", option],
+        cwd=SOURCES,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+def test_the_options_reach_the_process(tmp_path):
+    log = tmp_path / "log"
+    with running_planet(0, 130, faults={"gone": 1}, log=log, calls_per_hour=1, drawn=2) as planet:
+        assert get(planet.base + picture_path(ALIVE[0])).status_code in (404, 410)
+        ask(planet)
+        assert get(f"{planet.rest_url}?api_key={KEY}").status_code == 429
+    assert [row["fault"] for row in rows_of(log)] == ["gone", "", ""]
+
+
+def test_few_drawings_serve_for_all_photos_each_with_its_comment():
+    with serving(photos(0, 130), drawn=2) as base:
+        bodies = [get(base + picture_path(photo)).content for photo in ALIVE[:20]]
+        pano = panoramas(1)[0].pano_id
+        url = f"{base}{streetview.IMAGE}?key={GOOGLE_KEY}&size=64x48&heading=90&pano={pano}"
+        view = opened(get(url).content)
+    pictures = [opened(body) for body in bodies]
+    assert [each.info["comment"].decode() for each in pictures] == [p.photo_id for p in ALIVE[:20]]
+    assert len({each.tobytes() for each in pictures}) == 2
+    assert (view.size, view.info["comment"].decode()) == ((64, 48), f"{pano} 90")
+
+
+# --- Street View ---
+
+
+def asked(planet, path=streetview.METADATA, **arguments) -> httpx.Response:
+    arguments = {"key": GOOGLE_KEY} | arguments
+    return CLIENT.get(planet.base + path, params={k: v for k, v in arguments.items() if v})
+
+
+def test_panoramas_are_near_towns_and_of_all_kinds():
+    streets, kinds, distances = streetview.Streets(0), Counter(), []
+    for town in towns()[:1000]:
+        near = streets.nearest(town.latitude, town.longitude, 50)
+        if near:
+            kinds[near.kind] += 1
+            assert streets.by_id(near.pano_id) == near
+            place = (near.latitude, near.longitude)
+            distances.append(float(distance_km(town.latitude, town.longitude, *place)))
+            assert (near.kind in ("photosphere", "unknown")) == near.pano_id.startswith("CAoS")
+            assert (len(near.pano_id) == 22) == near.kind.startswith(("official", "indoor"))
+            assert (near.copyright == "© Google") or near.kind != "official"
+    assert 750 < len(distances) < 1000
+    assert max(distances) <= 0.05
+    assert 0.8 < kinds["official"] / len(distances) < 0.92
+    assert min(kinds[kind] for kind in ("photosphere", "unknown", "indoor")) > 10
+    assert streets.nearest(-48.9, -123.4, 1e9) is None  # far from any land
+    assert streets.nearest(0.0, 180.0, 50) is streets.nearest(90.0, 0.0, 50) is None
+
+
+def test_no_panorama_is_nearer_than_the_nearest():
+    streets = streetview.Streets(0)
+    for town in towns()[:20]:
+        near = streets.nearest(town.latitude, town.longitude, 300)
+        row, column = streetview._row(town.latitude), None
+        others = []
+        for each in range(row - 4, row + 5):
+            column = streetview._column(each, town.longitude)
+            others += [streets.at(each, column + step) for step in range(-4, 5)]
+        place = (town.latitude, town.longitude)
+        apart = [streetview.metres(*place, o.latitude, o.longitude) for o in others if o]
+        assert streetview.metres(*place, near.latitude, near.longitude) == min(apart)
+
+
+def test_metadata_tell_the_nearest_panorama(planet):
+    pano = next(each for each in panoramas(50) if each.kind == "official" and each.lists_date)
+    where = f"{pano.latitude},{pano.longitude}"
+    answer = asked(planet, location=where)
+    assert answer.status_code == 200
+    assert answer.json() == asked(planet, pano=pano.pano_id).json()
+    assert answer.json() == {
+        "copyright": "© Google",
+        "date": pano.date,
+        "location": {"lat": pano.latitude, "lng": pano.longitude},
+        "pano_id": pano.pano_id,
+        "status": "OK",
+    }
+
+
+def test_only_the_status_is_sure():
+    keys = Counter()
+    for pano in panoramas(800):
+        keys.update(streetview._described(pano).keys())
+    assert keys["status"] > keys["copyright"] > keys["date"] > 0.9 * keys["status"]
+
+
+def test_outdoor_drops_indoor_and_unknown_kinds(planet):
+    found = {kind: [] for kind in ("official", "photosphere", "unknown", "indoor")}
+    for pano in panoramas(300):
+        found[pano.kind].append(pano)
+    for kind, group in found.items():
+        pano = group[0]
+        where = {"location": f"{pano.latitude},{pano.longitude}", "radius": "1"}
+        assert asked(planet, **where).json()["pano_id"] == pano.pano_id
+        outside = asked(planet, source="outdoor", **where).json()
+        assert outside["status"] == (
+            "OK" if kind in ("official", "photosphere") else "ZERO_RESULTS"
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ({"pano": "vPnURflnc8AZu5NMLYRddw"}, "ZERO_RESULTS"),
+        ({"pano": "é"}, "ZERO_RESULTS"),
+        ({"location": "-48.9,-123.4", "radius": "5000"}, "ZERO_RESULTS"),
+        ({"location": "at the corner"}, "NOT_FOUND"),
+        ({"location": "91.0,0"}, "NOT_FOUND"),
+        ({}, "INVALID_REQUEST"),
+        ({"location": "48.85,2.35", "radius": "wide"}, "INVALID_REQUEST"),
+        ({"location": "48.85,2.35", "radius": "-1"}, "INVALID_REQUEST"),
+        ({"location": "48.85,2.35", "source": "cellar"}, "INVALID_REQUEST"),
+        ({"location": "48.85,2.35", "key": ""}, "REQUEST_DENIED"),
+        ({"location": "48.85,2.35", "key": "AIza"}, "REQUEST_DENIED"),
+        ({"location": "48.85,2.35", "signature": "AAAA"}, "REQUEST_DENIED"),
+        ({"location": "48.85,2.35", "radius": "500"}, "OK"),
+    ],
+)
+def test_metadata_have_a_status_for_everything(planet, arguments, status):
+    answer = asked(planet, **arguments)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == status
+    assert ("error_message" in answer.json()) == (status in ("REQUEST_DENIED", "INVALID_REQUEST"))
+
+
+def signature_by_the_book(target: str) -> str:
+    secret = base64.urlsafe_b64decode(SIGNING_SECRET)
+    return base64.urlsafe_b64encode(hmac.digest(secret, target.encode(), "sha1")).decode()
+
+
+def test_requests_may_be_signed(planet):
+    pano = panoramas(1)[0].pano_id
+    for path in (streetview.METADATA, streetview.IMAGE):
+        target = f"{path}?size=64x64&pano={pano}&key={GOOGLE_KEY}"
+        signed = f"{planet.google_base}{target}&signature={signature_by_the_book(target)}"
+        good, bad = get(signed), get(signed.replace("64x64", "32x32"))
+        assert good.status_code == 200
+        if path == streetview.METADATA:
+            assert good.json()["status"] == "OK"
+            assert bad.json()["status"] == "REQUEST_DENIED"
+        else:
+            assert good.headers["content-type"] == "image/jpeg"
+            assert bad.status_code == 403
+    assert len(planet.google_key) == 39
+    assert planet.google_key.startswith("AIza")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ({"size": ""}, 400),
+        ({"size": "large"}, 400),
+        ({"size": "641x20"}, 400),
+        ({"size": "0x20"}, 400),
+        ({"fov": "180"}, 400),
+        ({"heading": "north"}, 400),
+        ({"pano": ""}, 400),
+        ({"key": "AIza"}, 403),
+        ({"key": ""}, 403),
+        ({"pano": "vPnURflnc8AZu5NMLYRddw", "return_error_code": "true"}, 404),
+        ({"pano": "", "location": "nowhere", "return_error_code": "true"}, 404),
+    ],
+)
+def test_images_that_cannot_be_are_refused_in_words(planet, arguments, status):
+    good = {"size": "64x64", "pano": panoramas(1)[0].pano_id}
+    answer = asked(planet, streetview.IMAGE, **good | arguments)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_without_return_error_code_a_missing_image_is_grey(planet):
+    missing = {"pano": "vPnURflnc8AZu5NMLYRddw"}
+    bodies = [
+        asked(planet, streetview.IMAGE, size=size, **missing).content
+        for size in ("600x300", "600x300", "200x100")
+    ]
+    assert bodies[0] == bodies[1]
+    image = opened(bodies[0])
+    assert (image.format, image.size, opened(bodies[2]).size) == ("JPEG", (600, 300), (200, 100))
+    assert np.abs(np.asarray(image)[:100].astype(int) - [228, 227, 223]).max() < 4
+
+
+def test_images_show_a_panorama_in_a_direction(planet):
+    pano = next(each for each in panoramas(50) if each.kind == "official")
+    where = f"{pano.latitude},{pano.longitude}"
+
+    def image(**arguments):
+        return asked(planet, streetview.IMAGE, size="200x150", **arguments).content
+
+    north = image(pano=pano.pano_id)
+    assert north == image(location=where, heading="0", pitch="0", fov="90")
+    assert north == image(pano=pano.pano_id, heading="360.0")
+    assert north != image(pano=pano.pano_id, heading="90")
+    assert opened(north).size == (200, 150)
+    assert opened(image(pano=pano.pano_id, heading="33.5")).format == "JPEG"
+    photo = streetview.photo_of(pano, 90.0, 640, 640)
+    assert 9 <= photo.taken.hour <= 16
+    assert f"{photo.taken:%Y-%m}" == pano.date
+    assert (photo.heading, photo.view) == (90, f"{pano.pano_id} 90")
+    away = distance_km(photo.latitude, photo.longitude, photo.town.latitude, photo.town.longitude)
+    assert away < 60
+
+
+def test_another_seed_has_other_panoramas():
+    ids = [each.pano_id for each in panoramas(20)]
+    assert all(streetview.Streets(0).by_id(each) for each in ids)
+    assert not any(streetview.Streets(1).by_id(each) for each in ids)
+
+
+# --- addresses ---
+
+
+def test_addresses_of_california_are_files_of_openaddresses(tmp_path):
+    paths = write_addresses(tmp_path / "one", 0)
+    assert {path.name for path in paths} >= {"los_angeles.zip", "city_of_los_angeles.zip"}
+    assert sum(path.name.endswith(".geojson.gz") for path in paths) == 2
+    headers = set()
+    for path in paths:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                source = path.stem
+                assert archive.namelist() == [f"us/ca/{source}.csv", f"us/ca/{source}.vrt"]
+                headers.add(archive.read(f"us/ca/{source}.csv").split(b"\n")[0].decode())
+    assert headers == {
+        "LON,LAT,NUMBER,STREET,UNIT,CITY,DISTRICT,REGION,POSTCODE,ID,HASH",
+        "LON,LAT,NUMBER,STREET,UNIT,CITY,DISTRICT,REGION,POSTCODE,ID",
+        "GEOM,NUMBER,STREET,UNIT,CITY,DISTRICT,REGION,POSTCODE,ID,HASH",
+    }
+    features = [
+        json.loads(line)
+        for path in paths
+        if path.suffix == ".gz"
+        for line in gzip.decompress(path.read_bytes()).splitlines()
+    ]
+    order = "hash number street unit city district region postcode id accuracy"
+    assert {" ".join(each["properties"]) for each in features} == {order}
+    assert sum(each["geometry"] is None for each in features) > 5
+    assert any(each["geometry"] and each["geometry"]["coordinates"] == [0, 0] for each in features)
+
+
+def test_addresses_lie_around_towns_and_overlap(tmp_path):
+    addresses = read_addresses(write_addresses(tmp_path, 0))
+    assert 12_000 < addresses.counts["addresses_rows"] < 15_000
+    assert addresses.counts["addresses_repeated"] > 1000
+    assert 10_000 < len(addresses.latitude) < 12_100
+    assert 32 < addresses.latitude.min() < addresses.latitude.max() < 42
+    streets = streetview.Streets(0)
+    near = [
+        streets.nearest(lat, lng, 50)
+        for lat, lng in zip(addresses.latitude[::40], addresses.longitude[::40], strict=True)
+    ]
+    assert np.mean([bool(each) for each in near]) > 0.7
+
+
+def test_addresses_are_the_same_bytes_and_are_written_once(tmp_path):
+    one, other = write_addresses(tmp_path / "one", 0), write_addresses(tmp_path / "other", 0)
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+    one[0].write_bytes(b"kept")
+    assert write_addresses(tmp_path / "one", 0) == one
+    assert one[0].read_bytes() == b"kept"
+    different = write_addresses(tmp_path / "one", 1)
+    assert [p.read_bytes() for p in different] != [p.read_bytes() for p in other]
 
 
 # --- the process ---

@@ -29,7 +29,7 @@ class Row:
 
     name: str
     n: int
-    hits: dict[str, float]  # percent within each of geo.RADII_KM
+    hits: dict[str, float]  # percent within each of geo.RADII_KM, and in the right class
     intervals: dict[str, tuple[float, float]]  # Wilson 95 %, percent
     median_km: float
     mean_km: float
@@ -47,13 +47,17 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return 100 * low if hits else 0.0, 100 * high if hits < n else 100.0
 
 
-def row(name: str, distance: NDArray[np.float64]) -> Row:
-    """The table's line for distances in km, shape (n,), NaN for photos without an answer."""
+def row(name: str, distance: NDArray[np.float64], right_class: NDArray[np.bool_]) -> Row:
+    """The table's line for distances in km, shape (n,), NaN for photos without an answer.
+
+    `right_class` says whether truth and guess lie in the same class.
+    """
     n = len(distance)
     counted = np.where(np.isnan(distance), FARTHEST_KM, distance)
     within = {
         key: int(np.count_nonzero(distance <= radius)) for key, radius in geo.RADII_KM.items()
     }
+    within["right_class"] = int(np.count_nonzero(right_class))
     return Row(
         name=name,
         n=n,

@@ -1,203 +1,220 @@
-"""Fetch every candidate once into tar shards, and account for each of them.
+"""Polite HTTP: few connections a host, patience with what passes, an end where it does not.
 
-Work goes on in a scratch folder that outlives a killed run:
-
-    scratch/<block>.tar, <block>.parquet   a finished block of candidates: photos, and what became
-                                           of each candidate
-    scratch/loose/<sha256 of a url>        photos of the block in progress
-
-A block is written in the candidates' order, so the shards are a function of the candidates and
-of the bytes received, however many threads there were and however often it was interrupted.
+A request that is refused for now (429, 5xx), breaks off or hangs is made again after a jittered,
+growing wait; a host that asks for a pause (Retry-After) gets it from everybody. When a host fails
+many times in a row its circuit opens: one request at a time finds out whether it is back, and
+after long enough it counts as down, so that nobody waits for it any more.
 """
 
-import hashlib
-import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
 
-import pandas as pd
-from tqdm import tqdm
+import aiohttp
+from yarl import URL
 
-from nogps import images, store
-from nogps.files import replacing
-from nogps.sources import Source, Status
+TRIES = 6  # of one request
+LONGEST_WAIT = 32  # units; waits grow up to it
+LONGEST_PAUSE = 900  # seconds that a host may ask for; when it asks for more it counts as down
+FAILURES_TO_OPEN = 24  # in a row, whatever was asked
+PROBES = 10  # in a row that must fail until the host is down: about five minutes
+MOST_BYTES = 64_000_000  # of one answer; each connection holds one in memory
+
+
+class Unavailable(Exception):
+    """Several tries brought no whole answer; another day might."""
+
+
+class HostDown(Unavailable):
+    """The host has failed for so long that asking it again now makes no sense."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one candidate."""
+class Answer:
+    """What a host answered, whole."""
 
-    photo_id: str
+    status: int
     url: str
-    status: str
-    shard: str = ""
-    offset: int = 0
-    size: int = 0
-    width: int = 0
-    height: int = 0
-    sha256: str = ""
+    headers: Mapping[str, str]
+    body: bytes
 
     @property
-    def place(self) -> store.Place:
-        """Where its bytes lie."""
-        return store.Place(self.shard, self.offset, self.size)
+    def redirect(self) -> str:
+        """Where the answer sends us; "" when it does not."""
+        if self.status not in (301, 302, 303, 307, 308):
+            return ""
+        return urljoin(self.url, self.headers.get("Location", "")) or self.url
+
+    @property
+    def kind(self) -> str:
+        """The media type, without its parameters."""
+        return self.headers.get("Content-Type", "").split(";")[0].strip().lower()
 
 
-def fetch_all(
-    candidates: pd.DataFrame,
-    source: Source,
-    scratch: Path,
-    folder: Path,
-    *,
-    threads: int,
-    min_side: int,
-) -> pd.DataFrame:
-    """Fetch what `scratch` does not hold yet; then fill `folder` with shards and their index.
+@dataclass
+class _Host:
+    slots: asyncio.Semaphore
+    gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+    not_before: float = 0.0  # monotonic seconds
+    next_turn: float = 0.0
+    failures: int = 0  # in a row
+    probes: int = 0  # that failed, in a row
+    down: bool = False
 
-    One row a candidate, in their order: photo_id, status, shard, offset, size, width, height,
-    sha256. Photos with a side under `min_side` pixels are too_small; of photos with the same
-    bytes all but the first are duplicates.
+    @property
+    def open(self) -> bool:
+        """Whether the circuit is open: one request at a time."""
+        return self.failures >= FAILURES_TO_OPEN
+
+
+class Polite:
+    """A client for many requests to few hosts; an async context manager.
+
+    `connections` is how many requests a host gets at a time, `per_second` how many a second.
+    `unit_s` is the wait after a first failure in seconds, which all other waits are multiples of.
+    With `base`, every request goes there instead of to the scheme and host that its URL names,
+    which are still what limits are kept by.
     """
-    fetcher = _Fetcher(source, scratch, min_side)
-    wanted = list(zip(candidates["photo_id"], candidates["url"], strict=True))
-    blocks: list[str] = []
-    outcomes: list[Outcome] = []
-    bar = tqdm(total=len(wanted), desc="download", unit="photo")
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for start in range(0, len(wanted), store.SHARD_SIZE):
-            block = wanted[start : start + store.SHARD_SIZE]
-            name = fetcher.block(block, pool, bar)
-            blocks.append(name)
-            outcomes += _read_block(scratch, name)
-    finally:
-        pool.shutdown(cancel_futures=True)  # what is under way is kept, the rest not begun
-        bar.close()
-    return _publish(scratch, folder, blocks, outcomes)
 
+    def __init__(
+        self,
+        connections: int = 8,
+        per_second: float = math.inf,
+        unit_s: float = 1.0,
+        timeout_s: float = 30.0,
+        base: str = "",
+        tell: Callable[[str], None] = lambda message: None,
+    ):
+        self.connections = connections
+        self.per_second = per_second
+        self.unit_s = unit_s
+        self.timeout_s = timeout_s
+        self.base = base
+        self.tell = tell
+        self._hosts: dict[str, _Host] = {}
 
-class _Fetcher:
-    def __init__(self, source: Source, scratch: Path, min_side: int):
-        self.source = source
-        self.scratch = scratch
-        self.loose = scratch / "loose"
-        self.min_side = min_side
-        self.loose.mkdir(parents=True, exist_ok=True)
-        self.shards = store.Shards(scratch)
-        self.known = {each.url: each for each in _finished(scratch)}
-        self.seen: set[str] = set()  # sha256 of the photos kept so far
+    async def __aenter__(self) -> "Polite":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "nogps", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(
+                total=20 * self.timeout_s, sock_connect=self.timeout_s, sock_read=self.timeout_s
+            ),
+            trust_env=not self.base,  # what stands in for the world is on this machine: no proxy
+        )
+        # aiohttp would repeat a request whose connection broke: uncounted, and perhaps unpaid.
+        self._session._retry_connection = False
+        return self
 
-    def block(self, wanted: list[tuple[str, str]], pool: ThreadPoolExecutor, bar: tqdm) -> str:
-        """Fetch a block unless it is there already; return its name."""
-        fetched = []
-        for outcome in pool.map(lambda each: self.outcome(*each), wanted):
-            fetched.append(outcome)
-            bar.update()
-        settled = [self.without_twins(outcome) for outcome in fetched]
-        content = repr([(each.photo_id, each.url, str(each.status)) for each in settled])
-        name = hashlib.sha256(content.encode()).hexdigest()[:32]
-        if not (self.scratch / f"{name}.parquet").exists():
-            self.write(name, settled)
-        for _, url in wanted:
-            self.loose_path(url).unlink(missing_ok=True)
-        return name
+    async def __aexit__(self, *_) -> None:
+        await self._session.close()
 
-    def outcome(self, photo_id: str, url: str) -> Outcome:
-        """From an earlier run where it settled the matter, else from the source."""
-        known = self.known.get(url)
-        if known and known.status in (Status.OK, Status.TOO_SMALL, Status.DUPLICATE):
-            large_enough = min(known.width, known.height) >= self.min_side
-            if known.status == Status.OK:
-                status = Status.OK if large_enough else Status.TOO_SMALL
-                return replace(known, photo_id=photo_id, status=status)
-            if large_enough == (known.status == Status.DUPLICATE):
-                return replace(known, photo_id=photo_id)
-        elif known and known.status != Status.FAILED:
-            return replace(known, photo_id=photo_id)
-        return self.fetch(photo_id, url)
+    async def get(
+        self,
+        url: str,
+        *,
+        before: Callable[[], None] = lambda: None,
+        passes: Callable[[Answer], bool] = lambda answer: False,
+        signed: Callable[[str], str] = lambda url: url,
+    ) -> Answer:
+        """The answer to a GET, redirects and refusals included.
 
-    def fetch(self, photo_id: str, url: str) -> Outcome:
-        path = self.loose_path(url)
-        body = path.read_bytes() if path.exists() else b""
-        if not body:
-            fetched = self.source.fetch(url)
-            if fetched.status is not Status.OK:
-                return Outcome(photo_id, url, fetched.status)
-            body = fetched.body
-            with replacing(path, durable=False) as temporary:
-                temporary.write_bytes(body)
+        `before` is called before each try; what it raises ends the request. An answer for which
+        `passes` says that another try may bring a better one is not taken. `signed` adds what
+        must not be seen to the URL that is sent.
+
+        Raises:
+            Unavailable: no whole answer after all tries, or the host is down.
+        """
+        host = self._hosts.setdefault(
+            urlsplit(url).netloc, _Host(asyncio.Semaphore(self.connections))
+        )
+        for attempt in range(TRIES):
+            async with host.slots, host.gate if host.open else nullcontext():
+                await self._turn(host, url)
+                before()
+                answer = await self._once(url, signed(url))
+                busy = answer is None or answer.status == 429 or answer.status >= 500
+                if busy:
+                    self._failed(host, url, answer)
+                else:
+                    host.failures = host.probes = 0
+            if answer is not None and not busy and not passes(answer):
+                return answer
+            if attempt + 1 < TRIES:
+                await asyncio.sleep(self._wait(attempt))
+        raise Unavailable(urlsplit(url).netloc)
+
+    async def _turn(self, host: _Host, url: str) -> None:
+        """Wait until this host may be asked again."""
+        while not host.down:
+            now = time.monotonic()
+            start = max(host.not_before, host.next_turn)
+            if start <= now:
+                host.next_turn = now + 1 / self.per_second
+                return
+            await asyncio.sleep(start - now)
+        raise HostDown(urlsplit(url).netloc)
+
+    async def _once(self, url: str, address: str) -> Answer | None:
+        """One try; None if the answer did not come or broke off."""
+        host = {}
+        if self.base:
+            parts = urlsplit(url)
+            address = self.base + address.removeprefix(f"{parts.scheme}://{parts.netloc}")
+            host = {"Host": parts.netloc}
         try:
-            width, height = images.size_of(body)
-        except images.BadImage:
-            return Outcome(photo_id, url, Status.NOT_AN_IMAGE)
-        status = Status.OK if min(width, height) >= self.min_side else Status.TOO_SMALL
-        return Outcome(photo_id, url, status, width=width, height=height, sha256=store.sha256(body))
+            async with self._session.get(
+                URL(address, encoded=True), headers=host, allow_redirects=False
+            ) as response:
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > MOST_BYTES:
+                        return None
+                return Answer(response.status, url, response.headers, bytes(body))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
 
-    def without_twins(self, outcome: Outcome) -> Outcome:
-        """The same, but a duplicate if an earlier candidate has the same bytes."""
-        if outcome.status == Status.OK and outcome.sha256 in self.seen:
-            return replace(outcome, status=Status.DUPLICATE)
-        if outcome.status == Status.DUPLICATE and outcome.sha256 not in self.seen:
-            # Its twin is no candidate any more, and only the twin's bytes were kept.
-            outcome = self.fetch(outcome.photo_id, outcome.url)
-        if outcome.status == Status.OK:
-            self.seen.add(outcome.sha256)
-        return outcome
+    def _failed(self, host: _Host, url: str, answer: Answer | None) -> None:
+        name = urlsplit(url).netloc
+        was_open, was_down = host.open, host.down
+        host.failures += 1
+        pause = _retry_after(answer) if answer is not None else 0.0
+        if pause > LONGEST_PAUSE:
+            host.down = True
+            self.tell(f"{name} asks to be left alone for {pause / 60:.0f} minutes")
+        if answer is not None and answer.status == 429 and not pause:
+            pause = self._wait(0)
+        if was_open:
+            host.probes += 1
+            pause = max(pause, self._wait(host.probes))
+            host.down = host.down or host.probes >= PROBES
+        elif host.open:
+            self.tell(f"{name} fails again and again; waiting for it")
+        if host.down and was_open and not was_down:
+            self.tell(f"{name} is down; giving up on it for now")
+        host.not_before = max(host.not_before, time.monotonic() + pause)
 
-    def write(self, name: str, outcomes: list[Outcome]) -> None:
-        kept = [each for each in outcomes if each.status == Status.OK]
-        places = store.write_shard(self.scratch / f"{name}.tar", map(self.member, kept))
-        where = {each.url: place for each, place in zip(kept, places, strict=True)}
-        rows = [replace(each, **asdict(where.get(each.url, store.NOWHERE))) for each in outcomes]
-        with replacing(self.scratch / f"{name}.parquet") as path:
-            pd.DataFrame([asdict(each) for each in rows]).to_parquet(path, index=False)
-
-    def member(self, outcome: Outcome) -> tuple[str, bytes]:
-        if outcome.shard:
-            body = self.shards.read(outcome.place)
-        else:
-            body = self.loose_path(outcome.url).read_bytes()
-        return store.member_name(outcome.photo_id, images.suffix_of(body)), body
-
-    def loose_path(self, url: str) -> Path:
-        return self.loose / hashlib.sha256(url.encode()).hexdigest()
-
-
-def _read_block(scratch: Path, name: str) -> list[Outcome]:
-    table = pd.read_parquet(scratch / f"{name}.parquet")
-    return [Outcome(*row) for row in table.itertuples(index=False, name=None)]
+    def _wait(self, attempt: int) -> float:
+        return self.unit_s * min(2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
 
 
-def _finished(scratch: Path) -> Iterator[Outcome]:
-    for path in sorted(scratch.glob("*.parquet")):
-        yield from _read_block(scratch, path.stem)
-
-
-def _publish(
-    scratch: Path, folder: Path, blocks: list[str], outcomes: list[Outcome]
-) -> pd.DataFrame:
-    """Give the finished blocks their places among the outs, and forget all others."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    shard_of = {}
-    for number, name in enumerate(blocks):
-        shard_of[f"{name}.tar"] = store.shard_name(number)
-        _link(scratch / f"{name}.tar", folder / store.shard_name(number))
-    for path in scratch.iterdir():
-        if path.is_file() and path.stem not in blocks:
-            path.unlink()
-    index = pd.DataFrame([asdict(each) for each in outcomes]).drop(columns="url")
-    index["shard"] = index["shard"].map(shard_of).fillna("")
-    store.write_index(folder, index)
-    return index
-
-
-def _link(existing: Path, new: Path) -> None:
+def _retry_after(answer: Answer) -> float:
+    """Seconds that the host asks for: a number of them, or a date."""
+    text = answer.headers.get("Retry-After", "").strip()
     try:
-        os.link(existing, new)  # the same bytes under two names: no second copy on the disk
-    except OSError:
-        shutil.copyfile(existing, new)
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0

@@ -1,16 +1,22 @@
-"""The only place where bytes become pixels become tensors."""
+"""The only place where bytes become pixels become tensors.
+
+torch is imported where it is needed: those who only look at bytes do not wait seconds for it,
+nor hold the hundreds of megabytes that it takes.
+"""
+
+from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import imagehash
 import numpy as np
 import pillow_heif
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 pillow_heif.register_heif_opener()
 
@@ -49,9 +55,23 @@ class Packed:
     phash: bytes  # 32 bytes: 256-bit perceptual hash
 
 
-def size_of(body: bytes) -> tuple[int, int]:
-    """Width and height in pixels from the header alone; BadImage if these bytes have none."""
-    return _open(body).size
+def checked_size(body: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a picture that decodes to its end; BadImage otherwise."""
+    image = _open(body)
+    size = image.size
+    try:
+        image.draft("RGB", (1, 1))  # every byte of a JPEG is read, an eighth of it drawn
+        image.load()
+    except Exception as error:  # truncated or corrupt pixels: many kinds
+        raise BadImage(f"cannot be decoded ({error})") from error
+    return size
+
+
+def is_flat(body: bytes) -> bool:
+    """Whether nearly all of a picture is one colour, as where a sentence stands for a view."""
+    pixels = np.asarray(_decode(body, at_least=64).resize((64, 64)), dtype=np.int16)
+    common = np.median(pixels.reshape(-1, 3), axis=0)
+    return bool((np.abs(pixels - common).max(axis=2) <= 6).mean() > 0.85)
 
 
 def suffix_of(body: bytes) -> str:
@@ -72,6 +92,8 @@ def pack(body: bytes, side: int) -> Packed:
     scale = side / min(image.size)
     width, height = (max(side, round(length * scale)) for length in image.size)
     image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    import imagehash
+
     phash = imagehash.phash(image, hash_size=16).hash
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=JPEG_QUALITY)
@@ -85,6 +107,8 @@ def pack_side(image_size: int) -> int:
 
 def to_tensor(jpeg: bytes) -> Tensor:
     """uint8 RGB pixels of a packed photo, shape (3, height, width)."""
+    import torch
+
     pixels = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
 
@@ -94,6 +118,8 @@ def whole(pixels: Tensor, image_size: int) -> Tensor:
 
     Squeezed rather than cropped, since what tells a place is often at the edge.
     """
+    from torchvision.transforms.v2 import functional as transforms
+
     return transforms.resize(pixels, [image_size, image_size], antialias=True)
 
 
@@ -102,6 +128,8 @@ def augmented(pixels: Tensor, image_size: int, rng: np.random.Generator) -> Tens
 
     Never mirrored: that would change the side of the road that people drive on.
     """
+    from torchvision.transforms.v2 import functional as transforms
+
     height, width = pixels.shape[-2:]
     share_high, share_wide = np.sqrt(rng.uniform(0.5, 1.0)) * rng.uniform(0.9, 1.0, size=2)
     high, wide = max(1, int(height * share_high)), max(1, int(width * share_wide))
@@ -114,6 +142,8 @@ def augmented(pixels: Tensor, image_size: int, rng: np.random.Generator) -> Tens
 
 def normalise(batch: Tensor) -> Tensor:
     """Float pixels as the networks take them, from uint8 of shape (n, 3, size, size)."""
+    import torch
+
     mean = torch.tensor(MEAN, device=batch.device).view(3, 1, 1) * 255
     std = torch.tensor(STD, device=batch.device).view(3, 1, 1) * 255
     return (batch.float() - mean) / std

@@ -1,4 +1,4 @@
-"""A little planet on loopback that speaks the same protocols as the real world.
+"""A little planet on loopback that speaks Flickr's and Google Street View's protocols.
 
     with running_planet(seed=0, photos=5000) as planet:
         source = Flickr(planet.key, planet.secret, ..., rest_url=planet.rest_url)
@@ -9,16 +9,34 @@ It runs as a process of its own, and ends with the process that started it.
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nogps.errors import InputError
+from nogps.simulated.faults import FAULTS, check
+from nogps.simulated.streets import write_addresses
 
-# The only key that the planet knows. It opens nothing anywhere else.
+__all__ = [
+    "FAULTS",
+    "GOOGLE_KEY",
+    "IMAGE_HOST",
+    "KEY",
+    "PAGE_HOST",
+    "SECRET",
+    "SIGNING_SECRET",
+    "Running",
+    "running_planet",
+    "version",
+    "write_addresses",
+]
+
+# The only keys that the planet knows. They open nothing anywhere else.
 KEY = "5111a7ed" * 4
 SECRET = "5111a7ed" * 2
+GOOGLE_KEY = "AIza" + "5imulated-" * 3 + "Plane"
+SIGNING_SECRET = "c2ltdWxhdGVkLXBsYW5ldA=="  # "simulated-planet"
 
 # Addresses that the planet hands out end so; RFC 2606 promises that they lead nowhere.
 IMAGE_HOST = "http://live.staticflickr.invalid"
@@ -33,6 +51,8 @@ class Running:
     key: str = KEY
     secret: str = SECRET
     page_base: str = PAGE_HOST
+    google_key: str = GOOGLE_KEY
+    signing_secret: str = SIGNING_SECRET
 
     @property
     def rest_url(self) -> str:
@@ -42,6 +62,11 @@ class Running:
     @property
     def image_base(self) -> str:
         """What stands in for the scheme and host of a picture's URL."""
+        return self.base
+
+    @property
+    def google_base(self) -> str:
+        """What stands in for the scheme and host of Google's URLs."""
         return self.base
 
 
@@ -54,10 +79,36 @@ def version() -> str:
 
 
 @contextmanager
-def running_planet(seed: int, photos: int) -> Iterator[Running]:
-    """Run the planet with this seed and so many photos in a process of its own."""
+def running_planet(
+    seed: int,
+    photos: int,
+    *,
+    faults: Mapping[str, float] | None = None,
+    log: Path | None = None,
+    calls_per_hour: int = 0,
+    drawn: int = 0,
+) -> Iterator[Running]:
+    """Run the planet with this seed and so many photos in a process of its own.
+
+    Args:
+        seed: of photos, panoramas and faults.
+        photos: how many there are.
+        faults: the share of the requests that each kind of fault (see FAULTS) hits.
+        log: file that gets a line of JSON per request.
+        calls_per_hour: that Flickr's API answers; 0: any number.
+        drawn: how many distinct pictures are drawn; 0: each its own.
+
+    Raises:
+        InputError: a fault is unknown or its share not between 0 and 1, or nothing started.
+    """
+    options = ["--seed", str(seed), "--photos", str(photos)]
+    options += ["--calls-per-hour", str(calls_per_hour), "--drawn", str(drawn)]
+    for kind, share in check(faults or {}).items():
+        options += ["--fault", f"{kind}={share}"]
+    if log:
+        options += ["--log", str(log.absolute())]
     server = subprocess.Popen(
-        [sys.executable, "-m", "nogps.simulated", "--seed", str(seed), "--photos", str(photos)],
+        [sys.executable, "-m", "nogps.simulated", *options],
         cwd=Path(__file__).parents[2],  # so that `nogps` is found also where it is not installed
         stdin=subprocess.PIPE,  # the server ends when this closes, however we end
         stdout=subprocess.PIPE,

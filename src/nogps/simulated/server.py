@@ -1,262 +1,311 @@
-"""The planet's Flickr over HTTP: `flickr.photos.search` and the picture host.
+"""The planet's hosts over HTTP, on loopback: they answer, go wrong, and keep a log.
 
-Answers as documented and as recorded: errors are HTTP 200, `total` is a number, a string or
-nothing at all, coordinates are strings, nothing past the first 4,000 results is reachable.
+What is there is decided in `flickr` and `streetview`, what goes wrong in `faults`.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import lru_cache, partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
-from urllib.parse import parse_qsl, urlsplit
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import parse_qsl
 
-from PIL import Image, ImageDraw
+from aiohttp import web
 
-from nogps.simulated import IMAGE_HOST, KEY
-from nogps.simulated.picture import jpeg
-from nogps.simulated.planet import YEAR, Photo
+from nogps.simulated import KEY, flickr, streetview
+from nogps.simulated.answer import Answer, Call, page
+from nogps.simulated.faults import Faults
+from nogps.simulated.gallery import Gallery
+from nogps.simulated.planet import Photo
 
-MOST_RESULTS = 4000  # of one query that can be read
-# Longest side in pixels of the sizes: the suffix in a picture's URL by the name in `extras`.
-SIZES = {"s": ("m", 240), "n": ("n", 320), "m": ("", 500), "z": ("z", 640), "l": ("b", 1024)}
-PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
-NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
+LONGEST_STALL_S = 60
+SLOW_PAUSES_S = (0.4, 0.8)  # before the first half of the body, and before the second
+HOUR_S = 3600
 
+_WHAT = {
+    flickr.REST: "search",
+    flickr.PLACEHOLDER: "placeholder",
+    streetview.METADATA: "metadata",
+    streetview.IMAGE: "image",
+}
 
-class Refused(Exception):
-    """An error that the API reports: code and message."""
-
-
-def make_server(planet: Sequence[Photo], port: int = 0) -> ThreadingHTTPServer:
-    """A server on loopback that has these photos; port 0 takes a free one."""
-    by_id = {photo.photo_id: photo for photo in planet}
-    words = [_words(" ".join([photo.title, *photo.tags])) for photo in planet]
-    listing = list(zip(planet, words, strict=True))
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, listing, by_id))
-    server.daemon_threads = True
-    return server
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet
-
-    def __init__(self, listing, by_id, *arguments):
-        self.listing, self.by_id = listing, by_id
-        super().__init__(*arguments)
-
-    def do_GET(self):
-        """Pictures, and API calls that come as a query string."""
-        address = urlsplit(self.path)
-        if address.path == "/services/rest/":
-            self._rest(dict(parse_qsl(address.query)))
-        elif address.path == PLACEHOLDER:
-            self._send(200, "image/png", _placeholder())
-        else:
-            self._picture(address.path)
-
-    def do_POST(self):
-        """API calls that come as a form."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if urlsplit(self.path).path == "/services/rest/":
-            self._rest(dict(parse_qsl(body.decode())))
-        else:
-            self._send(404, "text/html")
-
-    def _rest(self, arguments: dict[str, str]) -> None:
-        try:
-            answer = {**self._call(arguments), "stat": "ok"}
-        except Refused as refusal:
-            code, message = refusal.args
-            answer = {"stat": "fail", "code": code, "message": message}
-        text = json.dumps(answer, ensure_ascii=False)
-        if arguments.get("nojsoncallback") != "1":
-            text = f"jsonFlickrApi({text})"
-        self._send(200, "application/json; charset=utf-8", text.encode())
-
-    def _call(self, arguments: dict[str, str]) -> dict:
-        if self._key(arguments) != KEY:
-            raise Refused(100, "Invalid API Key (Key not found)")
-        if arguments.get("format") != "json":
-            raise Refused(111, f'Format "{arguments.get("format", "rest")}" not found')
-        method = arguments.get("method", "")
-        if method != "flickr.photos.search":
-            raise Refused(112, f'Method "{method}" not found')
-        return search(self.listing, arguments)
-
-    def _key(self, arguments: dict[str, str]) -> str | None:
-        signed = re.search(r'\boauth_consumer_key="([^"]*)"', self.headers.get("Authorization", ""))
-        return signed[1] if signed else arguments.get("api_key")
-
-    def _picture(self, path: str) -> None:
-        name = re.fullmatch(r"/(\d+)/(\d+)_([0-9a-f]{10})(?:_([a-z]))?\.jpg", path)
-        photo = self.by_id.get(name[2]) if name else None
-        if photo is None or (photo.server, photo.secret) != (name[1], name[3]):
-            return self._send(404, "text/html")
-        if photo.deleted:
-            host = "http://s.yimg.invalid"
-            return self._send(302, "text/html", headers={"Location": host + PLACEHOLDER})
-        sides = dict(_sizes(photo).values())
-        side = sides.get(name[4] or "")
-        if side is None:
-            return self._send(404, "text/html")
-        return self._send(200, "image/jpeg", jpeg(photo, side))
-
-    def _send(self, status: int, kind: str, body: bytes = b"", headers=None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Say nothing: standard output holds the port alone."""
+_Note = Callable[[int, int], None]  # writes status and number of bytes to the log
 
 
-def search(listing: list[tuple[Photo, set[str]]], arguments: dict[str, str]) -> dict:
-    """Answer flickr.photos.search; `listing` holds each photo with the words beside it."""
-    if not arguments.keys() & {"text", "min_upload_date", "max_upload_date", "min_taken_date"}:
-        raise Refused(3, "Parameterless searches have been disabled. Please use getRecent instead.")
-    geo = arguments.get("has_geo") == "1"
-    found = [photo for photo, words in listing if _matches(photo, words, arguments)]
-    found.sort(key=lambda photo: photo.uploaded, reverse=arguments.get("sort") != "date-posted-asc")
-    per_page = min(int(arguments.get("per_page") or 100), 250 if geo else 500)
-    pages = -(-len(found) // per_page)
-    # Past the cap Flickr has been seen to repeat itself.
-    page = min(int(arguments.get("page") or 1), max(1, MOST_RESULTS // per_page))
-    shown = found[(page - 1) * per_page : page * per_page]
-    extras = arguments.get("extras", "").replace(" ", "").split(",")
-    total = len(found) if len(found) % 2 else str(len(found) or "")
-    return {
-        "photos": {
-            "page": page,
-            "pages": pages,
-            "perpage": per_page,
-            "total": total,
-            "photo": [_entry(photo, extras) for photo in shown],
-        }
-    }
+@dataclass(frozen=True)
+class Setup:
+    """How the planet's hosts behave."""
+
+    seed: int = 0  # of panoramas and faults
+    faults: Mapping[str, float] | None = None  # kind -> share of the requests that it hits
+    log: Path | None = None  # gets a line of JSON per request
+    calls_per_hour: int = 0  # to Flickr's API; 0: no limit
+    drawn: int = 0  # so many distinct pictures; 0: each its own
 
 
-def _matches(photo: Photo, words: set[str], arguments: dict[str, str]) -> bool:
-    """Whether a search shows the photo."""
-    has_geo = arguments.get("has_geo")
-    if has_geo and (photo.on_map != "no") != (has_geo == "1"):
-        return False
-    if photo.accuracy < int(arguments.get("accuracy") or 1):
-        return False
-    licences = arguments.get("license")
-    if licences and str(photo.licence) not in licences.split(","):
-        return False
-    since = arguments.get("min_upload_date")
-    if not since and has_geo == "1" and "min_taken_date" not in arguments:
-        since = str(NOW - 12 * 3600)  # a geo query without a limiting agent sees no more
-    taken = int(photo.taken.replace(tzinfo=UTC).timestamp())
-    return (
-        _within(photo.uploaded, since, arguments.get("max_upload_date"))
-        and _within(taken, arguments.get("min_taken_date"), arguments.get("max_taken_date"))
-        and _says(words, arguments.get("text", ""))
-    )
-
-
-def _within(moment: int, low: str | None, high: str | None) -> bool:
-    """Both ends belong to it; either may be missing."""
-    return (not low or moment >= _seconds(low)) and (not high or moment <= _seconds(high))
-
-
-@lru_cache(maxsize=64)
-def _seconds(moment: str) -> float:
-    """Unix seconds from Unix seconds or a MySQL datetime."""
+@contextmanager
+def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[str]:
+    """Serve these photos from a thread; yields the base URL. `setup`: the fields of `Setup`."""
+    ready: Future = Future()
+    thread = threading.Thread(target=_serve, args=[planet, port, Setup(**setup), ready])
+    thread.start()
     try:
-        return float(moment)
-    except ValueError:
-        return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+        base, stop = ready.result()
+        try:
+            yield base
+        finally:
+            stop()
+    finally:
+        thread.join()
 
 
-def _says(words: set[str], text: str) -> bool:
-    """Whether all words of the text are there, and none that follows a minus."""
-    for minus, quoted, plain in re.findall(r'(-?)(?:"([^"]*)"|(\S+))', text):
-        wanted = _words(quoted or plain)
-        if (wanted <= words) == bool(minus):
+def _serve(planet: Sequence[Photo], port: int, setup: Setup, ready: Future) -> None:
+    async def run() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        async with hosts(planet, port, setup) as base:
+            ready.set_result((base, partial(loop.call_soon_threadsafe, done.set)))
+            await done.wait()
+
+    try:
+        asyncio.run(run())
+    except Exception as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)
+
+
+@asynccontextmanager
+async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterator[str]:
+    """Serve on loopback while the block runs; yields the base URL. Port 0 takes a free one."""
+    with ExitStack() as stack:
+        # Apart, so that no search waits until pictures are drawn.
+        painters = stack.enter_context(ThreadPoolExecutor(2))
+        searchers = stack.enter_context(ThreadPoolExecutor(2))
+        log = None
+        if setup.log:
+            setup.log.parent.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context(setup.log.open("a", encoding="utf-8"))
+        server = _Hosts(planet, setup, painters, searchers, log)
+        runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            server.closing.set()
+            await runner.cleanup()
+
+
+class _Hosts:
+    """Answers requests."""
+
+    def __init__(
+        self,
+        planet: Sequence[Photo],
+        setup: Setup,
+        painters: Executor,
+        searchers: Executor,
+        log: TextIO | None,
+    ):
+        self.catalogue = flickr.Catalogue(planet)
+        self.streets = streetview.Streets(setup.seed)
+        self.gallery = Gallery(planet, painters, setup.drawn)
+        self.faults = Faults(setup.seed, setup.faults or {})
+        self.calls_per_hour = setup.calls_per_hour
+        self.calls: deque[float] = deque()  # when they came, in the last hour
+        self.searchers = searchers
+        self.log = log
+        self.closing = asyncio.Event()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, or fail to in the way that a fault wants."""
+        call = await _read(request)
+        if self._over_quota(call):
+            answer, fault = page(429, "429 Too Many Requests"), ""
+        else:
+            answer, fault = await self._answer(call)
+        note = partial(self._note, call, fault)
+        how = fault.removeprefix("api_")
+        if how == "reset":
+            return _reset(request, note)
+        if how == "stall":
+            return await self._stall(request, note)
+        if how == "slow":
+            return await _slow(request, answer, note)
+        if how == "cut_off":
+            return await _cut_off(request, answer, note)
+        note(answer.status, len(answer.body))
+        return web.Response(status=answer.status, body=answer.body, headers=_headers(answer))
+
+    def _over_quota(self, call: Call) -> bool:
+        """Whether this call to Flickr's API is one too many; it counts if it is not."""
+        if not self.calls_per_hour or call.what != "search" or flickr.key_of(call) != KEY:
             return False
-    return True
+        now = time.monotonic()
+        while self.calls and self.calls[0] <= now - HOUR_S:
+            self.calls.popleft()
+        if len(self.calls) >= self.calls_per_hour:
+            return True
+        self.calls.append(now)
+        return False
 
+    async def _answer(self, call: Call) -> tuple[Answer, str]:
+        """The answer, and the fault that hits it, if one does."""
+        passing = self.faults.passing(call)
+        if passing.removeprefix("api_") in ("reset", "stall"):
+            return Answer(0), passing
+        answer = self.faults.answer(passing, call)
+        if answer:
+            return answer, passing
+        answer, lasting = await self._true_answer(call)
+        if passing == "truncated":
+            if answer.status != 200:  # there is nothing to cut
+                return answer, lasting
+            answer = replace(answer, body=answer.body[: len(answer.body) // 2])
+        return answer, passing or lasting
 
-@lru_cache(maxsize=4096)
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text.lower()))
+    async def _true_answer(self, call: Call) -> tuple[Answer, str]:
+        """What is there, and the persistent fault that hides it, if one does."""
+        if call.what == "search":
+            return await self._searched(flickr.answer_call, self.catalogue, call), ""
+        if call.what == "metadata":
+            return await self._searched(streetview.metadata, self.streets, call), ""
+        if call.what == "placeholder":
+            return flickr.placeholder(), ""
+        if call.what == "picture":
+            found = flickr.picture(self.catalogue, call.path)
+        elif call.what == "image":
+            found = await self._searched(streetview.image, self.streets, call)
+        else:
+            found = Answer(404)
+        if isinstance(found, Answer):
+            return found, ""
+        lasting = self.faults.lasting(call)
+        if lasting:
+            return self._instead(lasting, call), lasting
+        paint = self.gallery.flickr if call.what == "picture" else self.gallery.streetview
+        return Answer(200, "image/jpeg", await paint(*found)), ""
 
+    async def _searched(self, work: Callable, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.searchers, work, *arguments)
 
-def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
-    """The sizes that a photo has: none is larger than the original."""
-    longest = max(photo.width, photo.height)
-    return {name: size for name, size in SIZES.items() if size[1] <= longest}
+    def _instead(self, lasting: str, call: Call) -> Answer:
+        if lasting == "grey":
+            return streetview.grey(*streetview.size_of(call.arguments))
+        if lasting == "placeholder":
+            directly = self.faults.which(lasting, call) % 3 == 0
+            return flickr.placeholder() if directly else flickr.to_placeholder()
+        return self.faults.answer(lasting, call)
 
+    async def _stall(self, request: web.BaseRequest, note: _Note) -> web.StreamResponse:
+        note(0, 0)
+        end = time.monotonic() + LONGEST_STALL_S
+        while time.monotonic() < end and not self.closing.is_set() and not _has_left(request):
+            await asyncio.sleep(0.05)
+        return _reset(request, None)
 
-def _entry(photo: Photo, extras: list[str]) -> dict:
-    """One photo of an answer, with the types that have been seen in real ones."""
-    latitude, longitude, accuracy = _listed_position(photo)
-    entry = {
-        "id": photo.photo_id,
-        "owner": photo.owner,
-        "secret": photo.secret,
-        "server": photo.server,
-        "farm": 1,
-        "title": photo.title,
-        "ispublic": 1,
-        "isfriend": 0,
-        "isfamily": 0,
-    }
-    known = {
-        "license": {"license": str(photo.licence)},
-        "date_upload": {"dateupload": str(photo.uploaded)},
-        "date_taken": {
-            "datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
-            "datetakengranularity": "0",
-            "datetakenunknown": "0",
-        },
-        "owner_name": {"ownername": photo.owner_name},
-        "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
-        "media": {"media": "photo", "media_status": "ready"},
-        "o_dims": {"o_width": str(photo.width), "o_height": str(photo.height)},
-        "geo": {
-            "latitude": latitude,
-            "longitude": longitude,
-            "accuracy": accuracy,
-            "context": 0,
-        },
-    }
-    for name, (suffix, side) in _sizes(photo).items():
-        tail = f"_{suffix}" if suffix else ""
-        longest = max(photo.width, photo.height)
-        known[f"url_{name}"] = {
-            f"url_{name}": f"{IMAGE_HOST}/{photo.server}/{photo.photo_id}_{photo.secret}{tail}.jpg",
-            f"height_{name}": photo.height * side // longest,
-            f"width_{name}": str(photo.width * side // longest),
+    def _note(self, call: Call, fault: str, status: int, sent: int) -> None:
+        if self.log is None:
+            return
+        line = {
+            "time": round(time.time(), 3),
+            "method": call.method,
+            "path": call.shown,
+            "host": call.host,
+            "what": call.what,
+            "photo": call.photo,
+            "status": status,
+            "bytes": sent,
+            "fault": fault,
         }
-    for extra in extras:
-        entry |= known.get(extra, {})
-    return entry
+        if call.what == "search":
+            for name in ("text", "min_upload_date", "max_upload_date", "page"):
+                line[name] = call.arguments.get(name, "")
+        self.log.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.log.flush()
 
 
-def _listed_position(photo: Photo) -> tuple[str | int, str | int, str | int]:
-    if photo.on_map == "no":
-        return 0, 0, 0
-    if photo.on_map == "zero":
-        return "0.000000", "0.000000", str(photo.accuracy)
-    return f"{photo.latitude:.6f}", f"{photo.longitude:.6f}", str(photo.accuracy)
+async def _read(request: web.BaseRequest) -> Call:
+    target = re.sub(r"^https?://[^/?#]*", "", request.raw_path)  # a proxy's client sends all of it
+    form = (await request.read()).decode(errors="replace")
+    call = Call(
+        what="other",
+        method=request.method,
+        target=target,
+        host=request.headers.get("Host", ""),
+        authorization=request.headers.get("Authorization", ""),
+        form=form,
+    )
+    reads = call.method in ("GET", "HEAD")
+    call.arguments = dict(parse_qsl(target.partition("?")[2] if reads else form))
+    if reads or call.path == flickr.REST:
+        call.what = _WHAT.get(call.path, "other")
+    if call.what == "image" and "pano" in call.arguments:
+        call.photo = f"{call.arguments['pano']} {call.arguments.get('heading', 0)}"
+    elif call.what == "other" and reads and (named := flickr.PICTURE.fullmatch(call.path)):
+        call.what, call.photo = "picture", named["photo"]
+    return call
 
 
-@lru_cache(maxsize=1)
-def _placeholder() -> bytes:
-    """The picture that says that there is no picture."""
-    image = Image.new("RGB", (500, 374), (240, 240, 240))
-    ImageDraw.Draw(image).text((120, 180), "This photo is no longer available", fill=(90, 90, 90))
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+# --- how answers come, or do not ---
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    return {**answer.headers, "Content-Type": answer.kind}
+
+
+def _has_left(request: web.BaseRequest) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def _reset(request: web.BaseRequest, note: _Note | None) -> web.StreamResponse:
+    """Break the connection off; what is returned reaches nobody."""
+    if note:
+        note(0, 0)
+    if request.transport is not None:
+        at_once = struct.pack("ii", 1, 0)  # sends a reset instead of an orderly end
+        sock = request.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        request.transport.abort()
+    return web.Response()
+
+
+async def _slow(request: web.BaseRequest, answer: Answer, note: _Note) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=_headers(answer))
+    response.content_length = len(answer.body)
+    half = len(answer.body) // 2
+    await asyncio.sleep(SLOW_PAUSES_S[0])
+    try:
+        await response.prepare(request)
+        await response.write(answer.body[:half])
+        await asyncio.sleep(SLOW_PAUSES_S[1])
+    except ConnectionError:
+        note(answer.status, 0)
+        return response
+    # Before the end of it: who has read all finds it in the log.
+    note(answer.status, half if _has_left(request) else len(answer.body))
+    await response.write(answer.body[half:])
+    return response
+
+
+async def _cut_off(request: web.BaseRequest, answer: Answer, note: _Note) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=_headers(answer))
+    response.content_length = len(answer.body) or 1000
+    part = answer.body[: len(answer.body) * 6 // 10]
+    await response.prepare(request)
+    note(answer.status, len(part))
+    await response.write(part)
+    if request.transport is not None:
+        request.transport.close()
+    return response

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from nogps.fetch import Polite
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A photo that could be fetched: where it was taken, whose it is, how to get it."""
 
@@ -53,6 +55,10 @@ class Source(Protocol):
         """What the last `candidates()` asked, saw and left out, as numbers worth keeping."""
         ...
 
-    def fetch(self, url: str) -> Fetched:
-        """The original bytes behind a candidate's url. Safe to call from many threads."""
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The original bytes behind a candidate's url, through `http` where they lie elsewhere.
+
+        Raises `fetch.Unavailable` where they cannot be had this time, and InputError where
+        nothing more can be had before somebody mends what it says.
+        """
         ...

@@ -6,6 +6,10 @@ asks API users to stay under 3,600 calls an hour, to respect each photo's licenc
 back to its page; licence and page travel with every candidate.
 """
 
+import gzip
+import hashlib
+import itertools
+import json
 import logging
 import math
 import re
@@ -15,23 +19,33 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from json import JSONDecodeError
+from pathlib import Path
 
 import flickrapi
-import httpx
 import requests
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from tqdm import tqdm
 
 from nogps.errors import InputError
+from nogps.fetch import Answer, Polite
+from nogps.files import replacing
 from nogps.sources import Candidate, Fetched, Status
 
 # The largest side in pixels of the sizes that `extras` can ask for, the largest first.
 SIZES = {"l": 1024, "c": 800, "z": 640, "m": 500, "n": 320, "s": 240}
 PER_PAGE = 250  # the most that geo queries return
 MOST_RESULTS = 4000  # the most of one query that can be read
-TRIES = 4
+CALLS_AN_HOUR = 3600  # that Flickr allows one key
+TRIES = 8
 FIRST_WAIT_S = 1.0  # before the second try; doubles from try to try
+LONGEST_WAIT_S = 60.0
 TIMEOUT_S = 30.0
+REDIRECTS = 5
+UNAVAILABLE = "photo_unavailable"  # in the address of the picture that stands for a deleted one
+SETTLED_S = 3600  # after its end a block of time gains no more photos
+# Of a row, what is kept on the disk; the addresses of its sizes beside it.
+KEPT = ("id", "owner", "latitude", "longitude", "accuracy", "license")
+KEPT += ("datetaken", "datetakenunknown")
 
 BAD_KEY = 100
 # Codes of trouble on Flickr's side: 10, 105 and 106 as documented, 0 and 201 as seen.
@@ -65,13 +79,15 @@ logging.getLogger("flickrapi").setLevel(logging.CRITICAL)
 class Counts:
     """What a search asked and saw. rows = candidates + everything left out."""
 
-    calls: int = 0
+    calls: int = 0  # that brought the pages, in this run or an earlier one
     blocks: int = 0  # of time, over all terms
     rows: int = 0
     repeated: int = 0  # left out: found before, by this term or another
     without_position: int = 0  # left out: coordinates missing, zero or impossible
+    imprecise: int = 0  # left out: the position is less accurate than asked
     without_picture: int = 0  # left out: no size that could be fetched
     out_of_reach: int = 0  # never seen: past the 4,000 of a single second
+    unlisted: int = 0  # never seen: part of a total, and on none of its pages
     candidates: int = 0
 
 
@@ -92,11 +108,12 @@ class Flickr:
     accuracy: int = 11  # of the position, at least: 1 world, 11 city, 16 street
     licences: list[int] = field(default_factory=list)  # Flickr's ids; none means all
     size: str = "z"  # the largest size to fetch, as in SIZES
-    max_photos: int = 0  # stop after so many; 0 for all
+    max_photos: int = 0  # about so many, spread evenly over terms and time; 0 for all
+    finished: Path | None = None  # a folder for finished blocks, which are not asked for again
     rest_url: str = flickrapi.FlickrAPI.REST_URL
     page_base: str = "https://www.flickr.com"
-    image_base: str = ""  # fetch pictures from here, whatever host their URLs name
-    pause_s: float = 1.0  # between calls: 3,600 an hour
+    trust_env: bool = True  # whether a proxy that the environment names is used
+    pause_s: float = 3600 / CALLS_AN_HOUR  # from one call to the next
     counts: Counts = field(default_factory=Counts, init=False)
 
     def __post_init__(self):
@@ -114,17 +131,15 @@ class Flickr:
             )
         if self.size not in SIZES:
             raise InputError(f"`flickr.size` is {self.size!r}; choose one of {', '.join(SIZES)}")
-        # Where pictures come from another base than they say, that is this machine: no proxy.
-        self._client = httpx.Client(
-            timeout=TIMEOUT_S, headers={"User-Agent": "nogps"}, trust_env=not self.image_base
-        )
+        self._last_call = -math.inf
 
     def candidates(self) -> Iterator[Candidate]:
         """Every photo that matches, by photo id. `counts` says what was asked and left out."""
         self.counts = Counts()
+        self._last_call = time.monotonic()  # an earlier run may have called a moment ago
         seen: set[str] = set()
         found: list[Candidate] = []
-        with tqdm(desc="sample", unit="photo") as bar:
+        with tqdm(desc="sample", unit="call") as self._bar:
             for row in self._rows():
                 self.counts.rows += 1
                 if row["id"] in seen:
@@ -134,66 +149,164 @@ class Flickr:
                 candidate = self._candidate(row)
                 if candidate:
                     found.append(candidate)
-                    bar.update()
-                if self.max_photos and len(found) == self.max_photos:
-                    break
+                    self._bar.set_postfix_str(f"{len(found)} photos", refresh=False)
         self.counts.candidates = len(found)
-        yield from sorted(found, key=lambda each: int(each.photo_id))
+        yield from sorted(found, key=lambda each: (len(each.photo_id), each.photo_id))
 
     def counted(self) -> dict[str, int]:
         """The counts of the last search."""
         return asdict(self.counts)
 
-    def fetch(self, url: str) -> Fetched:
-        """The picture behind a candidate's url. Safe to call from many threads."""
-        try:
-            return self._patiently(httpx.TransportError, _Later)(self._fetch_once, url)
-        except (httpx.HTTPError, httpx.InvalidURL, _Later):
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url."""
+        answer = await http.get(url, passes=_broken_off)
+        for _ in range(REDIRECTS):
+            if not answer.redirect:
+                break
+            if UNAVAILABLE in answer.redirect:
+                return Fetched(Status.PLACEHOLDER)
+            answer = await http.get(answer.redirect, passes=_broken_off)
+        if answer.status in (404, 410):
+            return Fetched(Status.GONE)
+        if answer.status != 200:
             return Fetched(Status.FAILED)
+        if answer.kind != "image/jpeg" or not answer.body.startswith(b"\xff\xd8"):
+            return Fetched(Status.NOT_AN_IMAGE)
+        return Fetched(Status.OK, answer.body)
 
     # --- searching ---
 
     def _rows(self) -> Iterator[dict]:
         start = datetime(*self.uploaded_from.timetuple()[:3], tzinfo=UTC)
         end = datetime(*self.uploaded_to.timetuple()[:3], tzinfo=UTC) + timedelta(days=1)
-        for term in self.terms:
-            yield from self._block(term, int(start.timestamp()), int(end.timestamp()) - 1)
-
-    def _block(self, term: str, first: int, last: int) -> Iterator[dict]:
-        """All rows for uploads from second `first` to second `last`, both included."""
-        answer = self._page(term, first, last, 1)
-        total = int(answer["total"] or 0)
-        if total > MOST_RESULTS and first < last:
-            middle = (first + last) // 2
-            yield from self._block(term, first, middle)
-            yield from self._block(term, middle + 1, last)
+        first, last = int(start.timestamp()), int(end.timestamp()) - 1
+        if self.max_photos:
+            yield from self._even_rows(first, last)
             return
-        self.counts.blocks += 1
-        self.counts.out_of_reach += max(0, total - MOST_RESULTS)
-        yield from answer["photo"]
-        for page in range(2, math.ceil(min(total, MOST_RESULTS) / PER_PAGE) + 1):
-            yield from self._page(term, first, last, page)["photo"]
+        # One call a term tells how long it all will take; it is the first page of it, too.
+        self._bar.total = len(self.terms)
+        first_pages = {
+            term: self._page(term, first, last)
+            for term in self.terms
+            if self._kept(term, first, last) is None
+        }
+        self._forecast(sum(_calls(page.total) - 1 for page in first_pages.values()))
+        for term in self.terms:
+            yield from self._block(term, first, last, first_pages.pop(term, None))
 
-    def _page(self, term: str, first: int, last: int, page: int) -> dict:
+    def _even_rows(self, first: int, last: int) -> Iterator[dict]:
+        """At most `max_photos` rows: as many of each term, as many from each part of the time."""
+        slices = math.ceil(self.max_photos / len(self.terms) / PER_PAGE)
+        each = math.ceil(self.max_photos / len(self.terms) / slices)
+        edges = [first + (last + 1 - first) * number // slices for number in range(slices + 1)]
+        self._forecast(slices * len(self.terms))
+        left = self.max_photos
+        for start, following in itertools.pairwise(edges):
+            for term in self.terms:
+                if not left:
+                    return
+                block = self._kept(term, start, following - 1, one_page=True)
+                if block is None:
+                    page = self._page(term, start, following - 1)
+                    block = _Block(page.total, 1, page.rows)
+                    self._keep(block, term, start, following - 1, one_page=True)
+                self._count(block)
+                rows = block.rows[: min(each, left)]
+                left -= len(rows)
+                yield from rows
+
+    def _forecast(self, calls: int) -> None:
+        """Tell how long so many more calls take."""
+        self._bar.total = self._bar.n + calls
+        if calls * self.pause_s >= 60:
+            tqdm.write(
+                f"about {calls:,} more calls to Flickr, {calls * self.pause_s / 3600:.1f} hours at "
+                f"{3600 / self.pause_s:,.0f} calls an hour; may be stopped and run again any time"
+            )
+
+    def _block(
+        self, term: str, first: int, last: int, page: "_Page | None" = None
+    ) -> Iterator[dict]:
+        """All rows for uploads from second `first` to second `last`, both included.
+
+        `page` is its first page, where somebody has read that already.
+        """
+        block = self._kept(term, first, last)
+        if block is None:
+            block = self._read(term, first, last, page or self._page(term, first, last))
+            self._keep(block, term, first, last)
+        self._count(block)
+        if block.rows is not None:
+            self.counts.out_of_reach += max(0, block.total - MOST_RESULTS)
+            self.counts.unlisted += max(0, min(block.total, MOST_RESULTS) - len(block.rows))
+            yield from block.rows
+            return
+        middle = (first + last) // 2
+        yield from self._block(term, first, middle)
+        yield from self._block(term, middle + 1, last)
+
+    def _read(self, term: str, first: int, last: int, page: "_Page") -> "_Block":
+        """A block, of which `page` is the first page; its rows are None if it is too large."""
+        if page.total > MOST_RESULTS and first < last:
+            return _Block(page.total, 1, None)
+        pages = math.ceil(min(page.total, MOST_RESULTS) / PER_PAGE)
+        rows = list(page.rows)
+        for number in range(2, pages + 1):
+            rows += self._page(term, first, last, number).rows
+        return _Block(page.total, max(1, pages), rows)
+
+    def _count(self, block: "_Block") -> None:
+        self.counts.calls += block.calls
+        self.counts.blocks += block.rows is not None
+
+    def _path(self, term: str, first: int, last: int, one_page: bool) -> Path | None:
+        """Where a block is kept; nowhere while its time has not long passed."""
+        if self.finished is None or last > time.time() - SETTLED_S:
+            return None
+        asked = [self._arguments(term, first, last), PER_PAGE, MOST_RESULTS, one_page]
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return self.finished / digest[:2] / f"{digest[:32]}.json.gz"
+
+    def _kept(self, term: str, first: int, last: int, one_page: bool = False) -> "_Block | None":
+        path = self._path(term, first, last, one_page)
+        if path is None or not path.exists():
+            return None
+        return _Block(**json.loads(gzip.decompress(path.read_bytes())))
+
+    def _keep(
+        self, block: "_Block", term: str, first: int, last: int, one_page: bool = False
+    ) -> None:
+        path = self._path(term, first, last, one_page)
+        if path is None:
+            return
+        text = json.dumps(asdict(block), separators=(",", ":"))
+        with replacing(path, durable=False) as temporary:
+            temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+    def _page(self, term: str, first: int, last: int, number: int = 1) -> "_Page":
+        answer = self._call(**self._arguments(term, first, last), page=number, per_page=PER_PAGE)
+        self._bar.update()
+        kept = {*KEPT, *(f"url_{size}" for size in SIZES)}
+        rows = [{key: row[key] for key in row if key in kept} for row in answer["photo"]]
+        return _Page(int(answer["total"] or 0), rows)
+
+    def _arguments(self, term: str, first: int, last: int) -> dict:
         excluded = [f'-"{word}"' if " " in word else f"-{word}" for word in self.excluded_terms]
-        return self._call(
-            text=" ".join([term, *excluded]),
-            has_geo=1,
-            media="photos",
-            accuracy=self.accuracy,
-            license=",".join(map(str, self.licences)) or None,
-            min_upload_date=first,
-            max_upload_date=last,
-            sort="date-posted-asc",  # an order in which pages do not shift under the reader
-            extras=",".join(["geo", "license", "date_taken", *(f"url_{size}" for size in SIZES)]),
-            per_page=PER_PAGE,
-            page=page,
-        )
+        return {
+            "text": " ".join([term, *excluded]),
+            "has_geo": 1,
+            "media": "photos",
+            "accuracy": self.accuracy,
+            "license": ",".join(map(str, self.licences)) or None,
+            "min_upload_date": first,
+            "max_upload_date": last,
+            "sort": "date-posted-asc",  # an order in which pages do not shift under the reader
+            "extras": ",".join(["geo", "license", "date_taken", *(f"url_{s}" for s in SIZES)]),
+        }
 
     def _call(self, **arguments) -> dict:
-        retry = self._patiently(requests.RequestException, JSONDecodeError, flickrapi.FlickrError)
         try:
-            return retry(self._call_once, arguments)
+            return self._patiently()(self._call_once, arguments)
         except flickrapi.FlickrError as error:
             if error.code == BAD_KEY:
                 raise InputError(
@@ -201,15 +314,18 @@ class Flickr:
                     "those from https://www.flickr.com/services/apps/by/me"
                 ) from None
             raise InputError(self._trouble(str(error))) from None
-        except (requests.RequestException, JSONDecodeError, KeyError) as error:
+        except (requests.RequestException, JSONDecodeError, LookupError, TypeError) as error:
             raise InputError(self._trouble(type(error).__name__)) from None
 
     def _trouble(self, what: str) -> str:
-        return f"{self.rest_url} cannot be used now ({what}); run this again later"
+        return (
+            f"{self.rest_url} cannot be used now ({what}); run this again later: what is "
+            "finished is kept"
+        )
 
     def _call_once(self, arguments: dict) -> dict:
-        time.sleep(self.pause_s)
-        self.counts.calls += 1
+        time.sleep(max(0.0, self._last_call + self.pause_s - time.monotonic()))
+        self._last_call = time.monotonic()
         return self._api.photos.search(**arguments)["photos"]
 
     @cached_property
@@ -218,7 +334,7 @@ class Flickr:
             self.key, self.secret, format="parsed-json", store_token=False, timeout=TIMEOUT_S
         )
         api.REST_URL = self.rest_url
-        api.flickr_oauth.session.trust_env = not self.image_base
+        api.flickr_oauth.session.trust_env = self.trust_env
         return api
 
     def _candidate(self, row: dict) -> Candidate | None:
@@ -226,6 +342,9 @@ class Flickr:
         position = _position(row)
         if position is None:
             self.counts.without_position += 1
+            return None
+        if _accuracy(row) < self.accuracy:
+            self.counts.imprecise += 1
             return None
         wanted = [size for size, side in SIZES.items() if side <= SIZES[self.size]]
         urls = [row[f"url_{size}"] for size in wanted if row.get(f"url_{size}")]
@@ -244,54 +363,59 @@ class Flickr:
             page_url=f"{self.page_base}/photos/{row['owner']}/{row['id']}/",
         )
 
-    # --- fetching ---
-
-    def _fetch_once(self, url: str) -> Fetched:
-        """One try; raises where another may help."""
-        for _ in range(5):
-            response = self._client.get(self._address(url))
-            if not response.has_redirect_location:
-                break
-            url = str(response.next_request.url)
-            if "photo_unavailable" in url:
-                return Fetched(Status.PLACEHOLDER)
-        if response.status_code in (404, 410):
-            return Fetched(Status.GONE)
-        if response.status_code == 429 or response.status_code >= 500:
-            raise _Later
-        if response.status_code != 200:
-            return Fetched(Status.FAILED)
-        kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
-        if kind != "image/jpeg" or not response.content.startswith(b"\xff\xd8"):
-            return Fetched(Status.NOT_AN_IMAGE)
-        if b"\xff\xd9" not in response.content[-1024:]:
-            raise _Later  # the end of the picture is missing
-        return Fetched(Status.OK, response.content)
-
-    def _address(self, url: str) -> str:
-        return self.image_base + httpx.URL(url).raw_path.decode() if self.image_base else url
-
-    def _patiently(self, *errors: type[Exception]) -> Retrying:
+    def _patiently(self) -> Retrying:
         return Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, errors) and _passes(error)),
+            retry=retry_if_exception(_passes),
             stop=stop_after_attempt(TRIES),
-            wait=wait_exponential(multiplier=FIRST_WAIT_S) + wait_random(0, FIRST_WAIT_S / 2),
+            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
+            + wait_random(0, FIRST_WAIT_S / 2),
             reraise=True,
         )
 
 
-class _Later(Exception):
-    """The picture host could not give the picture this time."""
+@dataclass(frozen=True)
+class _Page:
+    total: int  # rows of the whole query
+    rows: list[dict]
+
+
+@dataclass(frozen=True)
+class _Block:
+    total: int
+    calls: int  # it took to read
+    rows: list[dict] | None  # None where it holds too many and has to be divided
+
+
+def _calls(total: int) -> int:
+    """About how many calls it takes to read so many results."""
+    if total <= MOST_RESULTS:
+        return max(1, math.ceil(total / PER_PAGE))
+    halvings = total / (0.7 * MOST_RESULTS) if MOST_RESULTS else 0  # into blocks 70 % full
+    return math.ceil(total / PER_PAGE + 1.5 * halvings)
+
+
+def _broken_off(answer: Answer) -> bool:
+    """Whether this is a JPEG without its end."""
+    begins = answer.status == 200 and answer.body.startswith(b"\xff\xd8")
+    return begins and b"\xff\xd9" not in answer.body[-1024:]
 
 
 def _passes(error: Exception) -> bool:
     """Whether waiting may cure this error."""
     if not isinstance(error, flickrapi.FlickrError):
-        return True
+        return isinstance(error, requests.RequestException | JSONDecodeError | LookupError)
     if error.code is not None:
         return error.code in TRANSIENT_CODES
     status = re.search(r"Status code (\d+)", str(error))  # all that flickrapi lets us know
     return status is not None and (status[1] == "429" or status[1].startswith("5"))
+
+
+def _accuracy(row: dict) -> int:
+    """Of the position; the best where Flickr does not say."""
+    try:
+        return int(row["accuracy"])
+    except (LookupError, TypeError, ValueError):
+        return 16
 
 
 def _position(row: dict) -> tuple[float, float] | None:

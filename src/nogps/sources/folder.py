@@ -1,5 +1,6 @@
 """A directory of photos, located by its photos.csv or by what the cameras wrote."""
 
+import asyncio
 import csv
 import difflib
 import hashlib
@@ -17,6 +18,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from nogps.errors import InputError
 from nogps.exif import Metadata, read_metadata
+from nogps.fetch import Polite
 from nogps.sources import Candidate, Fetched, Status
 
 TABLE = "photos.csv"
@@ -70,8 +72,12 @@ class Folder:
             "unreadable": self.unreadable,
         }
 
-    def fetch(self, url: str) -> Fetched:
+    async def fetch(self, url: str, http: Polite) -> Fetched:
         """The bytes of a photo, as they were when it was listed; FAILED if they changed since."""
+        return await asyncio.to_thread(self.read, url)
+
+    def read(self, url: str) -> Fetched:
+        """The same, without waiting for others."""
         file, _, digest = url.partition("#sha256=")
         try:
             body = (self.path / os.fsdecode(unquote_to_bytes(file))).read_bytes()

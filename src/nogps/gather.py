@@ -1,0 +1,477 @@
+"""Fetch every candidate once into tar shards, and account for each of them.
+
+Work goes on in a scratch folder that outlives a killed run:
+
+    ledger.sqlite     a row for each URL whose matter is settled
+    <block>.tar       the photos of a finished block of candidates, in their order
+    spool-<n>.tar     what came for a block in progress, in the order of arrival
+
+A block is written in the candidates' order, so the shards are a function of the candidates and
+of the bytes received, however many connections there were and however often it was interrupted.
+The shards are the blocks under another name (hard links), and so are DVC's copies of them: the
+photos are on the disk once.
+"""
+
+import asyncio
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import sqlite3
+import tarfile
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from nogps import images, store
+from nogps.errors import InputError
+from nogps.fetch import Polite, Unavailable
+from nogps.sources import Fetched, Source, Status
+
+BLOCKS_AHEAD = 2  # that may be fetched while the slowest photo of an earlier one is awaited
+OWNERS_OF_A_PLACEHOLDER = 5  # so many people do not take the same picture
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of one URL, or what became of a candidate."""
+
+    url: str
+    status: str
+    shard: str = ""
+    offset: int = 0
+    size: int = 0
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+
+    @property
+    def place(self) -> store.Place:
+        """Where its bytes lie."""
+        return store.Place(self.shard, self.offset, self.size)
+
+
+def gather(
+    candidates: pd.DataFrame,
+    source: Source,
+    scratch: Path,
+    folder: Path,
+    *,
+    http: Polite,
+    min_side: int,
+) -> pd.DataFrame:
+    """Fetch what `scratch` does not hold yet; then fill `folder` with shards and their index.
+
+    `candidates` has the columns photo_id, url and owner. One row a candidate comes back, in their
+    order: photo_id, url, status, shard, offset, size, width, height, sha256. Photos with a side
+    under `min_side` pixels are too_small; of photos with the same bytes all but the first are
+    duplicates, and bytes that came for many owners are a placeholder.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with _alone(scratch), _Ledger(scratch) as ledger:
+        work = _Gathering(source, scratch, ledger, min_side, http)
+        index = asyncio.run(work.run(candidates))
+        _unmask_placeholders(index, candidates["owner"])
+        return _publish(scratch, folder, ledger, index)
+
+
+def unfetched(urls: list[str], scratch: Path) -> int:
+    """How many of these URLs a call of `gather` would have to ask for."""
+    if not scratch.exists():
+        return len(urls)
+    arrived = set()
+    for path in scratch.glob("spool-*.tar"):
+        arrived.update(_Spool(path).arrived)
+    with _Ledger(scratch) as ledger:
+        known = ledger.get(urls)
+    return sum(url not in known and _digest(url) not in arrived for url in urls)
+
+
+class _Gathering:
+    def __init__(
+        self, source: Source, scratch: Path, ledger: "_Ledger", min_side: int, http: Polite
+    ):
+        self.source = source
+        self.scratch = scratch
+        self.ledger = ledger
+        self.min_side = min_side
+        self.http = http
+        self.shards = store.Shards(scratch)
+        self.spooled: dict[str, _Spool] = {}  # by the digest of a URL
+        self.spools = 0
+        for path in sorted(scratch.glob("spool-*.tar")):
+            self.spools = max(self.spools, int(path.stem.removeprefix("spool-")) + 1)
+            spool = _Spool(path)
+            self.spooled.update(dict.fromkeys(spool.arrived, spool))
+        self.seen: set[bytes] = set()  # digests of the photos kept so far
+        self.counts: Counter[str] = Counter()
+        self.bytes = 0  # fetched in this run
+        self.pool = ThreadPoolExecutor(os.cpu_count())
+        self.room = asyncio.Semaphore(4 * http.connections)  # photos in memory at a time
+        self.refusal: InputError | None = None  # why nothing more is asked for
+
+    async def run(self, candidates: pd.DataFrame) -> pd.DataFrame:
+        tables = []
+        blocks = [
+            candidates.iloc[start : start + store.SHARD_SIZE]
+            for start in range(0, len(candidates), store.SHARD_SIZE)
+        ]
+        underway: deque[asyncio.Task] = deque()
+        with tqdm(total=len(candidates), desc="download", unit="photo") as self.bar:
+            async with self.http, _ending(underway):
+                for number, block in enumerate(blocks):
+                    for ahead in blocks[number + len(underway) : number + 1 + BLOCKS_AHEAD]:
+                        task = asyncio.create_task(self.fetch_all(ahead["url"].tolist()))
+                        underway.append(task)
+                    fetched = await underway.popleft()
+                    if self.refusal:
+                        await asyncio.gather(*underway)  # what is under way is paid for
+                        raise self.refusal
+                    settled = await self.settle(block["photo_id"].tolist(), fetched)
+                    table = _table(settled)
+                    tables.append(table.add_column(0, "photo_id", [block["photo_id"]]))
+        return pa.concat_tables(tables).to_pandas()
+
+    # --- fetching ---
+
+    async def fetch_all(self, urls: list[str]) -> list[Outcome]:
+        """What is known of each URL, fetching those of which nothing is."""
+        known = self.ledger.get(urls)
+        known = {url: outcome for url, outcome in known.items() if self.of_use(outcome)}
+        for outcome in known.values():
+            self.tell(outcome)
+        unknown = [url for url in dict.fromkeys(urls) if url not in known]
+        if unknown:
+            spool = _Spool(self.scratch / f"spool-{self.spools}.tar")
+            self.spools += 1
+            fetched = await asyncio.gather(*(self.fetch(url, spool) for url in unknown))
+            known |= {outcome.url: outcome for outcome in fetched}
+        return [known[url] for url in urls]
+
+    def of_use(self, known: Outcome) -> bool:
+        """Whether what is known settles the matter: too small a photo was not kept."""
+        if known.status != Status.OK or min(known.width, known.height) < self.min_side:
+            return True
+        return bool(known.shard) or self.ledger.kept(known.sha256) is not None
+
+    async def fetch(self, url: str, spool: "_Spool") -> Outcome:
+        """Look at what came for a URL, now or before an interruption."""
+        in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
+        async with self.room:
+            earlier = self.spooled.get(_digest(url))
+            fetched = earlier.read(url) if earlier else await self.ask(url)
+            if not earlier and fetched.status != Status.FAILED:
+                spool.add(url, fetched)  # before anything can stop us
+                self.bytes += len(fetched.body)
+                self.spooled[_digest(url)] = spool
+            outcome = await in_pool(_look_at, url, fetched)
+        self.tell(outcome)
+        return outcome
+
+    async def ask(self, url: str) -> Fetched:
+        if self.refusal:
+            return Fetched(Status.FAILED)
+        try:
+            return await self.source.fetch(url, self.http)
+        except Unavailable:
+            return Fetched(Status.FAILED)
+        except InputError as error:
+            self.refusal = error
+            return Fetched(Status.FAILED)
+
+    def tell(self, outcome: Outcome) -> None:
+        self.counts[outcome.status] += 1
+        told = ", ".join(f"{count} {status}" for status, count in self.counts.items())
+        self.bar.set_postfix_str(f"{self.bytes / 1e6:.1f} MB, {told}", refresh=False)
+        self.bar.update()
+
+    # --- settling ---
+
+    async def settle(self, photo_ids: list[str], fetched: list[Outcome]) -> list[Outcome]:
+        """Give each candidate of a block its status, and write the block if it is not there."""
+        in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
+        judged = [self.judged(outcome) for outcome in fetched]
+        settled = await in_pool(self.write, photo_ids, judged)
+        # What the ledger says of a photo holds for other limits and other candidates, too.
+        self.ledger.put(
+            [
+                after if after.shard else before
+                for before, after in zip(fetched, settled, strict=True)
+                if before.status != Status.FAILED and (after.shard or not before.shard)
+            ]
+        )
+        for outcome in settled:
+            spool = self.spooled.pop(_digest(outcome.url), None)
+            if spool:
+                spool.drop(outcome.url)
+        return settled
+
+    def judged(self, outcome: Outcome) -> Outcome:
+        if outcome.status != Status.OK:
+            return outcome
+        if min(outcome.width, outcome.height) < self.min_side:
+            return replace(outcome, status=str(Status.TOO_SMALL))
+        digest = bytes.fromhex(outcome.sha256[:32])
+        if digest in self.seen:
+            return replace(outcome, status=str(Status.DUPLICATE))
+        self.seen.add(digest)
+        if not outcome.shard and _digest(outcome.url) not in self.spooled:
+            # It was a duplicate when it came, and only its twin's bytes were kept.
+            return replace(outcome, **asdict(self.ledger.kept(outcome.sha256)))
+        return outcome
+
+    def write(self, photo_ids: list[str], judged: list[Outcome]) -> list[Outcome]:
+        """The same outcomes with the places of their bytes; "" and 0 for those without."""
+        kept = {
+            photo_id: each
+            for photo_id, each in zip(photo_ids, judged, strict=True)
+            if each.status == Status.OK
+        }
+        content = "".join(f"{key} {each.url} {each.sha256}\n" for key, each in kept.items())
+        name = f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.tar"
+        if kept and not all(each.shard == name for each in kept.values()):
+            members = (self.member(*item) for item in kept.items())
+            places = store.write_shard(self.scratch / name, members)
+            for photo_id, place in zip(list(kept), places, strict=True):
+                kept[photo_id] = replace(kept[photo_id], **asdict(place))
+        return [
+            kept.get(photo_id, replace(each, shard="", offset=0))
+            for photo_id, each in zip(photo_ids, judged, strict=True)
+        ]
+
+    def member(self, photo_id: str, outcome: Outcome) -> tuple[str, bytes]:
+        if outcome.shard:
+            body = self.shards.read(outcome.place)
+        else:
+            body = self.spooled[_digest(outcome.url)].read(outcome.url).body
+        return store.member_name(photo_id, images.suffix_of(body)), body
+
+
+class _Spool:
+    """What came for some URLs, one write each: a kill loses nothing that has arrived.
+
+    A tar whose members are named by status and the digest of their URL.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.arrived: dict[str, tuple[str, int, int]] = {}  # status, offset, size by digest
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._end = 0
+        length = os.fstat(self._file).st_size
+        while self._end + tarfile.BLOCKSIZE <= length:
+            header = os.pread(self._file, tarfile.BLOCKSIZE, self._end)
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+            offset = self._end + tarfile.BLOCKSIZE
+            if offset + member.size > length:
+                break  # the run was killed while it wrote this one
+            status, digest = member.name.split("/")
+            self.arrived[digest] = (status, offset, member.size)
+            self._end = offset + _padded(member.size)
+
+    def add(self, url: str, fetched: Fetched) -> None:
+        """Keep what came for a URL."""
+        member = tarfile.TarInfo(f"{fetched.status}/{_digest(url)}")
+        member.size = len(fetched.body)
+        record = member.tobuf(tarfile.USTAR_FORMAT) + fetched.body
+        record += bytes(_padded(len(record)) - len(record))
+        if os.pwrite(self._file, record, self._end) < len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        offset = self._end + tarfile.BLOCKSIZE
+        self.arrived[_digest(url)] = (str(fetched.status), offset, member.size)
+        self._end += len(record)
+
+    def read(self, url: str) -> Fetched:
+        """What came for a URL."""
+        status, offset, size = self.arrived[_digest(url)]
+        return Fetched(Status(status), os.pread(self._file, size, offset))
+
+    def drop(self, url: str) -> None:
+        """It is in a block now; with the last one the file goes."""
+        del self.arrived[_digest(url)]
+        if not self.arrived:
+            self.path.unlink()
+            os.close(self._file)
+
+
+@asynccontextmanager
+async def _ending(tasks: deque[asyncio.Task]) -> AsyncIterator[None]:
+    """End the tasks that are left with the block."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _look_at(url: str, fetched: Fetched) -> Outcome:
+    """What became of a URL, if this came for it."""
+    body = fetched.body
+    if fetched.status is not Status.OK:
+        return Outcome(url, str(fetched.status))
+    try:
+        width, height = images.checked_size(body)
+    except images.BadImage:
+        return Outcome(url, str(Status.NOT_AN_IMAGE))
+    digest = store.sha256(body)
+    return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
+
+
+def _digest(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _padded(size: int) -> int:
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+class _Ledger:
+    """What is known of each URL, in SQLite: it survives being killed at any moment."""
+
+    def __init__(self, scratch: Path):
+        self._names = [field.name for field in fields(Outcome)]
+        with _disk_full_told(scratch):
+            self._database = sqlite3.connect(scratch / "ledger.sqlite", isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS outcome (url TEXT PRIMARY KEY, status TEXT, "
+                'shard TEXT, "offset" INT, size INT, width INT, height INT, sha256 TEXT) '
+                "WITHOUT ROWID"
+            )
+            self._database.execute("CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard)")
+            self._database.execute("CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256)")
+        self._scratch = scratch
+
+    def __enter__(self) -> "_Ledger":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._database.close()
+
+    def get(self, urls: list[str]) -> dict[str, Outcome]:
+        """What is known, by URL."""
+        known = {}
+        for start in range(0, len(urls), 500):
+            some = urls[start : start + 500]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT * FROM outcome WHERE url IN ({marks})"
+            known |= {row[0]: Outcome(*row) for row in self._database.execute(query, some)}
+        return known
+
+    def kept(self, sha256: str) -> store.Place | None:
+        """Where bytes with this SHA-256 lie, whatever their URL."""
+        query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
+        row = self._database.execute(query, [sha256]).fetchone()
+        return store.Place(*row) if row else None
+
+    def put(self, outcomes: list[Outcome]) -> None:
+        with _disk_full_told(self._scratch):
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                f"REPLACE INTO outcome VALUES ({','.join('?' * len(self._names))})",
+                [[getattr(outcome, name) for name in self._names] for outcome in outcomes],
+            )
+            self._database.execute("COMMIT")
+
+    def shards(self) -> list[str]:
+        rows = self._database.execute("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
+        return [shard for (shard,) in rows]
+
+    def forget(self, shard: str) -> None:
+        """A shard is there no more: what its photos were is still known, their bytes are gone."""
+        query = """UPDATE outcome SET shard = '', "offset" = 0 WHERE shard = ?"""
+        with _disk_full_told(self._scratch):
+            self._database.execute(query, [shard])
+
+
+@contextmanager
+def _disk_full_told(scratch: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error) and "disk I/O" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch)) from error
+
+
+@contextmanager
+def _alone(scratch: Path) -> Iterator[None]:
+    """Wait until no other process works in this scratch folder; keep others out."""
+    with (scratch / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another download into {scratch} to end", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _table(outcomes: list[Outcome]) -> pa.Table:
+    types = dict.fromkeys(("offset", "size", "width", "height"), pa.int64())
+    return pa.table(
+        {
+            field.name: pa.array(
+                [getattr(each, field.name) for each in outcomes],
+                types.get(field.name, pa.string()),
+            )
+            for field in fields(Outcome)
+        }
+    )
+
+
+def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:
+    """Mark bytes that came for many owners as what they are."""
+    came = index["status"].isin([Status.OK, Status.DUPLICATE])
+    owners = owner.to_numpy()[came]
+    owners_of = pd.Series(owners).groupby(index.loc[came, "sha256"].to_numpy()).nunique()
+    masks = owners_of.index[owners_of >= OWNERS_OF_A_PLACEHOLDER]
+    masked = came & index["sha256"].isin(masks)
+    index.loc[masked, "status"] = str(Status.PLACEHOLDER)
+    index.loc[masked, "shard"] = ""
+    index.loc[masked, "offset"] = 0
+
+
+def _publish(scratch: Path, folder: Path, ledger: _Ledger, index: pd.DataFrame) -> pd.DataFrame:
+    """Give the blocks their places among the outs; drop those that nothing needs any more."""
+    blocks = [name for name in dict.fromkeys(index["shard"]) if name]
+    shard_of = {name: store.shard_name(number) for number, name in enumerate(blocks)}
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name, shard in shard_of.items():
+        _link(scratch / name, folder / shard)
+    _drop_unneeded(scratch, ledger, set(blocks))
+    index["shard"] = index["shard"].map(shard_of).fillna("")
+    store.write_index(folder, index)
+    return index
+
+
+def _drop_unneeded(scratch: Path, ledger: _Ledger, needed: set[str]) -> None:
+    """Delete blocks of other candidates, but for those that DVC's cache holds too: they are free.
+
+    So going back to earlier parameters fetches nothing, until `dvc gc` says that it may.
+    """
+    known = set(ledger.shards())
+    for path in scratch.glob("*.tar"):
+        if path.name in needed or (path.name in known and path.stat().st_nlink > 1):
+            continue
+        path.unlink()  # spools, too: what they hold is no candidate
+        ledger.forget(path.name)
+
+
+def _link(existing: Path, new: Path) -> None:
+    try:
+        os.link(existing, new)  # the same bytes under two names: no second copy on the disk
+    except OSError:
+        shutil.copyfile(existing, new)

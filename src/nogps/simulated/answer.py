@@ -1,0 +1,66 @@
+"""What the planet's hosts are asked, and what they answer."""
+
+import json
+import re
+from dataclasses import dataclass, field
+
+# Arguments that open something, or belong to a signature.
+_SECRETS = r"(?:api_key|key|signature|api_sig|auth_token|oauth_[a-z_]+)"
+_SECRET = re.compile(rf"(?<=[?&]){_SECRETS}=[^&]*&?", re.IGNORECASE)
+
+
+@dataclass
+class Call:
+    """One request: what it is for, and what is known about it."""
+
+    what: str  # "search", "picture", "placeholder", "metadata", "image" or "other"
+    method: str
+    target: str  # path and query as sent
+    host: str = ""
+    authorization: str = ""
+    form: str = ""  # the body as sent
+    arguments: dict[str, str] = field(default_factory=dict)
+    photo: str = ""  # Flickr's id, or a panorama's id and a heading
+
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def shown(self) -> str:
+        """Path and query without keys and signatures."""
+        return _SECRET.sub("", self.target).rstrip("?&")
+
+    @property
+    def essence(self) -> str:
+        """What tells two calls apart: method, path and the arguments that open nothing."""
+        known = {k: v for k, v in self.arguments.items() if not re.fullmatch(_SECRETS, k)}
+        return f"{self.method} {self.path} {json.dumps(known, sort_keys=True)}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    kind: str = "text/html"  # the content type
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def text(status: int, message: str) -> Answer:
+    """An answer in plain words."""
+    return Answer(status, "text/plain; charset=utf-8", message.encode())
+
+
+def page(status: int, title: str, headers: dict[str, str] | None = None) -> Answer:
+    """An answer as a page for people."""
+    body = f"<html><body><h1>{title}</h1>\n</body></html>\n"
+    return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {})
+
+
+def js(value: dict) -> Answer:
+    """An answer for programs."""
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Answer(200, "application/json; charset=utf-8", body)
