@@ -29,8 +29,7 @@ def download(params: stage.Params) -> None:
             min_side=params.download.min_side,
         )
     counts = index["status"].value_counts()
-    with purse(params) as paid:
-        calls, dollars = paid.spent_on(candidates["url"])
+    calls, dollars = _paid(params, candidates)
     stage.write_metrics(
         "download",
         {
@@ -56,6 +55,14 @@ def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
             f"thousand; of budget_usd {params.budget_usd:g}, {paying.spent_usd:.2f} are spent",
             flush=True,
         )
+
+
+def _paid(params: stage.Params, candidates: pd.DataFrame) -> tuple[int, float]:
+    """Calls ever paid for these candidates, and the dollars they cost."""
+    if params.source != "streetview":
+        return 0, 0.0
+    with purse(params) as paying:
+        return paying.spent_on(candidates["url"])
 
 
 def _check_enough(params: stage.Params, counts: pd.Series, told: str) -> None:

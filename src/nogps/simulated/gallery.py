@@ -18,7 +18,7 @@ class Gallery:
 
     def __init__(self, planet: Sequence[Photo], threads: Executor, drawn: int = 0):
         self._threads = threads
-        self._models = planet[:drawn]
+        self._models = planet[: max(0, drawn)]
         self._kept: dict[tuple, bytes] = {}
         self._draw = lru_cache(maxsize=LATEST)(jpeg)
 
