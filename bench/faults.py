@@ -134,9 +134,8 @@ def asked(log: Path, offset: int) -> set[str]:
 
 def stored_urls(urls: list[str], folder: Path) -> set[str]:
     """Paths of the URLs whose matter is settled on the disk."""
-    return {
-        url.removeprefix(IMAGE_HOST) for url in urls if not unfetched([url], folder / "scratch")
-    }
+    missing = set(unfetched(urls, folder / "scratch"))
+    return {url.removeprefix(IMAGE_HOST) for url in urls if url not in missing}
 
 
 def report(candidates, folder, log, faults, asked_again, peak, samples, seconds) -> None:

@@ -47,7 +47,7 @@ def download(params: stage.Params) -> None:
 
 def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
     """Before any call is paid: what all of them will cost."""
-    missing = unfetched(candidates["url"].tolist(), scratch(params))
+    missing = len(unfetched(candidates["url"].tolist(), scratch(params)))
     with purse(params) as paying:
         print(
             f"{missing:,} of {len(candidates):,} photos to fetch: about "

@@ -29,6 +29,7 @@ SMALL = {
 @dataclass
 class Project:
     root: Path
+    output: str = ""
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run a command here with our Python first on the PATH, stderr with stdout."""
@@ -76,7 +77,8 @@ class Project:
         self.git("commit", "-q", "-m", message)
 
     def copy(self, root: Path) -> "Project":
-        shutil.copytree(self.root, root, symlinks=True)
+        # Unlike shutil, cp keeps hard links, by which photos are on the disk once.
+        subprocess.run(["cp", "-a", self.root, root], check=True)
         return Project(root)
 
 

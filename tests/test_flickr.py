@@ -475,10 +475,25 @@ def test_fetch_tells_placeholders_and_gone_photos(planet):
     name = f"{photo.photo_id}_{photo.secret}_n.jpg"
     host = "http://live.staticflickr.invalid"
     placeholder = fetched(planet.base, f"{host}/{photo.server}/{name}")
-    assert (placeholder.status, placeholder.body) == (Status.PLACEHOLDER, b"")
+    assert placeholder.status == Status.PLACEHOLDER
+    assert placeholder.body.startswith(
+        b"\x89PNG"
+    )  # to be known again where it comes without redirect
     gone = fetched(planet.base, f"{host}/0/{name}")
     assert (gone.status, gone.body) == (Status.GONE, b"")
     assert outcome((410, "text/html", b""))[0].status == Status.GONE
+
+
+def test_a_picture_that_is_no_jpeg_stands_for_a_photo():
+    found, tries = outcome((200, "image/png", b"\x89PNG"))
+    assert (found.status, found.body, tries) == (Status.PLACEHOLDER, b"\x89PNG", 1)
+
+
+def test_a_placeholder_that_cannot_be_had_is_one_all_the_same():
+    moved = (302, "", b"", ("Location", "http://s.yimg.invalid/photo_unavailable.png"))
+    for there in ((500,), (404,)):
+        found, _ = outcome(moved, there)
+        assert (found.status, found.body) == (Status.PLACEHOLDER, b"")
 
 
 def test_fetch_follows_other_redirects():
@@ -491,7 +506,6 @@ def test_fetch_follows_other_redirects():
 @pytest.mark.parametrize(
     "given",
     [
-        (200, "image/png", b"\x89PNG"),
         (200, "text/html", b"<html>"),
         (200, "image/jpeg", b"GIF89a"),
         (200, "image/jpeg", b""),

@@ -74,7 +74,8 @@ def gather(
     `candidates` has the columns photo_id, url and owner. One row a candidate comes back, in their
     order: photo_id, url, status, shard, offset, size, width, height, sha256. Photos with a side
     under `min_side` pixels are too_small; of photos with the same bytes all but the first are
-    duplicates, and bytes that came for many owners are a placeholder.
+    duplicates; bytes that the source knows as a placeholder, or that came for many owners, are
+    placeholders wherever they came from.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     with _alone(scratch), _Ledger(scratch) as ledger:
@@ -84,16 +85,18 @@ def gather(
         return _publish(scratch, folder, ledger, index)
 
 
-def unfetched(urls: list[str], scratch: Path) -> int:
-    """How many of these URLs a call of `gather` would have to ask for."""
+def unfetched(urls: list[str], scratch: Path) -> list[str]:
+    """Those of these URLs of which nothing is known in a scratch folder."""
     if not scratch.exists():
-        return len(urls)
+        return urls
     arrived = set()
     for path in scratch.glob("spool-*.tar"):
-        arrived.update(_Spool(path).arrived)
+        spool = _Spool(path)
+        arrived.update(spool.arrived)
+        spool.close()
     with _Ledger(scratch) as ledger:
         known = ledger.get(urls)
-    return sum(url not in known and _digest(url) not in arrived for url in urls)
+    return [url for url in urls if url not in known and _digest(url) not in arrived]
 
 
 class _Gathering:
@@ -300,7 +303,11 @@ class _Spool:
         del self.arrived[_digest(url)]
         if not self.arrived:
             self.path.unlink()
-            os.close(self._file)
+            self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
 
 
 @asynccontextmanager
@@ -318,7 +325,7 @@ def _look_at(url: str, fetched: Fetched) -> Outcome:
     """What became of a URL, if this came for it."""
     body = fetched.body
     if fetched.status is not Status.OK:
-        return Outcome(url, str(fetched.status))
+        return Outcome(url, str(fetched.status), sha256=store.sha256(body) if body else "")
     try:
         width, height = images.checked_size(body)
     except images.BadImage:
@@ -431,11 +438,12 @@ def _table(outcomes: list[Outcome]) -> pa.Table:
 
 
 def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:
-    """Mark bytes that came for many owners as what they are."""
+    """Mark as placeholders bytes that are known as such, and those that came for many owners."""
     came = index["status"].isin([Status.OK, Status.DUPLICATE])
     owners = owner.to_numpy()[came]
     owners_of = pd.Series(owners).groupby(index.loc[came, "sha256"].to_numpy()).nunique()
-    masks = owners_of.index[owners_of >= OWNERS_OF_A_PLACEHOLDER]
+    known = index.loc[index["status"] == Status.PLACEHOLDER, "sha256"]
+    masks = {*owners_of.index[owners_of >= OWNERS_OF_A_PLACEHOLDER], *known} - {""}
     masked = came & index["sha256"].isin(masks)
     index.loc[masked, "status"] = str(Status.PLACEHOLDER)
     index.loc[masked, "shard"] = ""

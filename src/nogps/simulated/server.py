@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -297,7 +297,8 @@ async def _slow(request: web.BaseRequest, answer: Answer, note: _Note) -> web.St
         return response
     # Before the end of it: who has read all finds it in the log.
     note(answer.status, half if _has_left(request) else len(answer.body))
-    await response.write(answer.body[half:])
+    with suppress(ConnectionError):
+        await response.write(answer.body[half:])
     return response
 
 
@@ -305,9 +306,10 @@ async def _cut_off(request: web.BaseRequest, answer: Answer, note: _Note) -> web
     response = web.StreamResponse(status=answer.status, headers=_headers(answer))
     response.content_length = len(answer.body) or 1000
     part = answer.body[: len(answer.body) * 6 // 10]
-    await response.prepare(request)
-    note(answer.status, len(part))
-    await response.write(part)
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        note(answer.status, len(part))
+        await response.write(part)
     if request.transport is not None:
         request.transport.close()
     return response

@@ -38,7 +38,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Fetched:
-    """The outcome of one fetch; `body` is empty unless `status` is OK."""
+    """The outcome of one fetch.
+
+    `body` holds the photo if `status` is OK, and what stands in its place if that is known and
+    `status` is PLACEHOLDER; it is empty otherwise.
+    """
 
     status: Status
     body: bytes = b""

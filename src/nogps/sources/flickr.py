@@ -6,6 +6,7 @@ asks API users to stay under 3,600 calls an hour, to respect each photo's licenc
 back to its page; licence and page travel with every candidate.
 """
 
+import asyncio
 import gzip
 import hashlib
 import itertools
@@ -27,7 +28,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from tqdm import tqdm
 
 from nogps.errors import InputError
-from nogps.fetch import Answer, Polite
+from nogps.fetch import Answer, Polite, Unavailable
 from nogps.files import replacing
 from nogps.sources import Candidate, Fetched, Status
 
@@ -132,6 +133,7 @@ class Flickr:
         if self.size not in SIZES:
             raise InputError(f"`flickr.size` is {self.size!r}; choose one of {', '.join(SIZES)}")
         self._last_call = -math.inf
+        self._stand_ins: dict[str, asyncio.Future[bytes]] = {}
 
     def candidates(self) -> Iterator[Candidate]:
         """Every photo that matches, by photo id. `counts` says what was asked and left out."""
@@ -164,15 +166,31 @@ class Flickr:
             if not answer.redirect:
                 break
             if UNAVAILABLE in answer.redirect:
-                return Fetched(Status.PLACEHOLDER)
+                return Fetched(Status.PLACEHOLDER, await self._stand_in(answer.redirect, http))
             answer = await http.get(answer.redirect, passes=_broken_off)
         if answer.status in (404, 410):
             return Fetched(Status.GONE)
         if answer.status != 200:
             return Fetched(Status.FAILED)
-        if answer.kind != "image/jpeg" or not answer.body.startswith(b"\xff\xd8"):
+        if answer.kind.startswith("image/") and answer.kind != "image/jpeg":
+            return Fetched(Status.PLACEHOLDER, answer.body)  # photos are JPEGs
+        if not answer.body.startswith(b"\xff\xd8"):
             return Fetched(Status.NOT_AN_IMAGE)
         return Fetched(Status.OK, answer.body)
+
+    async def _stand_in(self, url: str, http: Polite) -> bytes:
+        """The picture that stands for deleted ones, asked for once; b"" if it cannot be had."""
+
+        async def ask() -> bytes:
+            try:
+                answer = await http.get(url)
+            except Unavailable:
+                return b""
+            return answer.body if answer.status == 200 else b""
+
+        if url not in self._stand_ins:
+            self._stand_ins[url] = asyncio.ensure_future(ask())
+        return await asyncio.shield(self._stand_ins[url])
 
     # --- searching ---
 
