@@ -9,7 +9,8 @@ import pandas as pd
 
 import stage
 from nogps.errors import InputError
-from nogps.gather import gather, unfetched
+from nogps.gather import gather
+from nogps.ledger import unfetched
 from nogps.sources import Status
 from source import open_source, purse, scratch
 

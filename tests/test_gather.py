@@ -12,7 +12,8 @@ import pytest
 from nogps import store
 from nogps.errors import InputError
 from nogps.fetch import HostDown, Polite
-from nogps.gather import gather, unfetched
+from nogps.gather import gather
+from nogps.ledger import Spool, unfetched
 from nogps.sources import Fetched, Status
 from tests.project import ROOT
 from tests.test_images import encoded, picture
@@ -294,3 +295,40 @@ sys.stdin.read()
             assert album.asked.total() == 0
             other.stdin.close()
             assert len(second.result(timeout=30)) == 5
+
+
+def test_a_shard_that_somebody_removed_is_fetched_again(bodies, tmp_path):
+    album = Album(bodies)
+    urls = list(bodies)[:1500]
+    run(urls, album, tmp_path)
+    before = contents(tmp_path / "out")
+    largest = max((tmp_path / "scratch").glob("*.tar"), key=lambda path: path.stat().st_size)
+    largest.unlink()
+    run(urls, album, tmp_path)
+    assert contents(tmp_path / "out") == before
+    assert album.asked.total() == 2500
+
+
+def test_a_damaged_ledger_is_told_in_a_sentence(bodies, tmp_path):
+    run(list(bodies)[:5], Album(bodies), tmp_path)
+    for path in (tmp_path / "scratch").glob("ledger.sqlite*"):
+        path.write_bytes(b"no database" * 1000)
+    with pytest.raises(InputError, match=r"ledger\.sqlite is damaged"):
+        run(list(bodies)[:5], Album(bodies), tmp_path)
+
+
+def test_a_spool_with_a_broken_end_gives_what_is_whole(bodies, tmp_path):
+    path = tmp_path / "spool-0.tar"
+    spool = Spool(path)
+    for url in ("u1", "u2", "u3"):
+        spool.add(url, Fetched(Status.OK, bodies[url]))
+    whole = path.read_bytes()
+    for length in (len(whole) - 300, len(whole) - len(bodies["u3"]) - 400):
+        path.write_bytes(whole[:length])
+        assert len(Spool(path).arrived) == 2
+    path.write_bytes(whole + bytes(2000))
+    again = Spool(path)
+    assert len(again.arrived) == 3
+    again.add("u4", Fetched(Status.GONE))
+    assert Spool(path).read("u4") == Fetched(Status.GONE)
+    assert Spool(path).read("u2").body == bodies["u2"]

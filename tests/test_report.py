@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nogps import report
 from nogps.geo import RADII_KM, distance_km
 from nogps.report import (
     MAP_PHOTOS,
@@ -430,3 +431,16 @@ def test_text_table_fits_a_terminal():
     intervals = dict.fromkeys(RADII_KM, (65.8, 100.0))
     rows = [Row(name, 50_000, hits, intervals, math.inf, 1.0, 1.0) for name in METHODS]
     assert max(map(len, results_table(rows).splitlines())) <= 100
+
+
+def test_the_map_shows_the_region_where_there_is_but_one():
+    def box(positions) -> tuple[float, ...]:
+        left, top, width, height = map(float, report._view_box(np.array(positions)).split())
+        return left / 10, -top / 10, (left + width) / 10, -(top + height) / 10
+
+    california = [(37.7, -122.4), (34.0, -118.2), (32.7, -117.2)]
+    west, north, east, south = box(california)
+    assert east - west == pytest.approx(16, abs=0.2)
+    assert all(south < lat < north and west < lng < east for lat, lng in california)
+    assert box([*california, (48.8, 2.3)]) == (-180, 84, 180, -57)
+    assert box([(85.0, 0.0), (-80.0, 170.0)]) == (-180, 90, 180, -90)

@@ -13,18 +13,15 @@ photos are on the disk once.
 """
 
 import asyncio
-import errno
 import fcntl
 import hashlib
 import os
 import shutil
-import sqlite3
-import tarfile
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,29 +32,11 @@ from tqdm import tqdm
 from nogps import images, store
 from nogps.errors import InputError
 from nogps.fetch import Polite, Unavailable
+from nogps.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.sources import Fetched, Source, Status
 
 BLOCKS_AHEAD = 2  # that may be fetched while the slowest photo of an earlier one is awaited
 OWNERS_OF_A_PLACEHOLDER = 5  # so many people do not take the same picture
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is known of one URL, or what became of a candidate."""
-
-    url: str
-    status: str
-    shard: str = ""
-    offset: int = 0
-    size: int = 0
-    width: int = 0
-    height: int = 0
-    sha256: str = ""
-
-    @property
-    def place(self) -> store.Place:
-        """Where its bytes lie."""
-        return store.Place(self.shard, self.offset, self.size)
 
 
 def gather(
@@ -78,30 +57,16 @@ def gather(
     placeholders wherever they came from.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    with _alone(scratch), _Ledger(scratch) as ledger:
+    with _alone(scratch), Ledger(scratch) as ledger:
         work = _Gathering(source, scratch, ledger, min_side, http)
         index = asyncio.run(work.run(candidates))
         _unmask_placeholders(index, candidates["owner"])
         return _publish(scratch, folder, ledger, index)
 
 
-def unfetched(urls: list[str], scratch: Path) -> list[str]:
-    """Those of these URLs of which nothing is known in a scratch folder."""
-    if not scratch.exists():
-        return urls
-    arrived = set()
-    for path in scratch.glob("spool-*.tar"):
-        spool = _Spool(path)
-        arrived.update(spool.arrived)
-        spool.close()
-    with _Ledger(scratch) as ledger:
-        known = ledger.get(urls)
-    return [url for url in urls if url not in known and _digest(url) not in arrived]
-
-
 class _Gathering:
     def __init__(
-        self, source: Source, scratch: Path, ledger: "_Ledger", min_side: int, http: Polite
+        self, source: Source, scratch: Path, ledger: "Ledger", min_side: int, http: Polite
     ):
         self.source = source
         self.scratch = scratch
@@ -109,11 +74,11 @@ class _Gathering:
         self.min_side = min_side
         self.http = http
         self.shards = store.Shards(scratch)
-        self.spooled: dict[str, _Spool] = {}  # by the digest of a URL
+        self.spooled: dict[str, Spool] = {}  # by the digest of a URL
         self.spools = 0
         for path in sorted(scratch.glob("spool-*.tar")):
             self.spools = max(self.spools, int(path.stem.removeprefix("spool-")) + 1)
-            spool = _Spool(path)
+            spool = Spool(path)
             self.spooled.update(dict.fromkeys(spool.arrived, spool))
         self.seen: set[bytes] = set()  # digests of the photos kept so far
         self.counts: Counter[str] = Counter()
@@ -154,7 +119,7 @@ class _Gathering:
             self.tell(outcome)
         unknown = [url for url in dict.fromkeys(urls) if url not in known]
         if unknown:
-            spool = _Spool(self.scratch / f"spool-{self.spools}.tar")
+            spool = Spool(self.scratch / f"spool-{self.spools}.tar")
             self.spools += 1
             fetched = await asyncio.gather(*(self.fetch(url, spool) for url in unknown))
             known |= {outcome.url: outcome for outcome in fetched}
@@ -166,16 +131,16 @@ class _Gathering:
             return True
         return bool(known.shard) or self.ledger.kept(known.sha256) is not None
 
-    async def fetch(self, url: str, spool: "_Spool") -> Outcome:
+    async def fetch(self, url: str, spool: "Spool") -> Outcome:
         """Look at what came for a URL, now or before an interruption."""
         in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
         async with self.room:
-            earlier = self.spooled.get(_digest(url))
+            earlier = self.spooled.get(digest_of(url))
             fetched = earlier.read(url) if earlier else await self.ask(url)
             if not earlier and fetched.status != Status.FAILED:
                 spool.add(url, fetched)  # before anything can stop us
                 self.bytes += len(fetched.body)
-                self.spooled[_digest(url)] = spool
+                self.spooled[digest_of(url)] = spool
             outcome = await in_pool(_look_at, url, fetched)
         self.tell(outcome)
         return outcome
@@ -213,7 +178,7 @@ class _Gathering:
             ]
         )
         for outcome in settled:
-            spool = self.spooled.pop(_digest(outcome.url), None)
+            spool = self.spooled.pop(digest_of(outcome.url), None)
             if spool:
                 spool.drop(outcome.url)
         return settled
@@ -227,7 +192,7 @@ class _Gathering:
         if digest in self.seen:
             return replace(outcome, status=str(Status.DUPLICATE))
         self.seen.add(digest)
-        if not outcome.shard and _digest(outcome.url) not in self.spooled:
+        if not outcome.shard and digest_of(outcome.url) not in self.spooled:
             # It was a duplicate when it came, and only its twin's bytes were kept.
             return replace(outcome, **asdict(self.ledger.kept(outcome.sha256)))
         return outcome
@@ -255,59 +220,8 @@ class _Gathering:
         if outcome.shard:
             body = self.shards.read(outcome.place)
         else:
-            body = self.spooled[_digest(outcome.url)].read(outcome.url).body
+            body = self.spooled[digest_of(outcome.url)].read(outcome.url).body
         return store.member_name(photo_id, images.suffix_of(body)), body
-
-
-class _Spool:
-    """What came for some URLs, one write each: a kill loses nothing that has arrived.
-
-    A tar whose members are named by status and the digest of their URL.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.arrived: dict[str, tuple[str, int, int]] = {}  # status, offset, size by digest
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT)
-        self._end = 0
-        length = os.fstat(self._file).st_size
-        while self._end + tarfile.BLOCKSIZE <= length:
-            header = os.pread(self._file, tarfile.BLOCKSIZE, self._end)
-            member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-            offset = self._end + tarfile.BLOCKSIZE
-            if offset + member.size > length:
-                break  # the run was killed while it wrote this one
-            status, digest = member.name.split("/")
-            self.arrived[digest] = (status, offset, member.size)
-            self._end = offset + _padded(member.size)
-
-    def add(self, url: str, fetched: Fetched) -> None:
-        """Keep what came for a URL."""
-        member = tarfile.TarInfo(f"{fetched.status}/{_digest(url)}")
-        member.size = len(fetched.body)
-        record = member.tobuf(tarfile.USTAR_FORMAT) + fetched.body
-        record += bytes(_padded(len(record)) - len(record))
-        if os.pwrite(self._file, record, self._end) < len(record):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        offset = self._end + tarfile.BLOCKSIZE
-        self.arrived[_digest(url)] = (str(fetched.status), offset, member.size)
-        self._end += len(record)
-
-    def read(self, url: str) -> Fetched:
-        """What came for a URL."""
-        status, offset, size = self.arrived[_digest(url)]
-        return Fetched(Status(status), os.pread(self._file, size, offset))
-
-    def drop(self, url: str) -> None:
-        """It is in a block now; with the last one the file goes."""
-        del self.arrived[_digest(url)]
-        if not self.arrived:
-            self.path.unlink()
-            self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
 
 @asynccontextmanager
@@ -332,84 +246,6 @@ def _look_at(url: str, fetched: Fetched) -> Outcome:
         return Outcome(url, str(Status.NOT_AN_IMAGE))
     digest = store.sha256(body)
     return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
-
-
-def _digest(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()
-
-
-def _padded(size: int) -> int:
-    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-class _Ledger:
-    """What is known of each URL, in SQLite: it survives being killed at any moment."""
-
-    def __init__(self, scratch: Path):
-        self._names = [field.name for field in fields(Outcome)]
-        with _disk_full_told(scratch):
-            self._database = sqlite3.connect(scratch / "ledger.sqlite", isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS outcome (url TEXT PRIMARY KEY, status TEXT, "
-                'shard TEXT, "offset" INT, size INT, width INT, height INT, sha256 TEXT) '
-                "WITHOUT ROWID"
-            )
-            self._database.execute("CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard)")
-            self._database.execute("CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256)")
-        self._scratch = scratch
-
-    def __enter__(self) -> "_Ledger":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._database.close()
-
-    def get(self, urls: list[str]) -> dict[str, Outcome]:
-        """What is known, by URL."""
-        known = {}
-        for start in range(0, len(urls), 500):
-            some = urls[start : start + 500]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT * FROM outcome WHERE url IN ({marks})"
-            known |= {row[0]: Outcome(*row) for row in self._database.execute(query, some)}
-        return known
-
-    def kept(self, sha256: str) -> store.Place | None:
-        """Where bytes with this SHA-256 lie, whatever their URL."""
-        query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
-        row = self._database.execute(query, [sha256]).fetchone()
-        return store.Place(*row) if row else None
-
-    def put(self, outcomes: list[Outcome]) -> None:
-        with _disk_full_told(self._scratch):
-            self._database.execute("BEGIN")
-            self._database.executemany(
-                f"REPLACE INTO outcome VALUES ({','.join('?' * len(self._names))})",
-                [[getattr(outcome, name) for name in self._names] for outcome in outcomes],
-            )
-            self._database.execute("COMMIT")
-
-    def shards(self) -> list[str]:
-        rows = self._database.execute("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
-        return [shard for (shard,) in rows]
-
-    def forget(self, shard: str) -> None:
-        """A shard is there no more: what its photos were is still known, their bytes are gone."""
-        query = """UPDATE outcome SET shard = '', "offset" = 0 WHERE shard = ?"""
-        with _disk_full_told(self._scratch):
-            self._database.execute(query, [shard])
-
-
-@contextmanager
-def _disk_full_told(scratch: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error) and "disk I/O" not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch)) from error
 
 
 @contextmanager
@@ -450,7 +286,7 @@ def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:
     index.loc[masked, "offset"] = 0
 
 
-def _publish(scratch: Path, folder: Path, ledger: _Ledger, index: pd.DataFrame) -> pd.DataFrame:
+def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -> pd.DataFrame:
     """Give the blocks their places among the outs; drop those that nothing needs any more."""
     blocks = [name for name in dict.fromkeys(index["shard"]) if name]
     shard_of = {name: store.shard_name(number) for number, name in enumerate(blocks)}
@@ -465,7 +301,7 @@ def _publish(scratch: Path, folder: Path, ledger: _Ledger, index: pd.DataFrame) 
     return index
 
 
-def _drop_unneeded(scratch: Path, ledger: _Ledger, needed: set[str]) -> None:
+def _drop_unneeded(scratch: Path, ledger: Ledger, needed: set[str]) -> None:
     """Delete blocks of other candidates, but for those that DVC's cache holds too: they are free.
 
     So going back to earlier parameters fetches nothing, until `dvc gc` says that it may.

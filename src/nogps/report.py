@@ -259,12 +259,8 @@ def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> _Ma
     drawn = np.linspace(0, len(truths) - 1, min(len(truths), MAP_PHOTOS)).astype(int)
     pairs = list(zip(truths[drawn], guesses[drawn], strict=True))
     answered = [(truth, guess) for truth, guess in pairs if np.isfinite(guess).all()]
-    # Without a photo there, the poles are blank paper.
-    latitudes = np.concatenate([truths[drawn, 0], [guess[0] for _, guess in answered]])
-    south = -90 if np.any(latitudes < -56) else -57
-    north = 90 if np.any(latitudes > 83) else 84
     return _Map(
-        view_box=f"-1800 {-10 * north} 3600 {10 * (north - south)}",
+        view_box=_view_box(np.array([*truths[drawn], *(guess for _, guess in answered)])),
         truths="".join(_dot(truth) for truth, _ in pairs),
         guesses="".join(_dot(guess) for _, guess in answered),
         lines="".join(_arc(truth, guess) for truth, guess in answered),
@@ -272,6 +268,22 @@ def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> _Ma
         photos=len(truths),
         unanswered=len(pairs) - len(answered),
     )
+
+
+def _view_box(positions: NDArray[np.float64]) -> str:
+    """The part of the map to show: the world, or the region that all positions lie in."""
+    if not len(positions):
+        positions = np.array([[-57.0, -180.0], [84.0, 180.0]])
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    (tall, wide), (latitude, longitude) = high - low, (low + high) / 2
+    width = max(16.0, 1.3 * wide, 2.6 * tall)
+    if width < 90:
+        left, top = longitude - width / 2, latitude + width / 4
+        return f"{10 * left:.0f} {-10 * top:.0f} {10 * width:.0f} {5 * width:.0f}"
+    # Without a photo there, the poles are blank paper.
+    south = -90 if low[0] < -56 else -57
+    north = 90 if high[0] > 83 else 84
+    return f"-1800 {-10 * north} 3600 {10 * (north - south)}"
 
 
 def _dot(position: Sequence[float]) -> str:
