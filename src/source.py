@@ -1,6 +1,7 @@
 """The source of photos that the parameters name, for the stages sample and download."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,11 +15,17 @@ from nogps.cost import Price, Purse
 from nogps.errors import InputError
 from nogps.fetch import Polite
 from nogps.sources import Source
-from nogps.sources.flickr import Flickr
+from nogps.sources.flickr import CALLS_AN_HOUR, Flickr
 from nogps.sources.folder import Folder
 from nogps.sources.streetview import StreetView
 from stage import FETCHED, HOME, Params
 
+SECRETS = (
+    "FLICKR_API_KEY",
+    "FLICKR_API_SECRET",
+    "GOOGLE_MAPS_API_KEY",
+    "GOOGLE_MAPS_SIGNING_SECRET",
+)
 NOWHERE = "nowhere"  # the remote that is no other place
 
 
@@ -32,55 +39,59 @@ def open_source(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]
     http = partial(Polite, connections=params.download.connections, tell=tqdm.write)
     if params.source == "folder":
         yield Folder(params.folder.path), http
-    elif params.world == "real":
-        yield from _real(params, http)
-    else:
+    elif params.world == "simulated":
         with simulated.running_planet(
             params.seed,
             params.simulated.photos,
             faults=params.simulated.faults,
             log=scratch(params) / "planet.jsonl",
         ) as planet:
-            http = partial(http, base=planet.base, unit_s=0.05, timeout_s=5.0)
-            yield from _simulated(params, planet, http)
-
-
-def _real(params: Params, http) -> Iterator[tuple[Source, Callable[..., Polite]]]:
-    def secret(name: str) -> str:
-        return os.environ.get(name, "").strip()
-
-    if params.source == "flickr":
-        key, shared = secret("FLICKR_API_KEY"), secret("FLICKR_API_SECRET")
-        yield _flickr(params, key, shared), http
+            http = partial(http, unit_s=0.05, timeout_s=5.0)
+            own = [planet.key, planet.secret, planet.google_key, planet.signing_secret]
+            with _elsewhere(
+                params, planet.base, http, dict(zip(SECRETS, own, strict=True)), 0
+            ) as it:
+                yield it
+    elif params.world == "real":
+        with _opened(params, http, _environment()) as it:
+            yield it
     else:
-        key, shared = secret("GOOGLE_MAPS_API_KEY"), secret("GOOGLE_MAPS_SIGNING_SECRET")
-        with purse(params) as paying:
-            yield _streetview(params, key, shared, paying, http), http
+        pause_s = 3600 / CALLS_AN_HOUR
+        with _elsewhere(params, params.world, http, _environment(), pause_s) as it:
+            yield it
 
 
-def _simulated(params: Params, planet, http) -> Iterator[tuple[Source, Callable[..., Polite]]]:
+def _environment() -> dict[str, str]:
+    return {name: os.environ.get(name, "").strip() for name in SECRETS}
+
+
+def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s: float):
+    """The source where hosts at `base` stand in for the real ones."""
+    here = {}
     if params.source == "flickr":
-        here = {"rest_url": planet.rest_url, "page_base": planet.page_base, "trust_env": False}
-        yield _flickr(params, planet.key, planet.secret, pause_s=0, **here), http
-        return
-    with purse(params) as paying:
+        page = simulated.PAGE_HOST
+        here = {"rest_url": f"{base}/services/rest/", "page_base": page, "trust_env": False}
+        here |= {"pause_s": pause_s}
+    else:
         own = simulated.write_addresses(scratch(params) / "openaddresses", params.seed)
-        source = _streetview(
-            params,
-            planet.google_key,
-            planet.signing_secret,
-            paying,
-            http,
-            addresses=params.streetview.addresses or own,
-            base_url="http://maps.googleapis.invalid",
-            page_base="http://www.google.invalid",
-        )
-        yield source, http
+        here = {
+            "base_url": "http://maps.googleapis.invalid",
+            "page_base": "http://www.google.invalid",
+        }
+        here |= {"addresses": params.streetview.addresses or own}
+    return _opened(params, partial(http, base=base), secrets, **here)
 
 
-def _flickr(params: Params, key: str, secret: str, **changes) -> Flickr:
-    settings = params.flickr.model_dump() | changes
-    return Flickr(key, secret, finished=scratch(params) / "searched", **settings)
+@contextmanager
+def _opened(params: Params, http, secrets: dict[str, str], **here) -> Iterator[tuple]:
+    if params.source == "flickr":
+        key, secret = secrets["FLICKR_API_KEY"], secrets["FLICKR_API_SECRET"]
+        settings = params.flickr.model_dump() | here
+        yield Flickr(key, secret, finished=scratch(params) / "searched", **settings), http
+        return
+    key, secret = secrets["GOOGLE_MAPS_API_KEY"], secrets["GOOGLE_MAPS_SIGNING_SECRET"]
+    with purse(params) as paying:
+        yield _streetview(params, key, secret, paying, http, **here), http
 
 
 def _streetview(params: Params, key, secret, paying: Purse, http, **changes) -> StreetView:
@@ -117,4 +128,4 @@ def scratch(params: Params) -> Path:
         return FETCHED / "folder"
     if params.world == "simulated":
         return FETCHED / f"{params.source}-simulated-{simulated.version()}"
-    return FETCHED / f"{params.source}-real"
+    return FETCHED / f"{params.source}-{re.sub('[^a-z0-9]+', '-', params.world)}"

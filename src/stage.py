@@ -131,7 +131,7 @@ class Params(Section):
 
     seed: CountOrZero
     source: Literal["flickr", "streetview", "folder"]
-    world: Literal["simulated", "real"]
+    world: Annotated[str, Field(pattern=r"^(simulated|real|https?://[^/?#]+)$")]
     budget_usd: Annotated[float, Field(ge=0)]
     push_to: str | None
     exclude: Path

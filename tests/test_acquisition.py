@@ -16,7 +16,14 @@ import pandas as pd
 import pytest
 
 from nogps import simulated
-from nogps.simulated import FAULTS, GOOGLE_KEY, KEY, SECRET, SIGNING_SECRET
+from nogps.simulated import (
+    FAULTS,
+    GOOGLE_KEY,
+    KEY,
+    SECRET,
+    SIGNING_SECRET,
+    running_planet,
+)
 from nogps.sources import Status
 from tests.project import Project, environment, make_project
 
@@ -347,6 +354,26 @@ def test_keys_come_from_the_environment_or_a_file_that_git_ignores(calm, tmp_pat
 
     assert key() == "from-file"
     assert key(FLICKR_API_KEY="from-shell") == "from-shell"
+
+
+def test_other_hosts_can_stand_in_for_the_real_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLICKR_API_KEY", KEY)
+    monkeypatch.setenv("FLICKR_API_SECRET", SECRET)
+    log = tmp_path / "log.jsonl"
+    with running_planet(0, 300, log=log) as planet:
+        project = make_project(
+            tmp_path / "clone",
+            world=planet.base,
+            **{"flickr.terms": ["city"], "flickr.max_photos": 40},
+        )
+        project.stages("sample", "download")
+    assert 0 < read(project, "sample")["candidates"] <= 40
+    assert read(project, "download")["status"]["ok"] > 0
+    kinds = Counter(json.loads(line)["what"] for line in log.read_text().splitlines())
+    assert kinds["search"] == 1
+    assert kinds["picture"] == read(project, "download")["candidates"]
+    for path in (project.root / "data").rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
 def test_the_planet_on_the_command_line_teaches(tmp_path):
