@@ -84,7 +84,7 @@ def main() -> None:
                 print(f"{name:32} {arguments.photos / seconds:7.0f} photos/s", flush=True)
         for name, seconds in best.items():
             ratio = seconds / best["nogps"]
-            print(f"best: {name:32} {arguments.photos / seconds:7.0f} photos/s, {ratio:.2f} x ours")
+            print(f"best: {name:32} {arguments.photos / seconds:7.0f} photos/s, {ratio:.2f} times as long as ours")
 
 
 def download(base: str, folder: str, connections: str) -> None:

@@ -8,6 +8,7 @@ data/.fetched, so it goes on where it was stopped, and fetches no photo twice.
 import pandas as pd
 
 import stage
+from nogps.cost import OverBudget
 from nogps.errors import InputError
 from nogps.gather import gather
 from nogps.ledger import unfetched
@@ -21,14 +22,20 @@ def download(params: stage.Params) -> None:
     if params.source == "streetview":
         _tell_price(params, candidates)
     with open_source(params) as (source, http):
-        index = gather(
-            candidates,
-            source,
-            scratch(params),
-            stage.PHOTOS,
-            http=http(),
-            min_side=params.download.min_side,
-        )
+        try:
+            index = gather(
+                candidates,
+                source,
+                scratch(params),
+                stage.PHOTOS,
+                http=http(),
+                min_side=params.download.min_side,
+            )
+        except OverBudget:
+            calls, dollars = _paid(params, candidates)
+            bill = {"candidates": len(candidates), "calls": calls, "dollars": dollars}
+            stage.write_metrics("download", bill)
+            raise
     counts = index["status"].value_counts()
     calls, dollars = _paid(params, candidates)
     stage.write_metrics(

@@ -23,7 +23,7 @@ def sample(params: stage.Params) -> None:
     with open_source(params) as (source, _):
         candidates = list(source.candidates())
         counts = source.counted()
-    owners = excluded.owners | {each.owner for each in candidates if excluded.names(each)}
+    owners = (excluded.owners | {each.owner for each in candidates if excluded.names(each)}) - {""}
     kept = [each for each in candidates if not excluded.names(each) and each.owner not in owners]
     if not kept:
         raise InputError(

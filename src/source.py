@@ -14,6 +14,7 @@ from nogps import simulated
 from nogps.cost import Price, Purse
 from nogps.errors import InputError
 from nogps.fetch import Polite
+from nogps.files import alone
 from nogps.sources import Source
 from nogps.sources.flickr import CALLS_AN_HOUR, Flickr
 from nogps.sources.folder import Folder
@@ -36,6 +37,12 @@ def open_source(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]
     In the simulated world, the planet runs while it is open.
     """
     load_dotenv(HOME / ".env")
+    with alone(scratch(params)), _open(params) as opened:
+        yield opened
+
+
+@contextmanager
+def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
     http = partial(Polite, connections=params.download.connections, tell=tqdm.write)
     if params.source == "folder":
         yield Folder(params.folder.path), http
@@ -121,11 +128,12 @@ def purse(params: Params) -> closing:
 def scratch(params: Params) -> Path:
     """Where is kept what has been asked, fetched and paid from this source.
 
-    Each source has a folder of its own, and so has each version of the simulated planet: its
-    addresses stay the same when its pictures change.
+    Each source has a folder of its own, and so has each simulated planet: addresses there stay the
+    same when its pictures change.
     """
     if params.source == "folder":
         return FETCHED / "folder"
     if params.world == "simulated":
-        return FETCHED / f"{params.source}-simulated-{simulated.version()}"
+        planet = f"{simulated.version()}-{params.seed}-{params.simulated.photos}"
+        return FETCHED / f"{params.source}-simulated-{planet}"
     return FETCHED / f"{params.source}-{re.sub('[^a-z0-9]+', '-', params.world)}"

@@ -304,8 +304,8 @@ def test_the_budget_is_a_hard_stop_that_restarts_remember(tmp_path):
         assert "budget_usd is 0.14 and 0.14 of it are spent, on 20 calls" in done.stdout
         assert len(asked()) == 20  # refusals are paid as well, until somebody proves otherwise
         assert not (project.root / "data/photos").exists()
-    got = set(served(project, "image"))
-    assert got
+    assert read(project, "download")["dollars"] == pytest.approx(0.14)
+    assert served(project, "image")
     project.set(budget_usd=10)
     project.stage("download")
     assert read(project, "download")["calls"] == len(asked())
@@ -370,7 +370,7 @@ def test_other_hosts_can_stand_in_for_the_real_ones(tmp_path, monkeypatch):
     assert 0 < read(project, "sample")["candidates"] <= 40
     assert read(project, "download")["status"]["ok"] > 0
     kinds = Counter(json.loads(line)["what"] for line in log.read_text().splitlines())
-    assert kinds["search"] == 1
+    assert 1 <= kinds["search"] <= 12
     assert kinds["picture"] == read(project, "download")["candidates"]
     for path in (project.root / "data").rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()

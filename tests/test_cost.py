@@ -86,6 +86,29 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert purse(tmp_path).spent_usd == pytest.approx(0.7)
 
 
+def test_two_processes_share_one_budget(tmp_path):
+    one, other = purse(tmp_path, budget=0.021), purse(tmp_path, budget=0.021)
+    one.spend("a")
+    other.spend("b")
+    one.spend("c")
+    for each in (one, other):
+        with pytest.raises(OverBudget):
+            each.spend("d")
+        assert each.spent_usd == pytest.approx(0.021)
+
+
+def test_half_a_line_is_a_call_all_the_same(tmp_path):
+    purse(tmp_path).spend("a")
+    journal = tmp_path / "deep/paid.csv"
+    with journal.open("a") as lines:
+        lines.write("2026-11,ab")
+    paying = purse(tmp_path)
+    assert paying.spent_usd == pytest.approx(0.014)
+    paying.spend("b")
+    assert purse(tmp_path).spent_usd == pytest.approx(0.021)
+    assert len(journal.read_text().splitlines()) == 3
+
+
 def test_the_journal_does_not_tell_what_was_asked_for(tmp_path):
     purse(tmp_path).spend("https://maps.googleapis.com/?key=AIzaSecret")
     assert "AIza" not in (tmp_path / "deep/paid.csv").read_text()

@@ -1,6 +1,7 @@
 import pytest
 
 from nogps.errors import InputError
+from nogps.sources import Candidate
 from nogps.sources.exclude import Excluded
 
 LIST = """photo_id,owner
@@ -32,6 +33,11 @@ def test_ids_owners_and_benchmark_names_are_read(tmp_path):
         "55555555@N00",
         "66666666@N07",
     }
+
+
+def test_nobody_is_not_an_owner():
+    photo = Candidate("1", "folder", 0.0, 0.0, "", "url")
+    assert Excluded(frozenset({"1"}), frozenset()).names(photo)
 
 
 def test_a_list_of_comments_excludes_nothing(tmp_path):

@@ -157,6 +157,24 @@ def test_a_host_that_is_down_is_left_alone(monkeypatch, capsys):
     assert capsys.readouterr().out.count("giving up") == 1
 
 
+@pytest.mark.parametrize("connections", [8, 64])
+def test_one_moment_of_trouble_does_not_take_a_host_down(connections):
+    """However many requests were under way."""
+
+    seen = set()
+
+    def once(path, number):
+        first = path not in seen and int(path[1:]) < connections
+        seen.add(path)
+        return (RESET,) if first else GOOD
+
+    with answering(reply=once) as (base, _):
+        answers = get(
+            *(f"{base}/{each}" for each in range(300)), client={"connections": connections}
+        )
+    assert all(isinstance(answer, Answer) for answer in answers)
+
+
 def test_a_host_that_comes_back_is_used_again():
     def down_for_a_while(path, number):
         return (500,) if number < fetch.FAILURES_TO_OPEN + 6 else GOOD

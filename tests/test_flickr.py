@@ -194,7 +194,7 @@ def test_max_photos_are_spread_over_terms_and_time(planet):
     search = source(planet, terms=terms, max_photos=3000)
     found = {each.photo_id for each in search.candidates()}
     assert 2000 < len(found) <= 3000
-    assert search.counts.calls == 12
+    assert search.counts.calls == 36  # a dozen parts of the year, three words
     for term in terms:
         assert len(found & set(matching([term]))) > 600
     months = Counter(
@@ -254,9 +254,10 @@ def test_finished_blocks_are_not_asked_for_again(planet, tmp_path, monkeypatch):
 
 def test_a_block_that_may_still_grow_is_asked_for_again(planet, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        flickr.time, "time", lambda: datetime(2007, 12, 31, 23, tzinfo=UTC).timestamp()
+        flickr.time, "time", lambda: datetime(2007, 12, 31, 0, 30, tzinfo=UTC).timestamp()
     )
-    list(source(planet, finished=tmp_path, max_photos=250).candidates())
+    day = date(2007, 12, 31)
+    list(source(planet, finished=tmp_path, uploaded_from=day, uploaded_to=day).candidates())
     assert not list(tmp_path.rglob("*.gz"))
 
 
@@ -392,6 +393,77 @@ def test_an_api_that_is_not_there_is_told_in_a_sentence():
         list(source(somewhere).candidates())
 
 
+@pytest.mark.parametrize("changes", [{"total": ""}, {"total": "600"}, {"perpage": 100}])
+def test_every_page_is_read_whatever_the_answer_says_of_itself(changes):
+    rows = [row(each) for each in range(1, 601)]
+    size = changes.get("perpage", 250)
+    script = []
+    for start in range(0, 600, size):
+        photos = {"page": 1, "pages": -(-600 // size), "perpage": size, "total": 600, **changes}
+        photos["photo"] = rows[start : start + size]
+        body = json.dumps({"photos": photos, "stat": "ok"}).encode()
+        script.append((200, "application/json", body))
+    with flickr_answering(*script) as (somewhere, asked):
+        search = source(somewhere)
+        assert len(ids(search.candidates())) == 600
+        assert len(asked) == len(script)
+    assert search.counts.unlisted == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b'{"stat": "ok"}',
+        b'{"stat": "ok", "photos": null}',
+        b'{"stat": "ok", "photos": {"total": 1, "photo": null}}',
+        b'{"stat": "ok", "photos": {"total": 1}}',
+        b'{"stat": "ok", "photos": {"total": "many", "photo": []}}',
+    ],
+)
+def test_an_answer_that_is_none_is_asked_for_again_and_told_in_a_sentence(body):
+    odd = (200, "application/json", body)
+    with flickr_answering(odd, answer(row(1))) as (somewhere, _):
+        assert ids(source(somewhere).candidates()) == ["1"]
+    with (
+        flickr_answering(odd) as (somewhere, asked),
+        pytest.raises(InputError, match="again later"),
+    ):
+        list(source(somewhere).candidates())
+    assert len(asked) == flickr.TRIES
+
+
+def test_odd_rows_do_no_harm():
+    rows = [row(3), {**row(1), "id": 1}, None, {"latitude": "1"}, row(2, owner=None)]
+    photos = {"page": 1, "pages": 1, "perpage": 250, "total": "1,234", "photo": rows}
+    body = json.dumps({"photos": photos, "stat": "ok"}).encode()
+    with flickr_answering((200, "application/json", body)) as (somewhere, _):
+        search = source(somewhere)
+        found = list(search.candidates())
+    assert ids(found) == ["1", "2", "3"]
+    assert (found[1].owner, found[1].page_url) == ("", "")
+    assert search.counts.unlisted > 0
+
+
+def test_a_key_that_flickr_repeats_is_not_told():
+    body = json.dumps({"stat": "fail", "code": 98, "message": f"bad key {KEY}"}).encode()
+    with (
+        flickr_answering((200, "application/json", body)) as (somewhere, _),
+        pytest.raises(InputError) as caught,
+    ):
+        list(source(somewhere).candidates())
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", b"\x1f\x8b\x08\x00garbage"])
+def test_a_damaged_block_is_asked_for_again(planet, tmp_path, damage):
+    options = {"finished": tmp_path, "terms": ["beach", "sea"], "uploaded_to": date(2007, 2, 1)}
+    expected = list(source(planet, **options).candidates())
+    for path in tmp_path.rglob("*.gz"):
+        path.write_bytes(damage)
+    assert list(source(planet, **options).candidates()) == expected
+
+
 @pytest.mark.parametrize("total", [0, "0", ""])
 def test_no_results_are_no_trouble(total):
     with flickr_answering(answer(total=total)) as (somewhere, asked):
@@ -513,15 +585,36 @@ def test_fetch_follows_other_redirects():
 )
 def test_what_is_no_jpeg_is_not_an_image(given):
     found, tries = outcome(given)
-    assert (found.status, found.body, tries) == (Status.NOT_AN_IMAGE, b"", 1)
+    assert (found.status, found.body) == (Status.NOT_AN_IMAGE, b"")
+    assert tries == (2 if given[1] == "text/html" else 1)  # a page may be of the moment
 
 
-@pytest.mark.parametrize("trouble", [TOO_MANY, BROKEN, (200, "image/jpeg", JPEG[:5000])])
+def test_a_jpeg_is_one_whatever_it_is_called():
+    assert outcome((200, "image/jpg", JPEG))[0].body == JPEG
+    assert outcome((200, "text/html", b"<html>"), (200, "application/octet-stream", JPEG))[0].body
+
+
+def test_a_jpeg_that_always_lacks_its_end_is_all_there_is():
+    found, tries = outcome((200, "image/jpeg", JPEG[:5000]))
+    assert (found.body, tries) == (JPEG[:5000], 2)
+
+
+def test_an_address_that_is_none_leads_nowhere():
+    moved = (302, "text/html", b"", ("Location", "http://[bad/x"))
+    assert outcome(moved)[0].status == Status.FAILED
+
+
+@pytest.mark.parametrize("trouble", [TOO_MANY, BROKEN])
 def test_fetch_tries_again(trouble):
     found, tries = outcome(trouble, trouble, trouble, PICTURE)
     assert (found.status, found.body, tries) == (Status.OK, JPEG, 4)
     with pytest.raises(Unavailable):
         outcome(trouble)
+
+
+def test_a_jpeg_without_its_end_is_fetched_again():
+    found, tries = outcome((200, "image/jpeg", JPEG[:5000]), PICTURE)
+    assert (found.body, tries) == (JPEG, 2)
 
 
 def test_a_refusal_is_a_failure():

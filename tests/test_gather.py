@@ -12,6 +12,7 @@ import pytest
 from nogps import store
 from nogps.errors import InputError
 from nogps.fetch import HostDown, Polite
+from nogps.files import alone
 from nogps.gather import gather
 from nogps.ledger import Spool, unfetched
 from nogps.sources import Fetched, Status
@@ -274,27 +275,43 @@ def test_going_back_fetches_nothing_while_somebody_holds_the_old_shards(bodies, 
     assert len(list((tmp_path / "scratch").glob("*.tar"))) == 1  # nobody wants the others
 
 
-def test_two_downloads_into_one_folder_take_turns(bodies, tmp_path):
-    album = Album(bodies)
+def test_only_one_process_works_in_a_folder(tmp_path, capsys):
     program = f"""
 import fcntl, sys
-lock = open({str(tmp_path / "scratch" / "lock")!r}, "w")
+lock = open({str(tmp_path / "lock")!r}, "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
 print("locked", flush=True)
 sys.stdin.read()
 """
-    (tmp_path / "scratch").mkdir()
+
+    def work() -> str:
+        with alone(tmp_path):
+            return "done"
+
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         other.stdout.readline()
         with ThreadPoolExecutor() as pool:
-            second = pool.submit(run, list(bodies)[:5], album, tmp_path)
+            second = pool.submit(work)
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.5)
-            assert album.asked.total() == 0
             other.stdin.close()
-            assert len(second.result(timeout=30)) == 5
+            assert second.result(timeout=30) == "done"
+    assert "waiting for another run" in capsys.readouterr().out
+
+
+def test_a_smaller_run_in_between_costs_nothing(bodies, tmp_path):
+    """What an unfinished run fetched may have been paid for."""
+    album = Album(bodies)
+    album.refuse_after = 2200
+    with pytest.raises(InputError):
+        run(bodies, album, tmp_path)
+    album.refuse_after = None
+    run(list(bodies)[:300], album, tmp_path, out="small")
+    assert album.asked.total() == 2200
+    run(bodies, album, tmp_path)
+    assert album.asked.total() == PHOTOS
 
 
 def test_a_shard_that_somebody_removed_is_fetched_again(bodies, tmp_path):

@@ -234,6 +234,7 @@ def test_a_denial_stops_everything_whatever_its_http_status(denied, addresses, t
         ({"copyright": None}, "panoramas"),
         ({"date": None}, "panoramas"),
         ({"pano_id": None}, "without_panorama"),
+        ({"pano_id": ["x"]}, "without_panorama"),
         ({"location": None}, "without_position"),
         ({"location": {"lat": "x", "lng": 1}}, "without_position"),
         ({"location": {"lat": 0, "lng": 0}}, "without_position"),
@@ -269,24 +270,59 @@ SORRY = encoded(Image.new("RGB", (64, 64), (228, 227, 223)))
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("answer", "status", "tries"),
     [
-        ((200, "image/jpeg", PICTURE), Status.OK),
-        ((404, "text/plain", b""), Status.GONE),
-        ((400, "text/plain", b"bad"), Status.FAILED),
-        ((200, "image/jpeg", SORRY), Status.PLACEHOLDER),
-        ((200, "text/html", b"<html>"), Status.NOT_AN_IMAGE),
-        ((200, "text/plain", b"You have exceeded your daily request quota"), Status.FAILED),
+        ((200, "image/jpeg", PICTURE), Status.OK, 1),
+        ((404, "text/plain", b""), Status.GONE, 1),
+        ((400, "text/plain", b"bad"), Status.FAILED, 1),
+        ((200, "image/jpeg", SORRY), Status.PLACEHOLDER, 1),
+        ((200, "text/html", b"<html>"), Status.NOT_AN_IMAGE, 2),
+        ((200, "text/plain", b"You have exceeded your daily request quota"), Status.FAILED, 2),
+        ((200, "text/plain", b"This request must be signed"), Status.FAILED, 2),
     ],
 )
-def test_what_comes_instead_of_a_picture(answer, status, addresses, tmp_path):
-    got, tries, paying = outcome(answer, addresses=addresses, tmp_path=tmp_path)
-    assert (got, tries) == (status, 1)
-    assert paying.calls.total() == 1
+def test_what_comes_instead_of_a_picture(answer, status, tries, addresses, tmp_path):
+    got, asked, paying = outcome(answer, addresses=addresses, tmp_path=tmp_path)
+    assert (got, asked) == (status, tries)
+    assert paying.calls.total() == tries
+
+
+@pytest.mark.parametrize("instead", [(200, "image/png", SORRY), (200, "text/plain", b"Quota")])
+def test_many_answers_without_a_photo_end_it(instead, addresses, tmp_path):
+    async def work(view, base):
+        async with Polite(base=base, unit_s=0.001) as http:
+            for number in range(streetview.MOST_WITHOUT + 1):
+                await view.fetch(f"{HOST}/maps/api/streetview?pano={number}", http)
+
+    with answering(instead) as (base, heard):
+        view = source(base, addresses, tmp_path)
+        with pytest.raises(InputError, match="Google refuses"):
+            asyncio.run(work(view, base))
+        assert len(heard) <= 2 * streetview.MOST_WITHOUT
+
+
+def test_an_address_that_google_never_knows_about_is_left_out_this_time(addresses, tmp_path):
+    answers = tmp_path / "kept.jsonl"
+    found, counts, _ = search(
+        alone("UNKNOWN_ERROR"), addresses=addresses, tmp_path=tmp_path, answers=answers
+    )
+    assert (found, counts.unanswered) == ([], 1)
+    assert answers.read_text() == ""
+
+
+def test_damaged_lines_of_kept_answers_are_asked_for_again(addresses, tmp_path):
+    answers = tmp_path / "kept.jsonl"
+    answers.write_bytes(b'[1]\n3\n\xff\xfe\n["half')
+    found, _, heard = search(metadata(), addresses=addresses, tmp_path=tmp_path, answers=answers)
+    assert len(found) == 4
+    assert len(heard) == 1
 
 
 def test_each_try_is_paid_for(addresses, tmp_path):
     script = ((500,), (429,), (200, "image/jpeg", PICTURE[:-50]), (200, "image/jpeg", PICTURE))
+    refused = (403, "text/plain", b"You have exceeded your daily quota")
+    with pytest.raises(InputError, match="exceeded your daily quota"):
+        outcome(refused, addresses=addresses, tmp_path=tmp_path / "refused")
     got, tries, paying = outcome(*script, addresses=addresses, tmp_path=tmp_path)
     assert (got, tries) == (Status.OK, 4)
     assert paying.spent_usd == pytest.approx(0.028)
@@ -314,6 +350,8 @@ def test_no_picture_without_accepted_terms(addresses, tmp_path):
 def test_wrong_values_are_named(addresses, tmp_path):
     with pytest.raises(InputError, match="GOOGLE_MAPS_API_KEY"):
         source("http://x", addresses, tmp_path, key="")
+    with pytest.raises(InputError, match="GOOGLE_MAPS_SIGNING_SECRET is not one"):
+        source("http://x", addresses, tmp_path, secret="abc")
     with pytest.raises(InputError, match=r"streetview\.addresses"):
         replace(source("http://x", addresses, tmp_path), addresses=[])
 

@@ -1,5 +1,7 @@
 """What paid calls cost: an estimate before, a hard stop during, the sum after."""
 
+import errno
+import fcntl
 import hashlib
 import os
 from collections import Counter
@@ -37,11 +39,11 @@ class Purse:
         self.usd: Counter[str] = Counter()  # by digest
         self.spent_usd = 0.0
         self._month_calls: Counter[str] = Counter()
+        self._read = 0  # bytes of the journal
+        self._journal = journal
         journal.parent.mkdir(parents=True, exist_ok=True)
-        # Appending one short line is one write: it is there whole or not at all.
         self._file = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        for line in journal.read_text().splitlines():
-            self._count(*line.split(","))
+        self._catch_up()
 
     def close(self) -> None:
         """Close the journal."""
@@ -53,6 +55,14 @@ class Purse:
         Raises:
             OverBudget: it would cost more than what is left; nothing was paid.
         """
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            self._catch_up()  # another process may have paid, too
+            self._pay(what)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _pay(self, what: str) -> None:
         month = f"{datetime.now(UTC):%Y-%m}"
         usd = self._next_price(month)
         if self.spent_usd + usd > self.budget_usd + 1e-9:
@@ -60,9 +70,10 @@ class Purse:
                 f"budget_usd is {self.budget_usd:g} and {self.spent_usd:.2f} of it are spent, on "
                 f"{self.calls.total():,} calls; what is fetched is kept: raise it to go on"
             )
-        line = f"{month},{_digest(what)},{usd:.6f}"
-        os.write(self._file, f"{line}\n".encode())
-        self._count(*line.split(","))
+        line = f"{month},{_digest(what)},{usd:.6f}\n".encode()
+        if os.write(self._file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._journal))
+        self._catch_up()
 
     def estimate(self, calls: int) -> float:
         """Dollars that so many more calls would cost now."""
@@ -79,11 +90,28 @@ class Purse:
         free = self._month_calls[month] < self.price.free_a_month
         return 0.0 if free else self.price.usd_per_call
 
-    def _count(self, month: str, digest: str, usd: str) -> None:
+    def _catch_up(self) -> None:
+        """Count what the journal holds more than when it was read last."""
+        while more := os.pread(self._file, 1 << 20, self._read):
+            lines, end, _ = more.rpartition(b"\n")
+            if not end:  # the disk was full; what comes next begins a line of its own
+                os.write(self._file, b"\n")
+                continue
+            self._read += len(lines) + 1
+            for line in lines.decode(errors="replace").split("\n"):
+                self._count(line)
+
+    def _count(self, line: str) -> None:
+        month, _, rest = line.partition(",")
+        digest, _, usd = rest.partition(",")
+        try:
+            cost = float(usd)
+        except ValueError:  # half a line, from a full disk: it was a call all the same
+            cost = self.price.usd_per_call
         self._month_calls[month] += 1
         self.calls[digest] += 1
-        self.usd[digest] += float(usd)
-        self.spent_usd += float(usd)
+        self.usd[digest] += cost
+        self.spent_usd += cost
 
 
 def _digest(what: str) -> str:

@@ -24,7 +24,7 @@ LONGEST_WAIT = 32  # units; waits grow up to it
 LONGEST_PAUSE = 900  # seconds that a host may ask for; when it asks for more it counts as down
 FAILURES_TO_OPEN = 24  # in a row, whatever was asked
 PROBES = 10  # in a row that must fail until the host is down: about five minutes
-MOST_BYTES = 64_000_000  # of one answer; each connection holds one in memory
+MOST_BYTES = 32_000_000  # of one answer; each connection holds one in memory
 
 
 class Unavailable(Exception):
@@ -49,7 +49,10 @@ class Answer:
         """Where the answer sends us; "" when it does not."""
         if self.status not in (301, 302, 303, 307, 308):
             return ""
-        return urljoin(self.url, self.headers.get("Location", "")) or self.url
+        try:
+            return urljoin(self.url, self.headers.get("Location", "")) or self.url
+        except ValueError:  # it is no address
+            return ""
 
     @property
     def kind(self) -> str:
@@ -105,7 +108,7 @@ class Polite:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "nogps", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(
-                total=20 * self.timeout_s, sock_connect=self.timeout_s, sock_read=self.timeout_s
+                total=4 * self.timeout_s, sock_connect=self.timeout_s, sock_read=self.timeout_s
             ),
             trust_env=not self.base,  # what stands in for the world is on this machine: no proxy
         )
@@ -139,11 +142,12 @@ class Polite:
         for attempt in range(TRIES):
             async with host.slots, host.gate if host.open else nullcontext():
                 await self._turn(host, url)
+                probing = host.open
                 before()
                 answer = await self._once(url, signed(url))
                 busy = answer is None or answer.status == 429 or answer.status >= 500
                 if busy:
-                    self._failed(host, url, answer)
+                    self._failed(host, url, answer, probing)
                 else:
                     host.failures = host.probes = 0
             if answer is not None and not busy and not passes(answer):
@@ -183,7 +187,8 @@ class Polite:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
 
-    def _failed(self, host: _Host, url: str, answer: Answer | None) -> None:
+    def _failed(self, host: _Host, url: str, answer: Answer | None, probing: bool) -> None:
+        """Take note; only what was asked when the circuit was open says that a host stays down."""
         name = urlsplit(url).netloc
         was_open, was_down = host.open, host.down
         host.failures += 1
@@ -193,18 +198,37 @@ class Polite:
             self.tell(f"{name} asks to be left alone for {pause / 60:.0f} minutes")
         if answer is not None and answer.status == 429 and not pause:
             pause = self._wait(0)
-        if was_open:
+        if probing:
             host.probes += 1
             pause = max(pause, self._wait(host.probes))
             host.down = host.down or host.probes >= PROBES
-        elif host.open:
+        elif host.open and not was_open:
             self.tell(f"{name} fails again and again; waiting for it")
-        if host.down and was_open and not was_down:
+        if host.down and probing and not was_down:
             self.tell(f"{name} is down; giving up on it for now")
         host.not_before = max(host.not_before, time.monotonic() + pause)
 
     def _wait(self, attempt: int) -> float:
         return self.unit_s * min(2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
+
+
+def no_whole_picture() -> Callable[[Answer], bool]:
+    """For `passes`: whether 200 brought no picture, or a JPEG without its end.
+
+    When the same bytes come a second time, they are all there is.
+    """
+    last = None
+
+    def passes(answer: Answer) -> bool:
+        nonlocal last
+        again, last = answer.body == last, answer.body
+        if answer.status != 200 or again:
+            return False
+        if answer.body.startswith(b"\xff\xd8"):
+            return b"\xff\xd9" not in answer.body[-1024:]
+        return not answer.kind.startswith("image/")
+
+    return passes
 
 
 def _retry_after(answer: Answer) -> float:

@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -25,3 +26,16 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process works in this folder; keep others out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run that uses {folder}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

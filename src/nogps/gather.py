@@ -13,14 +13,13 @@ photos are on the disk once.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -57,7 +56,7 @@ def gather(
     placeholders wherever they came from.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    with _alone(scratch), Ledger(scratch) as ledger:
+    with Ledger(scratch) as ledger:
         work = _Gathering(source, scratch, ledger, min_side, http)
         index = asyncio.run(work.run(candidates))
         _unmask_placeholders(index, candidates["owner"])
@@ -248,18 +247,6 @@ def _look_at(url: str, fetched: Fetched) -> Outcome:
     return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
 
 
-@contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
-    """Wait until no other process works in this scratch folder; keep others out."""
-    with (scratch / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another download into {scratch} to end", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _table(outcomes: list[Outcome]) -> pa.Table:
     types = dict.fromkeys(("offset", "size", "width", "height"), pa.int64())
     return pa.table(
@@ -283,6 +270,8 @@ def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:
     masked = came & index["sha256"].isin(masks)
     index.loc[masked, "status"] = str(Status.PLACEHOLDER)
     index.loc[masked, "shard"] = ""
+    # What stood in the place of a photo could perhaps not be had: the index must not depend on it.
+    index.loc[index["status"] == Status.PLACEHOLDER, "sha256"] = ""
     index.loc[masked, "offset"] = 0
 
 
@@ -295,6 +284,7 @@ def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -
     folder.mkdir(parents=True)
     for name, shard in shard_of.items():
         _link(scratch / name, folder / shard)
+    ledger.publish(blocks)
     _drop_unneeded(scratch, ledger, set(blocks))
     index["shard"] = index["shard"].map(shard_of).fillna("")
     store.write_index(folder, index)
@@ -302,15 +292,18 @@ def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -
 
 
 def _drop_unneeded(scratch: Path, ledger: Ledger, needed: set[str]) -> None:
-    """Delete blocks of other candidates, but for those that DVC's cache holds too: they are free.
+    """Delete blocks that were published once, and that DVC's cache holds no more.
 
-    So going back to earlier parameters fetches nothing, until `dvc gc` says that it may.
+    Those that it holds cost nothing (they are the same bytes), and those of a run that was never
+    finished may have been paid for. So going back to earlier parameters fetches nothing, until
+    `dvc gc` says that it may.
     """
-    known = set(ledger.shards())
+    known, published = set(ledger.shards()), ledger.published()
     for path in scratch.glob("*.tar"):
-        if path.name in needed or (path.name in known and path.stat().st_nlink > 1):
+        wanted = path.name in needed or path.name.startswith("spool-")
+        if wanted or (path.name in known - published) or path.stat().st_nlink > 1:
             continue
-        path.unlink()  # spools, too: what they hold is no candidate
+        path.unlink()
         ledger.forget(path.name)
 
 

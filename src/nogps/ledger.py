@@ -8,7 +8,7 @@ import hashlib
 import os
 import sqlite3
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS outcome (
     url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT, height INT,
     sha256 TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published (shard TEXT PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard);
 CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256);
 """
@@ -57,7 +58,7 @@ class Ledger:
         with _troubles_told(scratch):
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(TABLE)
         for shard in self.shards():
             if not (scratch / shard).exists():
@@ -75,15 +76,15 @@ class Ledger:
         for start in range(0, len(urls), 500):
             some = urls[start : start + 500]
             marks = ",".join("?" * len(some))
-            query = f"SELECT * FROM outcome WHERE url IN ({marks})"
-            known |= {row[0]: Outcome(*row) for row in self._database.execute(query, some)}
+            rows = self._rows(f"SELECT * FROM outcome WHERE url IN ({marks})", some)
+            known |= {row[0]: Outcome(*row) for row in rows}
         return known
 
     def kept(self, sha256: str) -> store.Place | None:
         """Where bytes with this SHA-256 lie, whatever their URL."""
         query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
-        row = self._database.execute(query, [sha256]).fetchone()
-        return store.Place(*row) if row else None
+        rows = self._rows(query + " LIMIT 1", [sha256])
+        return store.Place(*rows[0]) if rows else None
 
     def put(self, outcomes: list[Outcome]) -> None:
         """Write down what is known now, all of it or nothing."""
@@ -97,8 +98,23 @@ class Ledger:
 
     def shards(self) -> list[str]:
         """All shards that some photo lies in."""
-        rows = self._database.execute("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
+        rows = self._rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
         return [shard for (shard,) in rows]
+
+    def publish(self, shards: list[str]) -> None:
+        """Note that these shards were among the outs."""
+        with _troubles_told(self._scratch):
+            self._database.executemany(
+                "INSERT OR IGNORE INTO published VALUES (?)", [[shard] for shard in shards]
+            )
+
+    def published(self) -> set[str]:
+        """All shards that ever were among the outs."""
+        return {shard for (shard,) in self._rows("SELECT shard FROM published")}
+
+    def _rows(self, query: str, values: Sequence = ()) -> list[tuple]:
+        with _troubles_told(self._scratch):
+            return self._database.execute(query, values).fetchall()
 
     def forget(self, shard: str) -> None:
         """A shard is there no more: what its photos were is still known, their bytes are gone."""
@@ -188,11 +204,9 @@ def _padded(size: int) -> int:
 def _troubles_told(scratch: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error) and "disk I/O" not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch)) from error
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch)) from error
         raise InputError(
             f"{scratch / 'ledger.sqlite'} is damaged ({error}); remove it, and what it knew of is "
             "fetched again"

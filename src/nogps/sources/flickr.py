@@ -15,11 +15,11 @@ import logging
 import math
 import re
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from json import JSONDecodeError
 from pathlib import Path
 
 import flickrapi
@@ -28,7 +28,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from tqdm import tqdm
 
 from nogps.errors import InputError
-from nogps.fetch import Answer, Polite, Unavailable
+from nogps.fetch import Polite, Unavailable, no_whole_picture
 from nogps.files import replacing
 from nogps.sources import Candidate, Fetched, Status
 
@@ -41,7 +41,11 @@ TRIES = 8
 FIRST_WAIT_S = 1.0  # before the second try; doubles from try to try
 LONGEST_WAIT_S = 60.0
 TIMEOUT_S = 30.0
+# What reading something raises that is no answer of Flickr's.
+NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError)
 REDIRECTS = 5
+MONTHS = 12  # of the time asked for, at least, that a part of the photos comes from ...
+MOST_EXTRA_CALLS = 1000  # ... if that takes no more calls than this
 UNAVAILABLE = "photo_unavailable"  # in the address of the picture that stands for a deleted one
 SETTLED_S = 3600  # after its end a block of time gains no more photos
 # Of a row, what is kept on the disk; the addresses of its sizes beside it.
@@ -144,10 +148,10 @@ class Flickr:
         with tqdm(desc="sample", unit="call") as self._bar:
             for row in self._rows():
                 self.counts.rows += 1
-                if row["id"] in seen:
+                if str(row["id"]) in seen:
                     self.counts.repeated += 1
                     continue
-                seen.add(row["id"])
+                seen.add(str(row["id"]))
                 candidate = self._candidate(row)
                 if candidate:
                     found.append(candidate)
@@ -161,22 +165,22 @@ class Flickr:
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url."""
-        answer = await http.get(url, passes=_broken_off)
+        answer = await http.get(url, passes=no_whole_picture())
         for _ in range(REDIRECTS):
             if not answer.redirect:
                 break
             if UNAVAILABLE in answer.redirect:
                 return Fetched(Status.PLACEHOLDER, await self._stand_in(answer.redirect, http))
-            answer = await http.get(answer.redirect, passes=_broken_off)
+            answer = await http.get(answer.redirect, passes=no_whole_picture())
         if answer.status in (404, 410):
             return Fetched(Status.GONE)
         if answer.status != 200:
             return Fetched(Status.FAILED)
+        if answer.body.startswith(b"\xff\xd8"):
+            return Fetched(Status.OK, answer.body)
         if answer.kind.startswith("image/") and answer.kind != "image/jpeg":
             return Fetched(Status.PLACEHOLDER, answer.body)  # photos are JPEGs
-        if not answer.body.startswith(b"\xff\xd8"):
-            return Fetched(Status.NOT_AN_IMAGE)
-        return Fetched(Status.OK, answer.body)
+        return Fetched(Status.NOT_AN_IMAGE)
 
     async def _stand_in(self, url: str, http: Polite) -> bytes:
         """The picture that stands for deleted ones, asked for once; b"" if it cannot be had."""
@@ -203,19 +207,27 @@ class Flickr:
             return
         # One call a term tells how long it all will take; it is the first page of it, too.
         self._bar.total = len(self.terms)
-        first_pages = {
-            term: self._page(term, first, last)
-            for term in self.terms
-            if self._kept(term, first, last) is None
-        }
-        self._forecast(sum(_calls(page.total) - 1 for page in first_pages.values()))
+        first_pages = {}
+        calls = 0
+        for term in self.terms:
+            block = self._kept(term, first, last)
+            if block is None:
+                page = self._page(term, first, last)
+                calls += _calls(page.total) - 1
+                first_pages[term] = page
+                if page.pages == 1 or page.total > MOST_RESULTS:  # that was all there is to ask
+                    self._keep(self._read(term, first, last, page), term, first, last)
+            elif block.rows is None:
+                calls += _calls(block.total) - 1
+        self._forecast(calls)
         for term in self.terms:
             yield from self._block(term, first, last, first_pages.pop(term, None))
 
     def _even_rows(self, first: int, last: int) -> Iterator[dict]:
         """At most `max_photos` rows: as many of each term, as many from each part of the time."""
-        slices = math.ceil(self.max_photos / len(self.terms) / PER_PAGE)
-        each = math.ceil(self.max_photos / len(self.terms) / slices)
+        share = self.max_photos / len(self.terms)
+        slices = max(math.ceil(share / PER_PAGE), min(MONTHS, MOST_EXTRA_CALLS // len(self.terms)))
+        each = math.ceil(share / slices)
         edges = [first + (last + 1 - first) * number // slices for number in range(slices + 1)]
         self._forecast(slices * len(self.terms))
         left = self.max_photos
@@ -229,7 +241,7 @@ class Flickr:
                     block = _Block(page.total, 1, page.rows)
                     self._keep(block, term, start, following - 1, one_page=True)
                 self._count(block)
-                rows = block.rows[: min(each, left)]
+                rows = block.rows[:: max(1, len(block.rows) // each)][: min(each, left)]
                 left -= len(rows)
                 yield from rows
 
@@ -267,11 +279,10 @@ class Flickr:
         """A block, of which `page` is the first page; its rows are None if it is too large."""
         if page.total > MOST_RESULTS and first < last:
             return _Block(page.total, 1, None)
-        pages = math.ceil(min(page.total, MOST_RESULTS) / PER_PAGE)
         rows = list(page.rows)
-        for number in range(2, pages + 1):
+        for number in range(2, page.pages + 1):
             rows += self._page(term, first, last, number).rows
-        return _Block(page.total, max(1, pages), rows)
+        return _Block(max(page.total, len(rows)), page.pages, rows)
 
     def _count(self, block: "_Block") -> None:
         self.counts.calls += block.calls
@@ -289,7 +300,10 @@ class Flickr:
         path = self._path(term, first, last, one_page)
         if path is None or not path.exists():
             return None
-        return _Block(**json.loads(gzip.decompress(path.read_bytes())))
+        try:
+            return _Block(**json.loads(gzip.decompress(path.read_bytes())))
+        except (OSError, EOFError, zlib.error, ValueError, TypeError):
+            return None  # half of it reached the disk before the power went
 
     def _keep(
         self, block: "_Block", term: str, first: int, last: int, one_page: bool = False
@@ -302,11 +316,9 @@ class Flickr:
             temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
 
     def _page(self, term: str, first: int, last: int, number: int = 1) -> "_Page":
-        answer = self._call(**self._arguments(term, first, last), page=number, per_page=PER_PAGE)
+        page = self._call(**self._arguments(term, first, last), page=number, per_page=PER_PAGE)
         self._bar.update()
-        kept = {*KEPT, *(f"url_{size}" for size in SIZES)}
-        rows = [{key: row[key] for key in row if key in kept} for row in answer["photo"]]
-        return _Page(int(answer["total"] or 0), rows)
+        return page
 
     def _arguments(self, term: str, first: int, last: int) -> dict:
         excluded = [f'-"{word}"' if " " in word else f"-{word}" for word in self.excluded_terms]
@@ -322,7 +334,7 @@ class Flickr:
             "extras": ",".join(["geo", "license", "date_taken", *(f"url_{s}" for s in SIZES)]),
         }
 
-    def _call(self, **arguments) -> dict:
+    def _call(self, **arguments) -> "_Page":
         try:
             return self._patiently()(self._call_once, arguments)
         except flickrapi.FlickrError as error:
@@ -332,19 +344,21 @@ class Flickr:
                     "those from https://www.flickr.com/services/apps/by/me"
                 ) from None
             raise InputError(self._trouble(str(error))) from None
-        except (requests.RequestException, JSONDecodeError, LookupError, TypeError) as error:
+        except (requests.RequestException, *NO_ANSWER) as error:
             raise InputError(self._trouble(type(error).__name__)) from None
 
     def _trouble(self, what: str) -> str:
+        for hidden in (self.key, self.secret):
+            what = what.replace(hidden, "***")
         return (
-            f"{self.rest_url} cannot be used now ({what}); run this again later: what is "
-            "finished is kept"
+            f"{self.rest_url} cannot be used now ({' '.join(what.split())}); run this again "
+            "later: what is finished is kept"
         )
 
-    def _call_once(self, arguments: dict) -> dict:
+    def _call_once(self, arguments: dict) -> "_Page":
         time.sleep(max(0.0, self._last_call + self.pause_s - time.monotonic()))
         self._last_call = time.monotonic()
-        return self._api.photos.search(**arguments)["photos"]
+        return _page_of(self._api.photos.search(**arguments)["photos"])
 
     @cached_property
     def _api(self) -> flickrapi.FlickrAPI:
@@ -369,16 +383,17 @@ class Flickr:
         if not urls:
             self.counts.without_picture += 1
             return None
+        owner = str(row.get("owner") or "")
         return Candidate(
-            photo_id=row["id"],
+            photo_id=str(row["id"]),
             source="flickr",
             latitude=position[0],
             longitude=position[1],
-            owner=row["owner"],
+            owner=owner,
             url=urls[0],
             taken_at=_taken_at(row),
             licence=_licence(row),
-            page_url=f"{self.page_base}/photos/{row['owner']}/{row['id']}/",
+            page_url=f"{self.page_base}/photos/{owner}/{row['id']}/" if owner else "",
         )
 
     def _patiently(self) -> Retrying:
@@ -394,6 +409,7 @@ class Flickr:
 @dataclass(frozen=True)
 class _Page:
     total: int  # rows of the whole query
+    pages: int  # of it that can be read
     rows: list[dict]
 
 
@@ -404,6 +420,24 @@ class _Block:
     rows: list[dict] | None  # None where it holds too many and has to be divided
 
 
+def _page_of(answer: dict) -> _Page:
+    """A page from what Flickr answers; a total may be a number, a text with or without commas, "".
+
+    Raises LookupError, TypeError or ValueError if it is no such answer.
+    """
+    rows = [row for row in answer["photo"] if isinstance(row, dict) and row.get("id")]
+    kept = {*KEPT, *(f"url_{size}" for size in SIZES)}
+    rows = [{key: row[key] for key in row if key in kept} for row in rows]
+    total = max(_count(answer.get("total")), len(rows))
+    size = _count(answer.get("perpage")) or PER_PAGE
+    pages = max(math.ceil(total / size), _count(answer.get("pages")))
+    return _Page(total, max(1, min(pages, math.ceil(MOST_RESULTS / size))), rows)
+
+
+def _count(number: object) -> int:
+    return int(str(number or 0).replace(",", ""))
+
+
 def _calls(total: int) -> int:
     """About how many calls it takes to read so many results."""
     if total <= MOST_RESULTS:
@@ -412,16 +446,10 @@ def _calls(total: int) -> int:
     return math.ceil(total / PER_PAGE + 1.5 * halvings)
 
 
-def _broken_off(answer: Answer) -> bool:
-    """Whether this is a JPEG without its end."""
-    begins = answer.status == 200 and answer.body.startswith(b"\xff\xd8")
-    return begins and b"\xff\xd9" not in answer.body[-1024:]
-
-
 def _passes(error: Exception) -> bool:
     """Whether waiting may cure this error."""
     if not isinstance(error, flickrapi.FlickrError):
-        return isinstance(error, requests.RequestException | JSONDecodeError | LookupError)
+        return isinstance(error, (requests.RequestException, *NO_ANSWER))
     if error.code is not None:
         return error.code in TRANSIENT_CODES
     status = re.search(r"Status code (\d+)", str(error))  # all that flickrapi lets us know

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from nogps import images
 from nogps.cost import Purse
 from nogps.errors import InputError
-from nogps.fetch import Answer, HostDown, Polite, Unavailable
+from nogps.fetch import Answer, HostDown, Polite, Unavailable, no_whole_picture
 from nogps.sources import Candidate, Fetched, Status
 from nogps.sources.openaddresses import draw_evenly, read_addresses
 
@@ -39,7 +39,10 @@ METADATA = "/maps/api/streetview/metadata"
 IMAGE = "/maps/api/streetview"
 CALLS_A_SECOND = 30_000 / 60  # that Google allows
 OFFICIAL_ID = re.compile(r"[\w-]{22}")  # people's own panoramas have longer ids
-PASSING = ("OVER_QUERY_LIMIT", "UNKNOWN_ERROR")
+UNKNOWN = "UNKNOWN_ERROR"
+PASSING = ("OVER_QUERY_LIMIT", UNKNOWN)
+REFUSAL = re.compile(rb"quota|limit|exceed|sign|key|denied|billing", re.IGNORECASE)
+MOST_WITHOUT = 25  # answers in a row without a photo: something else is wrong
 NO_PANORAMA = ("ZERO_RESULTS", "NOT_FOUND")
 
 
@@ -50,6 +53,7 @@ class Counts:
     drawn: int = 0  # addresses
     calls: int = 0  # for metadata, which are free; in this run or an earlier one
     without_panorama: int = 0  # left out: none near the address
+    unanswered: int = 0  # left out this time: Google did not know
     repeated: int = 0  # left out: the panorama of another address
     unofficial: int = 0  # left out: not Google's own
     without_position: int = 0  # left out: the panorama's position is missing or impossible
@@ -85,11 +89,18 @@ class StreetView:
     counts: Counts = field(default_factory=Counts, init=False)
 
     def __post_init__(self):
+        self._without = 0  # answers in a row that brought no photo
         if not self.key:
             raise InputError(
                 "Street View needs a key; set GOOGLE_MAPS_API_KEY to one that has the Street View "
                 "Static API, from https://console.cloud.google.com/google/maps-apis/credentials"
             )
+        try:
+            self._signed(self.base_url)
+        except ValueError:
+            raise InputError(
+                "GOOGLE_MAPS_SIGNING_SECRET is not one; copy it again, it ends in ="
+            ) from None
         if not self.addresses:
             raise InputError(
                 "`streetview.addresses` names no file; give OpenAddresses files, from "
@@ -119,19 +130,20 @@ class StreetView:
         if not self.terms_accepted:
             raise InputError(TERMS)
         pay = partial(self.purse.spend, url)
-        answer = await http.get(url, before=pay, signed=self._signed, passes=_broken_off)
+        answer = await http.get(url, before=pay, signed=self._signed, passes=no_whole_picture())
         if answer.status in (401, 403):
             raise InputError(self._refused(answer))
         if answer.status in (404, 410):
             return Fetched(Status.GONE)
-        if answer.status != 200 or (answer.kind.startswith("text/") and b"quota" in answer.body):
+        if answer.status != 200:
             return Fetched(Status.FAILED)
-        try:
-            if await asyncio.to_thread(images.is_flat, answer.body):
-                return Fetched(Status.PLACEHOLDER)
-        except images.BadImage:
-            return Fetched(Status.NOT_AN_IMAGE)
-        return Fetched(Status.OK, answer.body)
+        fetched = await asyncio.to_thread(_picture, answer)
+        self._without += 1
+        if fetched.status is Status.OK:
+            self._without = 0
+        elif self._without >= MOST_WITHOUT:
+            raise InputError(self._refused(answer))
+        return fetched
 
     # --- panoramas ---
 
@@ -145,7 +157,8 @@ class StreetView:
                     answer = kept.get(url)
                     if answer is None:
                         answer = await self._metadata(url, http)
-                        kept.put(url, answer)
+                        if answer["status"] != UNKNOWN:
+                            kept.put(url, answer)
                     bar.update()
                     return answer
 
@@ -164,9 +177,19 @@ class StreetView:
         return f"{self.base_url}{METADATA}?{urlencode(asked, safe=',')}"
 
     async def _metadata(self, url: str, http: Polite) -> dict:
+        last = ""
+
+        def passes(answer: Answer) -> bool:
+            nonlocal last
+            status = _json(answer).get("status")
+            last = str(status)
+            return last in PASSING or (answer.status == 200 and not isinstance(status, str))
+
         try:
-            answer = await http.get(url, signed=self._signed, passes=_metadata_passes)
+            answer = await http.get(url, signed=self._signed, passes=passes)
         except Unavailable as error:
+            if last == UNKNOWN:
+                return {"status": UNKNOWN}
             trouble = "is down" if isinstance(error, HostDown) else "does not answer as it should"
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}, or this key is over its limit; run this again "
@@ -180,7 +203,10 @@ class StreetView:
 
     def _refused(self, answer: Answer) -> str:
         told = _json(answer)
-        why = told.get("error_message") or told.get("status") or f"HTTP {answer.status}"
+        why = str(told.get("error_message") or told.get("status") or "")
+        if not told and answer.kind.startswith("text/"):
+            why = re.sub(r"<[^>]*>", " ", answer.body[:500].decode(errors="replace"))[:200]
+        why = why.strip() or f"HTTP {answer.status}, {answer.kind or 'no'} content"
         for hidden in filter(None, (self.key, self.secret)):
             why = why.replace(hidden, "***")
         return (
@@ -190,7 +216,9 @@ class StreetView:
 
     def _usable(self, answer: dict, seen: set[str]) -> bool:
         """Whether a panorama gives photos; counted where it does not."""
-        if answer["status"] != "OK" or not answer.get("pano_id"):
+        if answer["status"] == UNKNOWN:
+            self.counts.unanswered += 1
+        elif answer["status"] != "OK" or not isinstance(answer.get("pano_id"), str):
             self.counts.without_panorama += 1
         elif answer["pano_id"] in seen:
             self.counts.repeated += 1
@@ -224,9 +252,9 @@ class StreetView:
                 longitude=longitude,
                 owner=pano,  # so that the directions of a panorama stay together
                 url=f"{self.base_url}{IMAGE}?{urlencode(asked)}",
-                taken_at=str(answer.get("date", "")),
+                taken_at=str(answer.get("date") or ""),
                 heading=float(heading),
-                licence=str(answer.get("copyright", "© Google")),
+                licence=str(answer.get("copyright") or "© Google"),
                 page_url=f"{self.page_base}/maps/@?api=1&map_action=pano&pano={pano}"
                 f"&heading={heading}",
             )
@@ -252,9 +280,11 @@ class _Answers:
         if self._path:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                with suppress(JSONDecodeError):  # the last line of a run that was killed
-                    self._known.update([json.loads(line)])
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                with suppress(ValueError, TypeError):  # the last line of a run that was killed
+                    url, answer = json.loads(line)
+                    self._known[url] = dict(answer)
         return self
 
     def __exit__(self, *_) -> None:
@@ -288,19 +318,19 @@ def _json(answer: Answer) -> dict:
     return told if isinstance(told, dict) else {}
 
 
-def _metadata_passes(answer: Answer) -> bool:
-    """Whether another try may bring a better answer about a panorama."""
-    status = _json(answer).get("status")
-    return status in PASSING or (answer.status == 200 and not isinstance(status, str))
-
-
-def _broken_off(answer: Answer) -> bool:
-    begins = answer.status == 200 and answer.body.startswith(b"\xff\xd8")
-    return begins and b"\xff\xd9" not in answer.body[-1024:]
+def _picture(answer: Answer) -> Fetched:
+    """What an image call brought; Google also answers 200 with a text, or a picture of one."""
+    if REFUSAL.search(answer.body[:500]) and answer.kind.startswith("text/"):
+        return Fetched(Status.FAILED)
+    try:
+        flat = images.is_flat(answer.body)
+    except images.BadImage:
+        return Fetched(Status.NOT_AN_IMAGE)
+    return Fetched(Status.PLACEHOLDER) if flat else Fetched(Status.OK, answer.body)
 
 
 def _official(answer: dict) -> bool:
-    by_google = "google" in str(answer.get("copyright", "google")).lower()
+    by_google = "google" in str(answer.get("copyright") or "google").lower()
     return by_google and OFFICIAL_ID.fullmatch(str(answer["pano_id"])) is not None
 
 
