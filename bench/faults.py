@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from nogps.fetch import Polite  # noqa: E402
-from nogps.gather import gather
+from nogps.gather import gather  # noqa: E402
 from nogps.ledger import unfetched  # noqa: E402
 from nogps.simulated import FAULTS, IMAGE_HOST, running_planet  # noqa: E402
 from nogps.simulated.planet import photos  # noqa: E402

@@ -83,8 +83,8 @@ def main() -> None:
                 best[name] = min(seconds, best.get(name, seconds))
                 print(f"{name:32} {arguments.photos / seconds:7.0f} photos/s", flush=True)
         for name, seconds in best.items():
-            ratio = seconds / best["nogps"]
-            print(f"best: {name:32} {arguments.photos / seconds:7.0f} photos/s, {ratio:.2f} times as long as ours")
+            rate, ratio = arguments.photos / seconds, seconds / best["nogps"]
+            print(f"best: {name:32} {rate:7.0f} photos/s, {ratio:.2f} times as long as ours")
 
 
 def download(base: str, folder: str, connections: str) -> None:

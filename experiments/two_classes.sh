@@ -23,8 +23,10 @@ case "${1:-}" in
     from=("${street[@]}" -S budget_usd=50 -S streetview.locations=1200 -S streetview.size=128) ;;
   --real)
     [ $# -eq 3 ] || usage
+    # Four pictures a place at 7 dollars a thousand, and some to spare for second tries.
+    places=$(python3 -c "print(max(1, int(0.97 * float('$3') / 0.028)))")
     from=("${street[@]}" -S world=real -S "budget_usd=$3" -S "streetview.addresses=[$(realpath "$2")]"
-          -S streetview.region_km=20) ;;
+          -S streetview.region_km=20 -S "streetview.locations=$places") ;;
   --photos)
     [ $# -eq 3 ] || usage
     weights=$3

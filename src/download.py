@@ -5,6 +5,8 @@ with its status) and metrics/download.json. What it has fetched and paid so far 
 data/.fetched, so it goes on where it was stopped, and fetches no photo twice.
 """
 
+import sys
+
 import pandas as pd
 
 import stage
@@ -57,12 +59,18 @@ def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
     """Before any call is paid: what all of them will cost."""
     missing = len(unfetched(candidates["url"].tolist(), scratch(params)))
     with purse(params) as paying:
+        estimate, left = paying.estimate(missing), params.budget_usd - paying.spent_usd
         print(
-            f"{missing:,} of {len(candidates):,} photos to fetch: about "
-            f"{paying.estimate(missing):.2f} dollars at {params.streetview.usd_per_1000:g} a "
-            f"thousand; of budget_usd {params.budget_usd:g}, {paying.spent_usd:.2f} are spent",
-            flush=True,
+            f"{missing:,} of {len(candidates):,} photos to fetch: about {estimate:.2f} dollars at "
+            f"{params.streetview.usd_per_1000:g} a thousand; of budget_usd "
+            f"{params.budget_usd:g}, {paying.spent_usd:.2f} are spent"
         )
+        if estimate > left > 0:
+            print(
+                f"that is more than is left: it will stop after {left:.2f} dollars, before the "
+                f"set is whole; fewer streetview.locations would do with it"
+            )
+        sys.stdout.flush()
 
 
 def _paid(params: stage.Params, candidates: pd.DataFrame) -> tuple[int, float]:

@@ -5,6 +5,7 @@ import difflib
 import errno
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from nogps.errors import InputError
 from nogps.files import replacing
@@ -50,6 +51,12 @@ class Section(BaseModel):
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Level = Annotated[int, Field(ge=0, le=30)]
+
+
+def _world(text: str) -> str:
+    if not re.fullmatch(r"simulated|real|https?://[^/?#]+", text):
+        raise ValueError("input should be 'simulated', 'real' or http://host:port")
+    return text
 
 
 class Simulated(Section):
@@ -131,7 +138,7 @@ class Params(Section):
 
     seed: CountOrZero
     source: Literal["flickr", "streetview", "folder"]
-    world: Annotated[str, Field(pattern=r"^(simulated|real|https?://[^/?#]+)$")]
+    world: Annotated[str, AfterValidator(_world)]
     budget_usd: Annotated[float, Field(ge=0)]
     push_to: str | None
     exclude: Path

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
 
 from nogps import simulated
 from nogps.simulated import (
@@ -25,7 +27,7 @@ from nogps.simulated import (
     running_planet,
 )
 from nogps.sources import Status
-from tests.project import Project, environment, make_project
+from tests.project import ROOT, Project, environment, make_project
 
 pytestmark = pytest.mark.pipeline
 TINY_CALIFORNIA = {
@@ -270,7 +272,7 @@ def test_a_plain_push_leaves_it_on_this_machine(street, tmp_path):
     [
         ({"push_to": None}, "sample", ["push_to: nowhere"]),
         ({"streetview.terms_accepted": False}, "download", ["forbid", "terms_accepted: true"]),
-        ({"budget_usd": 0}, "download", ["budget_usd is 0"]),
+        ({"budget_usd": 0}, "download", ["budget_usd is 0", "at most"]),
     ],
 )
 def test_what_has_to_be_settled_first(street, tmp_path, changes, stage, words):
@@ -387,3 +389,27 @@ def test_the_planet_on_the_command_line_teaches(tmp_path):
     )
     for kind in FAULTS:
         assert kind in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "back"),
+    [
+        ("streetview.addresses=[/a.zip]", "streetview.addresses=[]"),
+        ("flickr.licences=[4,5]", "flickr.licences=[]"),
+        ("+simulated.faults.reset=0.02", "~simulated.faults.reset"),
+        ("eval.benchmarks=[/b]", "eval.benchmarks=[]"),
+        ("push_to=nowhere", "push_to=null"),
+        ("flickr.terms=[a,b]", "flickr.terms=[street,city]"),
+    ],
+)
+def test_what_s_changes_it_can_change_back(tmp_path, changed, back):
+    """DVC writes params.yaml anew, and has lost line ends between a list and a comment."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    before = yaml.safe_load(path.read_text())
+    for override in (changed, back):
+        apply_overrides(path, [override])
+    after = yaml.safe_load(path.read_text())
+    if "terms" in changed:
+        before["flickr"]["terms"] = ["street", "city"]
+    assert after == before

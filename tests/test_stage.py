@@ -49,7 +49,10 @@ def test_the_parameters_that_come_with_the_project_are_right():
         ({"lr": "fast"}, "`lr` is 'fast'"),
         ({"lr": -1}, "`lr` is -1: input should be greater than 0"),
         ({"epochs": 2.5}, "`epochs` is 2.5"),
-        ({"source": "flikr"}, "`source` is 'flikr': input should be 'flickr' or 'folder'"),
+        (
+            {"source": "flikr"},
+            "`source` is 'flikr': input should be 'flickr', 'streetview' or 'folder'",
+        ),
         ({"world": "flat"}, "`world` is 'flat'"),
         ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
         ({"split__test": 0}, "`split.test` is 0"),

@@ -66,6 +66,11 @@ class Purse:
         month = f"{datetime.now(UTC):%Y-%m}"
         usd = self._next_price(month)
         if self.spent_usd + usd > self.budget_usd + 1e-9:
+            if not self.calls:
+                raise OverBudget(
+                    f"budget_usd is {self.budget_usd:g}, which is too little for one call; set it "
+                    "to what you will spend at most"
+                )
             raise OverBudget(
                 f"budget_usd is {self.budget_usd:g} and {self.spent_usd:.2f} of it are spent, on "
                 f"{self.calls.total():,} calls; what is fetched is kept: raise it to go on"

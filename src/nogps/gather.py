@@ -141,7 +141,8 @@ class _Gathering:
                 self.bytes += len(fetched.body)
                 self.spooled[digest_of(url)] = spool
             outcome = await in_pool(_look_at, url, fetched)
-        self.tell(outcome)
+        if not self.refusal:
+            self.tell(outcome)
         return outcome
 
     async def ask(self, url: str) -> Fetched:

@@ -248,10 +248,14 @@ class Flickr:
     def _forecast(self, calls: int) -> None:
         """Tell how long so many more calls take."""
         self._bar.total = self._bar.n + calls
-        if calls * self.pause_s >= 60:
+        seconds = calls * self.pause_s
+        if seconds >= 60:
+            long = (
+                f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+            )
             tqdm.write(
-                f"about {calls:,} more calls to Flickr, {calls * self.pause_s / 3600:.1f} hours at "
-                f"{3600 / self.pause_s:,.0f} calls an hour; may be stopped and run again any time"
+                f"about {calls:,} more calls to Flickr, {long} at {3600 / self.pause_s:,.0f} calls "
+                "an hour; may be stopped and run again any time"
             )
 
     def _block(

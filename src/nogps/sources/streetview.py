@@ -182,7 +182,7 @@ class StreetView:
         def passes(answer: Answer) -> bool:
             nonlocal last
             status = _json(answer).get("status")
-            last = str(status)
+            last = str(status or f"HTTP {answer.status}")
             return last in PASSING or (answer.status == 200 and not isinstance(status, str))
 
         try:
@@ -190,10 +190,11 @@ class StreetView:
         except Unavailable as error:
             if last == UNKNOWN:
                 return {"status": UNKNOWN}
-            trouble = "is down" if isinstance(error, HostDown) else "does not answer as it should"
+            trouble = "is down" if isinstance(error, HostDown) else "cannot be reached"
+            if last:
+                trouble = f"does not answer as it should ({last})"
             raise InputError(
-                f"{urlsplit(url).netloc} {trouble}, or this key is over its limit; run this again "
-                "later: what is answered is kept"
+                f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
         told = _json(answer)
         status = told.get("status")
