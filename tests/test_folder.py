@@ -95,7 +95,7 @@ def test_rows_become_candidates(tmp_path):
         owner="",
         url="sub/x%20%231%25.jpg#sha256=" + hashlib.sha256(body).hexdigest(),
     )
-    assert folder.fetch(second.url) == Fetched(Status.OK, body)
+    assert folder.read(second.url) == Fetched(Status.OK, body)
 
 
 def test_the_table_wins_over_exif_and_counts_what_it_leaves_out(tmp_path):
@@ -208,11 +208,11 @@ def test_a_listed_file_that_is_missing_is_gone(tmp_path):
     folder.candidates()
     assert folder.unreadable == 2, "counts of one run, not of all"
     assert candidates["no.jpg"].url == "no.jpg"
-    assert folder.fetch(candidates["a.jpg"].url).status is Status.OK
+    assert folder.read(candidates["a.jpg"].url).status is Status.OK
     for missing in ("no.jpg", "a.jpg/no.jpg"):
-        assert folder.fetch(candidates[missing].url) == Fetched(Status.GONE)
+        assert folder.read(candidates[missing].url) == Fetched(Status.GONE)
     write(tmp_path / "no.jpg", photo())
-    assert folder.fetch("no.jpg") == Fetched(Status.FAILED), "not the candidate that was listed"
+    assert folder.read("no.jpg") == Fetched(Status.FAILED), "not the candidate that was listed"
 
 
 def test_a_table_of_missing_files_only_stops(tmp_path):
@@ -251,7 +251,7 @@ def test_positions_from_the_cameras(tmp_path):
         taken_at="2011-05-06T09:59:48",
         heading=90,
     )
-    assert folder.fetch(candidates[1].url) == Fetched(Status.OK, body)
+    assert folder.read(candidates[1].url) == Fetched(Status.OK, body)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_names_that_are_not_utf8(tmp_path):
     folder = Folder(tmp_path)
     (candidate,) = folder.candidates()
     assert candidate.photo_id == r"Z\xfcrich.jpg"
-    assert folder.fetch(candidate.url).body == photo(45, 9)
+    assert folder.read(candidate.url).body == photo(45, 9)
 
 
 # fetch
@@ -327,19 +327,19 @@ def test_a_photo_that_changes_fails_and_is_another_candidate(tmp_path):
     folder = Folder(tmp_path)
     (before,) = folder.candidates()
     write(tmp_path / "a.jpg", photo(45, 9, colour="navy"))
-    assert folder.fetch(before.url) == Fetched(Status.FAILED)
+    assert folder.read(before.url) == Fetched(Status.FAILED)
     (after,) = folder.candidates()
     assert after.url != before.url
-    assert folder.fetch(after.url).status is Status.OK
+    assert folder.read(after.url).status is Status.OK
     (tmp_path / "a.jpg").unlink()
-    assert folder.fetch(after.url) == Fetched(Status.GONE)
+    assert folder.read(after.url) == Fetched(Status.GONE)
 
 
 def test_what_is_no_image_is_left_to_others(tmp_path):
     folder = table(tmp_path, "a.jpg,1,2")
     write(tmp_path / "a.jpg", "<html>")
     (candidate,) = folder.candidates()
-    assert folder.fetch(candidate.url) == Fetched(Status.OK, b"<html>")
+    assert folder.read(candidate.url) == Fetched(Status.OK, b"<html>")
 
 
 def test_a_directory_in_place_of_a_photo_fails(tmp_path):
@@ -347,7 +347,7 @@ def test_a_directory_in_place_of_a_photo_fails(tmp_path):
     (tmp_path / "c.jpg").mkdir()
     assert ids(folder) == ["a.jpg", "c.jpg"]
     assert folder.unreadable == 1
-    assert folder.fetch("c.jpg") == Fetched(Status.FAILED)
+    assert folder.read("c.jpg") == Fetched(Status.FAILED)
 
 
 def test_without_permission(tmp_path):
@@ -358,7 +358,7 @@ def test_without_permission(tmp_path):
     locked.chmod(0)
     if os.access(locked, os.R_OK):
         pytest.skip("this user, such as root, may read every file")
-    assert folder.fetch(urls["b.jpg"]) == Fetched(Status.FAILED)
+    assert folder.read(urls["b.jpg"]) == Fetched(Status.FAILED)
     assert ids(folder) == ["a.jpg"]
     assert (folder.unreadable, folder.without_position) == (1, 0)
 

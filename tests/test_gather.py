@@ -349,3 +349,14 @@ def test_a_spool_with_a_broken_end_gives_what_is_whole(bodies, tmp_path):
     again.add("u4", Fetched(Status.GONE))
     assert Spool(path).read("u4") == Fetched(Status.GONE)
     assert Spool(path).read("u2").body == bodies["u2"]
+
+
+def test_nothing_is_left_of_a_run_in_which_nothing_came(bodies, tmp_path):
+    album = Album({})
+    album.down.update(bodies)
+    index = run(bodies, album, tmp_path)
+    assert set(index["status"]) == {"failed"}
+    assert not list((tmp_path / "scratch").glob("*.tar"))
+    (tmp_path / "scratch/spool-7.tar").touch()
+    run(bodies, Album(bodies), tmp_path)
+    assert not list((tmp_path / "scratch").glob("spool-*"))

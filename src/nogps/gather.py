@@ -64,9 +64,7 @@ def gather(
 
 
 class _Gathering:
-    def __init__(
-        self, source: Source, scratch: Path, ledger: "Ledger", min_side: int, http: Polite
-    ):
+    def __init__(self, source: Source, scratch: Path, ledger: Ledger, min_side: int, http: Polite):
         self.source = source
         self.scratch = scratch
         self.ledger = ledger
@@ -79,6 +77,7 @@ class _Gathering:
             self.spools = max(self.spools, int(path.stem.removeprefix("spool-")) + 1)
             spool = Spool(path)
             self.spooled.update(dict.fromkeys(spool.arrived, spool))
+            spool.end_if_empty()
         self.seen: set[bytes] = set()  # digests of the photos kept so far
         self.counts: Counter[str] = Counter()
         self.bytes = 0  # fetched in this run
@@ -122,6 +121,7 @@ class _Gathering:
             self.spools += 1
             fetched = await asyncio.gather(*(self.fetch(url, spool) for url in unknown))
             known |= {outcome.url: outcome for outcome in fetched}
+            spool.end_if_empty()
         return [known[url] for url in urls]
 
     def of_use(self, known: Outcome) -> bool:
@@ -130,7 +130,7 @@ class _Gathering:
             return True
         return bool(known.shard) or self.ledger.kept(known.sha256) is not None
 
-    async def fetch(self, url: str, spool: "Spool") -> Outcome:
+    async def fetch(self, url: str, spool: Spool) -> Outcome:
         """Look at what came for a URL, now or before an interruption."""
         in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
         async with self.room:
@@ -287,7 +287,7 @@ def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -
         _link(scratch / name, folder / shard)
     ledger.publish(blocks)
     _drop_unneeded(scratch, ledger, set(blocks))
-    index["shard"] = index["shard"].map(shard_of).fillna("")
+    index["shard"] = [shard_of.get(name, "") for name in index["shard"]]
     store.write_index(folder, index)
     return index
 

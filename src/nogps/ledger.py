@@ -168,6 +168,10 @@ class Spool:
     def drop(self, url: str) -> None:
         """It is in a block now; with the last one the file goes."""
         del self.arrived[digest_of(url)]
+        self.end_if_empty()
+
+    def end_if_empty(self) -> None:
+        """Remove the file if there is nothing in it."""
         if not self.arrived:
             self.path.unlink()
             self.close()

@@ -17,7 +17,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -94,7 +94,7 @@ async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterat
         log = None
         if setup.log:
             setup.log.parent.mkdir(parents=True, exist_ok=True)
-            log = stack.enter_context(setup.log.open("a", encoding="utf-8"))
+            log = stack.enter_context(setup.log.open("ab", buffering=0))
         server = _Hosts(planet, setup, painters, searchers, log)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
         await runner.setup()
@@ -115,7 +115,7 @@ class _Hosts:
         setup: Setup,
         painters: Executor,
         searchers: Executor,
-        log: TextIO | None,
+        log: BinaryIO | None,
     ):
         self.catalogue = flickr.Catalogue(planet)
         self.streets = streetview.Streets(setup.seed)
@@ -234,8 +234,8 @@ class _Hosts:
         if call.what == "search":
             for name in ("text", "min_upload_date", "max_upload_date", "page"):
                 line[name] = call.arguments.get(name, "")
-        self.log.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self.log.flush()
+        with suppress(OSError):  # a full disk is the client's matter: the planet goes on
+            self.log.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
 async def _read(request: web.BaseRequest) -> Call:
