@@ -74,18 +74,20 @@ def _environment() -> dict[str, str]:
 
 def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s: float):
     """The source where hosts at `base` stand in for the real ones."""
-    here = {}
     if params.source == "flickr":
-        page = simulated.PAGE_HOST
-        here = {"rest_url": f"{base}/services/rest/", "page_base": page, "trust_env": False}
-        here |= {"pause_s": pause_s}
+        here = {
+            "rest_url": f"{base}/services/rest/",
+            "page_base": simulated.PAGE_HOST,
+            "trust_env": False,
+            "pause_s": pause_s,
+        }
     else:
         own = simulated.write_addresses(scratch(params) / "openaddresses", params.seed)
         here = {
             "base_url": "http://maps.googleapis.invalid",
             "page_base": "http://www.google.invalid",
+            "addresses": params.streetview.addresses or own,
         }
-        here |= {"addresses": params.streetview.addresses or own}
     return _opened(params, partial(http, base=base), secrets, **here)
 
 

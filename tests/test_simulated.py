@@ -804,7 +804,7 @@ def test_requests_may_be_signed(planet):
     pano = panoramas(1)[0].pano_id
     for path in (streetview.METADATA, streetview.IMAGE):
         target = f"{path}?size=64x64&pano={pano}&key={GOOGLE_KEY}"
-        signed = f"{planet.google_base}{target}&signature={signature_by_the_book(target)}"
+        signed = f"{planet.base}{target}&signature={signature_by_the_book(target)}"
         good, bad = get(signed), get(signed.replace("64x64", "32x32"))
         assert good.status_code == 200
         if path == streetview.METADATA:

@@ -271,9 +271,9 @@ def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:
     masked = came & index["sha256"].isin(masks)
     index.loc[masked, "status"] = str(Status.PLACEHOLDER)
     index.loc[masked, "shard"] = ""
+    index.loc[masked, "offset"] = 0
     # What stood in the place of a photo could perhaps not be had: the index must not depend on it.
     index.loc[index["status"] == Status.PLACEHOLDER, "sha256"] = ""
-    index.loc[masked, "offset"] = 0
 
 
 def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -> pd.DataFrame:

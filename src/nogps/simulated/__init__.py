@@ -59,16 +59,6 @@ class Running:
         """Where Flickr's REST calls go."""
         return f"{self.base}/services/rest/"
 
-    @property
-    def image_base(self) -> str:
-        """What stands in for the scheme and host of a picture's URL."""
-        return self.base
-
-    @property
-    def google_base(self) -> str:
-        """What stands in for the scheme and host of Google's URLs."""
-        return self.base
-
 
 def version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
