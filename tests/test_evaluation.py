@@ -1,13 +1,16 @@
+import json
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nogps import evaluation, geo
 
 
 def made_row(distance) -> evaluation.Row:
-    return evaluation.row("model", distance, np.isfinite(distance))
+    return evaluation.row("model", distance, right_class=np.isfinite(distance))
 
 
 @pytest.mark.parametrize(("hits", "n"), [(20, 237), (1, 5), (400, 412)])
@@ -94,3 +97,57 @@ def test_nearest_neighbour_goes_by_direction_not_length():
     train = np.array([[1.0, 0.0], [0.0, 1.0]])
     guess = evaluation.nearest_neighbour(np.array([[9.0, 1.0], [0.1, 0.2]]), train, places)
     assert guess.tolist() == [[10, 10], [20, 20]]
+
+
+def test_a_row_is_the_same_after_json():
+    """But for what is not a number, which JSON cannot hold and which is left out."""
+    distance = np.array([0.5, 700.0, np.nan])
+    held = np.array([True, False, False])
+    more = {"radius_50_km": 12.3456789, "calibration_error": math.nan}
+    row = evaluation.row("model", distance, more, right_class=held, within_radius_50=~held)
+    numbers = evaluation.numbers(row)
+    assert json.loads(json.dumps(numbers, allow_nan=False)) == {
+        **numbers,
+        "ci95": {key: list(ends) for key, ends in numbers["ci95"].items()},
+    }
+    assert numbers["n"] == 3
+    assert numbers["country_750km"] == pytest.approx(200 / 3, abs=1e-6)
+    assert (numbers["right_class"], numbers["within_radius_50"]) == (33.333333, 66.666667)
+    assert numbers["ci95"]["street_1km"] == pytest.approx(evaluation.wilson(1, 3), abs=1e-6)
+    assert set(numbers["ci95"]) == {*geo.RADII_KM, "right_class", "within_radius_50"}
+    assert numbers["radius_50_km"] == 12.345679
+    assert "calibration_error" not in numbers
+
+
+def test_calibration_error_of_known_cases():
+    sure, half = np.full(10, 1.0), np.full(10, 0.5)
+    all_right, alternating = np.ones(10, dtype=bool), np.arange(10) % 2 == 0
+    assert evaluation.calibration_error(sure, all_right) == 0
+    assert evaluation.calibration_error(sure, ~all_right) == 100
+    assert evaluation.calibration_error(half, alternating) == 0
+    assert evaluation.calibration_error(half, all_right) == 50
+    # Too sure in one bin is not made good by too unsure in another.
+    mixed = evaluation.calibration_error(np.r_[sure, half], np.r_[alternating, all_right])
+    assert mixed == 50
+    assert math.isnan(evaluation.calibration_error(sure[:0], all_right[:0]))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1), st.integers(1, 20))
+def test_calibration_error_is_the_slow_sum_over_bins(photos, bins):
+    confidence, right = (np.array(each) for each in zip(*photos, strict=True))
+    error = 0.0
+    for each in range(bins):
+        held = [p for p in photos if min(int(p[0] * bins), bins - 1) == each]
+        if held:
+            sureness = sum(p for p, _ in held) / len(held)
+            share = sum(hit for _, hit in held) / len(held)
+            error += len(held) / len(photos) * abs(sureness - share)
+    found = evaluation.calibration_error(confidence, right, bins)
+    assert found == pytest.approx(100 * error, abs=1e-9)
+
+
+def test_balanced_gives_each_class_the_same_say():
+    label = np.array([0, 0, 0, 0, 3, -1, -1])
+    right = np.array([True, True, True, False, False, True, False])
+    assert evaluation.balanced(label, right) == pytest.approx((75 + 0) / 2)
+    assert math.isnan(evaluation.balanced(label[5:], right[5:]))

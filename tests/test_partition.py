@@ -440,3 +440,69 @@ def test_positions_off_the_globe_are_named():
         adaptive([1, float("nan")], [3, 4], **LIMITS)
     with pytest.raises(InputError, match="position 0 is latitude 91"):
         fixed_level([91], [3], level=3, min_photos=1)
+
+
+# Ancestors
+
+
+def plain_ancestors(partition):
+    """The cells with two or more classes below them, coarsest first, and which classes."""
+    cells = [s2sphere.CellId.from_token(str(token)) for token in partition.tokens]
+    found = {}
+    for cell in cells:
+        for level in range(cell.level()):
+            found.setdefault(cell.parent(level), set()).add(cell)
+    kept = sorted(
+        (cell for cell, held in found.items() if len(held) > 1),
+        key=lambda cell: (cell.level(), cell.id()),
+    )
+    return kept, np.array([[each in found[cell] for cell in kept] for each in cells])
+
+
+@settings(max_examples=80)
+@given(PHOTOS, limits())
+def test_ancestors_are_the_cells_that_hold_two_classes(photos, limits):
+    try:
+        partition = adaptive(*photos, **limits)
+    except InputError:
+        return
+    kept, held = plain_ancestors(partition)
+    assert partition.ancestors.tolist() == [cell.id() for cell in kept]
+    assert partition.descent().tolist() == held.tolist()
+    inside = partition.assign_ancestors(*photos)
+    assert inside.shape == (photos.shape[1], len(kept))
+    for place, row in zip(photos.T, inside, strict=True):
+        assert row.tolist() == [cell.contains(cell_of(*place)) for cell in kept]
+    labels = partition.assign(*photos)
+    own = labels >= 0  # a photo in a class is in the cells that hold the class
+    assert (inside[own] == partition.descent()[labels[own]]).all()
+
+
+def test_photos_outside_every_class_may_be_inside_ancestors():
+    partition = adaptive([10, 10, 12, 12], [10, 10, 10, 10], **(LIMITS | {"max_photos": 2}))
+    assert len(partition) == 2
+    assert partition.assign(11.0, 14.0) == -1
+    assert partition.assign_ancestors(11.0, 14.0).tolist() == [
+        [cell.contains(cell_of(11, 14)) for cell in plain_ancestors(partition)[0]]
+    ]
+    assert partition.assign_ancestors(11.0, 14.0).any()
+    assert not partition.assign_ancestors(-50.0, 100.0).any()
+
+
+def test_two_halves_have_no_ancestors():
+    partition = north_south([-10, 10], [0, 0])
+    assert partition.ancestors.shape == (0,)
+    assert partition.descent().shape == (2, 0)
+    assert partition.assign_ancestors([1, 2, 3], [4, 5, 6]).shape == (3, 0)
+
+
+def test_the_discs_of_all_cells_of_a_level_cover_the_globe():
+    globe = 4 * np.pi * 6371.0088**2
+    for level in (0, 2, 7):
+        (spread,) = fixed_level([20], [30], level=level, min_photos=1).spread_km()
+        assert 6 * 4**level * np.pi * spread**2 == pytest.approx(globe)
+    assert (np.pi * north_south([-10, 10], [0, 0]).spread_km() ** 2).sum() == pytest.approx(globe)
+    mixed = adaptive(*towns(300, 1), **(LIMITS | {"max_photos": 20}))
+    assert len(np.unique(mixed.levels)) > 2
+    finer = 2.0 ** -(mixed.levels - mixed.levels[0])
+    assert mixed.spread_km() == pytest.approx(mixed.spread_km()[0] * finer)

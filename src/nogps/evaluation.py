@@ -6,7 +6,7 @@ away as the Earth allows, with score 0.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from nogps import geo, images, model
-from nogps.dataset import Photos, in_batches
+from nogps.dataset import Photos, of_each
 
 FARTHEST_KM = math.pi * geo.EARTH_RADIUS_KM
 TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
@@ -29,11 +29,12 @@ class Row:
 
     name: str
     n: int
-    hits: dict[str, float]  # percent within each of geo.RADII_KM, and in the right class
+    hits: dict[str, float]  # percent within each of geo.RADII_KM, in the right class, and more
     intervals: dict[str, tuple[float, float]]  # Wilson 95 %, percent
     median_km: float
     mean_km: float
     geoguessr: float
+    more: dict[str, float] = field(default_factory=dict)  # what only a model can tell
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
@@ -47,17 +48,23 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return 100 * low if hits else 0.0, 100 * high if hits < n else 100.0
 
 
-def row(name: str, distance: NDArray[np.float64], right_class: NDArray[np.bool_]) -> Row:
+def row(
+    name: str,
+    distance: NDArray[np.float64],
+    more: dict[str, float] | None = None,
+    **also: NDArray[np.bool_],
+) -> Row:
     """The table's line for distances in km, shape (n,), NaN for photos without an answer.
 
-    `right_class` says whether truth and guess lie in the same class.
+    `also` are further hits by name, such as `right_class`: whether truth and guess lie in the same
+    class. `more` are numbers that stand with the row.
     """
     n = len(distance)
     counted = np.where(np.isnan(distance), FARTHEST_KM, distance)
     within = {
         key: int(np.count_nonzero(distance <= radius)) for key, radius in geo.RADII_KM.items()
     }
-    within["right_class"] = int(np.count_nonzero(right_class))
+    within |= {key: int(np.count_nonzero(hit)) for key, hit in also.items()}
     return Row(
         name=name,
         n=n,
@@ -66,7 +73,44 @@ def row(name: str, distance: NDArray[np.float64], right_class: NDArray[np.bool_]
         median_km=float(np.median(counted)),
         mean_km=float(counted.mean()),
         geoguessr=float(np.where(np.isnan(distance), 0.0, geo.geoguessr_score(counted)).mean()),
+        more=more or {},
     )
+
+
+def numbers(row: Row) -> dict:
+    """A row as JSON holds it: percent, kilometres, and the 95 % intervals."""
+    figures = {**row.hits, "median_km": row.median_km, "mean_km": row.mean_km}
+    figures |= {"geoguessr": row.geoguessr, **row.more}
+    return {
+        "n": row.n,
+        **{key: round(value, 6) for key, value in figures.items() if math.isfinite(value)},
+        "ci95": {key: [round(end, 6) for end in ends] for key, ends in row.intervals.items()},
+    }
+
+
+def calibration_error(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10
+) -> float:
+    """Expected calibration error, in percent (Naeini et al., AAAI 2015): NaN without photos.
+
+    The mean over photos of how far the mean confidence of their bin, of `bins` equally wide ones,
+    is from the share of it that is right.
+    """
+    if not len(confidence):
+        return math.nan
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.abs(np.bincount(number, weights=confidence - right, minlength=bins))
+    return float(100 * gap.sum() / len(confidence))
+
+
+def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
+    """Percent in the right class, each class with the same say; photos outside (-1) left out."""
+    inside = label >= 0
+    if not inside.any():
+        return math.nan
+    count = np.bincount(label[inside])
+    hits = np.bincount(label[inside], weights=right[inside])
+    return float(100 * (hits[count > 0] / count[count > 0]).mean())
 
 
 def distances(truth: Points, guess: Points) -> NDArray[np.float64]:
@@ -97,7 +141,6 @@ def nearest_neighbour(described: np.ndarray, train: np.ndarray, places: Points) 
     return places[nearest.kneighbors(described, return_distance=False)[:, 0]]
 
 
-@torch.inference_mode()
 def describe(
     photos: Photos, network: nn.Module | None, batch_size: int, workers: int
 ) -> NDArray[np.float32]:
@@ -106,14 +149,16 @@ def describe(
     What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
     colour thumbnail (Torralba et al. 2008, as im2gps did).
     """
-    rows = []
-    for pixels, _ in in_batches(photos, batch_size, workers, "describe"):
-        if network is None:
-            tiny = torch.nn.functional.interpolate(
-                pixels.float(), size=(TINY, TINY), mode="bilinear", antialias=True
-            ).flatten(1)
-            rows.append(tiny - tiny.mean(dim=1, keepdim=True))
-        else:
-            device = next(network.parameters()).device
-            rows.append(model.features(network, images.normalise(pixels.to(device))).float().cpu())
-    return torch.cat(rows).numpy()
+
+    def tiny(pixels: torch.Tensor) -> torch.Tensor:
+        small = torch.nn.functional.interpolate(
+            pixels.float(), size=(TINY, TINY), mode="bilinear", antialias=True
+        ).flatten(1)
+        return small - small.mean(dim=1, keepdim=True)
+
+    def seen(pixels: torch.Tensor) -> torch.Tensor:
+        device = next(network.parameters()).device
+        return model.features(network, images.normalise(pixels.to(device)))
+
+    function = tiny if network is None else seen
+    return of_each(photos, function, batch_size, workers, "describe").numpy()

@@ -1,17 +1,60 @@
-"""From a photo to a place: a trained model with all that it needs."""
+"""From a photo to a place: a trained model with all that it needs.
 
-from dataclasses import dataclass, fields
+The network scores classes. Scores become probabilities by a temperature (Guo et al., ICML 2017);
+probabilities of photos of one place become one; probabilities become a density over the globe,
+a point, and the radii round it that hold half and nine tenths. What that needs is fitted on the
+validation fold, by `calibrate`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from nogps import images, model
+from nogps import geo, images, losses, model
+from nogps.dataset import collated
 from nogps.errors import InputError
+from nogps.geo import EARTH_RADIUS_KM
 from nogps.partition import Partition
 
-FORMAT = 1  # of the model file
+FORMAT = 2  # of the model file
+DECODINGS = ("densest", "class_mean", "class_centre")
+DISC = 16  # places that stand for the spread of a class
+REACHES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # those that `calibrated` tries
+POWERS = np.linspace(0, 1, 21)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted on the validation fold."""
+
+    temperature: float = 1.0  # scores are divided by it
+    together: float = 0.0  # 0: k photos of one place count as one; 1: as k that know nothing alike
+    reach: float = 1.0  # the radii of the kernel, as a share of the protocol's
+    together_reach: float = 1.0  # the same for photos of one place answered as one
+    radius_50: float = 1.0  # factors that make the radii hold what they say
+    radius_90: float = 1.0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Where a model puts n photos; angles are degrees."""
+
+    probabilities: Floats  # (n, classes)
+    latitude: Floats  # (n,)
+    longitude: Floats
+    label: NDArray[np.int64]  # the most probable class
+    confidence: Floats  # its probability
+    radius_50_km: Floats  # circles round the answer that hold half and nine tenths
+    radius_90_km: Floats
 
 
 @dataclass(frozen=True)
@@ -22,16 +65,21 @@ class Guess:
     longitude: float
     confidence: float  # probability of the cell, 0 to 1
     cell: str  # S2 token
+    radius_50_km: float
+    radius_90_km: float
 
 
 @dataclass(frozen=True)
 class Locator:
-    """A network, its classes and its preprocessing."""
+    """A network, its classes, its preprocessing, and what turns its scores into places."""
 
     network: nn.Module
     partition: Partition
     backbone: str
     image_size: int
+    loss: str = "softmax"
+    decoding: str = "densest"  # of DECODINGS
+    calibration: Calibration = Calibration()
 
     @classmethod
     def load(cls, path: str | Path) -> "Locator":
@@ -45,12 +93,20 @@ class Locator:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f"{path} was made by another version of nogps; train it again")
         try:
-            partition = Partition(
-                **{name: np.array(values) for name, values in content["cells"].items()}
-            )
-            network = model.build(content["backbone"], len(partition))
+            cells = {name: np.array(values) for name, values in content["cells"].items()}
+            partition = Partition(**cells)
+            outputs = losses.build(content["loss"], partition, 1.0).outputs
+            network = model.build(content["backbone"], outputs)
             network.load_state_dict(content["weights"])
-            return cls(network.eval(), partition, content["backbone"], content["image_size"])
+            return cls(
+                network.eval(),
+                partition,
+                content["backbone"],
+                content["image_size"],
+                content["loss"],
+                content["decoding"],
+                Calibration(**content["calibration"]),
+            )
         except (KeyError, RuntimeError, TypeError):
             raise InputError(f"{path} is damaged; train it again, or `dvc pull` it") from None
 
@@ -60,6 +116,9 @@ class Locator:
             "format": FORMAT,
             "backbone": self.backbone,
             "image_size": self.image_size,
+            "loss": self.loss,
+            "decoding": self.decoding,
+            "calibration": asdict(self.calibration),
             "cells": {
                 each.name: getattr(self.partition, each.name).tolist()
                 for each in fields(self.partition)
@@ -68,29 +127,233 @@ class Locator:
         }
         model.write_torch(path, content)
 
-    def locate(self, photo: str | Path | bytes) -> Guess:
+    def locate(self, *photos: str | Path | bytes) -> Guess:
         """Where a photo (a path, or a file's bytes) was taken, by its pixels alone.
 
-        Raises:
-            images.BadImage: it is no picture that can be read.
-        """
-        body = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-        packed = images.pack(body, images.pack_side(self.image_size))
-        pixels = images.whole(images.to_tensor(packed.jpeg), self.image_size)
-        with torch.inference_mode():
-            scores = self.network(images.normalise(pixels[None]))
-        return self.guesses(scores.float())[0]
+        Several photos are taken to be of one place.
 
-    def guesses(self, scores: Tensor) -> list[Guess]:
-        """The most probable class's point for each row of scores, shape (n, classes)."""
-        confidence, label = scores.softmax(dim=1).max(dim=1)
-        latitude, longitude = self.partition.points()
+        Raises:
+            images.BadImage: one of them is no picture that can be read.
+        """
+        squares = []
+        for photo in photos:
+            body = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
+            packed = images.pack(body, images.pack_side(self.image_size))
+            pixels = images.to_tensor(packed.jpeg)
+            squares.append((images.whole(pixels, self.image_size), len(squares)))
+        batch, _ = collated(squares)  # in memory as `predict` has them: the same bits come out
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            outputs = self.network(images.normalise(batch.to(device)))
+        together = ["one place"] * len(photos) if len(photos) > 1 else None
+        return self.guesses(self.answers(outputs.float(), together))[0]
+
+    def answers(self, outputs: Tensor, together: Sequence[str] | None = None) -> Answers:
+        """Where photos are, by the network's outputs, shape (n, outputs).
+
+        `together` names the place of each photo: those of one name are answered as one.
+        """
+        log_p = self._log_probabilities(outputs)
+        if together is not None:
+            log_p = fuse(log_p, together, self.calibration.together)
+        p = np.exp(log_p)
+        fitted = self.calibration
+        reach = fitted.reach if together is None else fitted.together_reach
+        latitude, longitude = place(p, self.partition, self.decoding, reach)
+        half, most = radii(p, self.partition, latitude, longitude, (0.5, 0.9))
+        label = p.argmax(axis=1)
+        return Answers(
+            p,
+            latitude,
+            longitude,
+            label,
+            p[np.arange(len(p)), label],
+            half * self.calibration.radius_50,
+            np.maximum(half * self.calibration.radius_50, most * self.calibration.radius_90),
+        )
+
+    def guesses(self, answers: Answers) -> list[Guess]:
+        """The answers one by one."""
         return [
             Guess(
-                float(latitude[each]),
-                float(longitude[each]),
-                sure,
-                str(self.partition.tokens[each]),
+                latitude=float(answers.latitude[each]),
+                longitude=float(answers.longitude[each]),
+                confidence=float(answers.confidence[each]),
+                cell=str(self.partition.tokens[answers.label[each]]),
+                radius_50_km=float(answers.radius_50_km[each]),
+                radius_90_km=float(answers.radius_90_km[each]),
             )
-            for each, sure in zip(label.tolist(), confidence.tolist(), strict=True)
+            for each in range(len(answers.label))
         ]
+
+    def _log_probabilities(self, outputs: Tensor) -> Floats:
+        scores = losses.build(self.loss, self.partition, 1.0).scores(outputs.cpu().double())
+        return (scores / self.calibration.temperature).log_softmax(dim=1).numpy()
+
+    def calibrated(
+        self,
+        outputs: Tensor,
+        latitude: Floats,
+        longitude: Floats,
+        together: Sequence[str],
+    ) -> "Locator":
+        """This locator, calibrated on photos that it did not learn from: the validation fold's.
+
+        `outputs` are the network's, shape (n, outputs); `together` names each photo's place. The
+        temperature and the power of photos together minimise the loss of the right class, the
+        kernel's reach maximises the hits within the protocol's radii, and the circles come to hold
+        their share of the truths.
+        """
+        plain = replace(self, calibration=Calibration())
+        log_p = plain._log_probabilities(outputs)
+        label = np.asarray(self.partition.assign(latitude, longitude))
+        inside = np.flatnonzero(label >= 0)
+        fitted = Calibration()
+        if len(inside):
+            fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
+            log_p = replace(self, calibration=fitted)._log_probabilities(outputs)
+            fitted = replace(fitted, together=_power(log_p, label, inside, together))
+        fused = fuse(log_p, together, fitted.together)
+        truth = latitude, longitude
+        fitted = replace(
+            fitted,
+            reach=_reach(np.exp(log_p), self.partition, *truth),
+            together_reach=_reach(np.exp(fused), self.partition, *truth),
+        )
+        answers = replace(self, calibration=fitted).answers(outputs)
+        distance = geo.distance_km(latitude, longitude, answers.latitude, answers.longitude)
+        fitted = replace(
+            fitted,
+            radius_50=float(np.quantile(distance / answers.radius_50_km, 0.5)),
+            radius_90=float(np.quantile(distance / answers.radius_90_km, 0.9)),
+        )
+        return replace(self, calibration=fitted)
+
+
+def fuse(log_p: Floats, together: Sequence[str], power: float) -> Floats:
+    """Log probabilities (n, classes) where each photo has those of its whole place.
+
+    Views of a place mostly err alike, so that k of them count as k ** `power`.
+    """
+    number, _ = pd.factorize(np.asarray(together, dtype=object))
+    count = np.bincount(number)
+    mean = np.stack(
+        [np.bincount(number, weights=column, minlength=len(count)) for column in log_p.T], axis=1
+    )
+    fused = mean / count[:, None] * count[:, None] ** power
+    return torch.from_numpy(fused).log_softmax(dim=1).numpy()[number]
+
+
+def place(p: Floats, partition: Partition, decoding: str, reach: float) -> tuple[Floats, Floats]:
+    """The point, latitudes and longitudes (n,), for probabilities of shape (n, classes).
+
+    `class_centre` and `class_mean` are the centre of the most probable cell, and the spherical
+    mean of its photos. `densest` is the class point that gathers the most probability around it,
+    as `kernel` counts it.
+    """
+    best = p.argmax(axis=1)
+    if decoding == "class_centre":
+        return partition.centre_latitude[best], partition.centre_longitude[best]
+    latitude, longitude = partition.points()
+    if decoding == "densest":
+        distance = geo.distance_km(latitude[:, None], longitude[:, None], latitude, longitude)
+        best = (p @ kernel(distance, reach)).argmax(axis=1)
+    return latitude[best], longitude[best]
+
+
+def kernel(distance_km: Floats, reach: float) -> Floats:
+    """How much a truth at a distance is worth: the hits it makes, of 1, with softened edges.
+
+    The mean over the protocol's radii, each times `reach`, of 1 / (1 + (distance / radius) ** 4).
+    Where probability is dense the small radii decide, where it is thin the large ones.
+    """
+    edges = [1 / (1 + (distance_km / (reach * radius)) ** 4) for radius in geo.RADII_KM.values()]
+    return np.mean(edges, axis=0)
+
+
+def density(
+    p: Floats, partition: Partition, latitude: ArrayLike, longitude: ArrayLike
+) -> NDArray[np.float64]:
+    """Probability per square km at m positions, for probabilities (n, classes): shape (n, m).
+
+    Each class is a von Mises-Fisher distribution round its point, as wide as its cell.
+    """
+    there = geo.to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
+    cosine = geo.to_unit_vectors(*partition.points()) @ there.T
+    kappa = _kappa(partition)[:, None]
+    peak = kappa / (2 * np.pi * -np.expm1(-2 * kappa) * EARTH_RADIUS_KM**2)
+    return p @ (peak * np.exp(kappa * (cosine - 1)))
+
+
+def radii(
+    p: Floats, partition: Partition, latitude: Floats, longitude: Floats, shares: Sequence[float]
+) -> list[Floats]:
+    """For each share, the radius (n,) in km round positions (n,) that holds it of the density."""
+    centre = geo.to_unit_vectors(latitude, longitude)
+    sample = _sample(partition).reshape(-1, 3)
+    found = []
+    for start in range(0, len(p), 256):  # bounded memory
+        chunk = slice(start, start + 256)
+        angle = np.arccos(np.clip(centre[chunk] @ sample.T, -1, 1))
+        order = np.argsort(angle, axis=1)
+        mass = np.repeat(p[chunk] / DISC, DISC, axis=1)
+        held = np.take_along_axis(mass, order, axis=1).cumsum(axis=1)
+        angle = np.take_along_axis(angle, order, axis=1)
+        last = angle.shape[1] - 1
+        reached = [np.minimum((held < share).sum(axis=1), last) for share in shares]
+        found.append([angle[np.arange(len(angle)), each] for each in reached])
+    return [EARTH_RADIUS_KM * np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def _temperature(log_p: Floats, label: NDArray[np.int64]) -> float:
+    def loss(log_t: float) -> float:
+        return _loss(log_p / np.exp(log_t), label)
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+
+
+def _power(log_p: Floats, label: NDArray[np.int64], inside: NDArray, together) -> float:
+    if len(set(together)) == len(together):
+        return 0.0  # nothing to fit it on
+    losses = [_loss(fuse(log_p, together, power)[inside], label[inside]) for power in POWERS]
+    return float(POWERS[np.argmin(losses)])
+
+
+def _loss(log_p: Floats, label: NDArray[np.int64]) -> float:
+    normal = log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)
+    return float(-normal[np.arange(len(label)), label].mean())
+
+
+def _reach(p: Floats, partition: Partition, latitude: Floats, longitude: Floats) -> float:
+    def hits(reach: float) -> float:
+        there = place(p, partition, "densest", reach)
+        distance = geo.distance_km(latitude, longitude, *there)
+        return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
+
+    return max(REACHES, key=hits)
+
+
+def _kappa(partition: Partition) -> Floats:
+    """Concentration of each class: the variance of a uniform disc as large as its cell."""
+    # Narrower than 10 m there is only rounding noise.
+    return (2 * EARTH_RADIUS_KM / np.maximum(partition.spread_km(), 0.01)) ** 2
+
+
+def _sample(partition: Partition) -> Floats:
+    """Unit vectors (classes, DISC, 3), evenly spread over each class's distribution."""
+    mean = geo.to_unit_vectors(*partition.points())
+    east = np.cross([0.0, 0.0, 1.0], mean)
+    polar = np.linalg.norm(east, axis=1) < 1e-9  # at a pole any direction is east
+    east[polar] = [1.0, 0.0, 0.0]
+    east /= np.linalg.norm(east, axis=1, keepdims=True)
+    north = np.cross(mean, east)
+    step = np.arange(DISC) + 0.5
+    kappa = _kappa(partition)[:, None]
+    cosine = 1 + np.log1p(-step / DISC * -np.expm1(-2 * kappa)) / kappa
+    sine = np.sqrt(np.clip(1 - cosine**2, 0, None))
+    turn = step * np.pi * (3 - np.sqrt(5))  # Vogel's sunflower
+    return (
+        cosine[..., None] * mean[:, None]
+        + (sine * np.cos(turn))[..., None] * east[:, None]
+        + (sine * np.sin(turn))[..., None] * north[:, None]
+    )

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from nogps import s2
 from nogps.errors import InputError
 from nogps.files import replacing
-from nogps.geo import spherical_mean
+from nogps.geo import EARTH_RADIUS_KM, spherical_mean
 
 # About 1 cm. The last bits of trigonometry differ between processors; a file must not.
 _DECIMALS = 7
@@ -70,6 +70,39 @@ class Partition:
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Latitudes and longitudes (n,) that stand for the classes: the means of their photos."""
         return self.mean_latitude, self.mean_longitude
+
+    def spread_km(self) -> NDArray[np.float64]:
+        """Radius (n,) of a disc as large as a cell of each class's level on average, in km."""
+        area = 4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0 ** np.maximum(self.levels, 0))
+        return np.sqrt(np.where(self.levels < 0, 3 * area, area) / np.pi)  # a half is three faces
+
+    @cached_property
+    def ancestors(self) -> NDArray[np.uint64]:
+        """Ids of the cells that hold two or more classes, the coarsest first; S2 order in a level.
+
+        None for the two halves.
+        """
+        if self._divide is not None:
+            return np.array([], dtype=np.uint64)
+        found = []
+        for level in range(int(self.levels.max())):
+            deeper = self._cells[self.levels > level]
+            cells, held = np.unique(s2.parent(deeper, level), return_counts=True)
+            found.append(cells[held > 1])
+        return np.concatenate([np.array([], dtype=np.uint64), *found])
+
+    def assign_ancestors(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
+        """Which ancestors hold each position: shape (n, ancestors)."""
+        ids = s2.cell_ids(latitude, longitude)[:, None]
+        return (s2.range_min(self.ancestors) <= ids) & (ids <= s2.range_max(self.ancestors))
+
+    def descent(self) -> NDArray[np.bool_]:
+        """Which ancestors hold each class: shape (classes, ancestors)."""
+        if self._divide is not None:
+            return np.zeros((len(self), 0), dtype=bool)
+        cells = self._cells[:, None]
+        low, high = s2.range_min(self.ancestors), s2.range_max(self.ancestors)
+        return (low <= cells) & (cells <= high)
 
     def to_csv(self, path: Path) -> None:
         """Write the classes, a row each; `from_csv` reads exactly the same back."""

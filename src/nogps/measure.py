@@ -1,0 +1,211 @@
+"""A model's answers to a set of photos, beside those that need no learning, by the protocol."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.neighbors import BallTree
+from torch import nn
+
+from nogps import evaluation, geo, images, store
+from nogps.dataset import Photos, predict
+from nogps.errors import InputError
+from nogps.evaluation import Points
+from nogps.locate import Answers, Locator
+from nogps.sources import Status
+from nogps.sources.folder import Folder
+
+
+@dataclass(frozen=True)
+class Known:
+    """What baselines know: the train fold, and the frozen network that describes photos."""
+
+    places: Points
+    described: NDArray[np.float32]
+    frozen: nn.Module | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set of photos with the model's answers."""
+
+    name: str
+    predictions: pd.DataFrame  # a row a photo, unreadable ones included
+    probabilities: NDArray[np.float64]  # (readable photos, classes)
+    rows: list[evaluation.Row]
+    distances: dict[str, NDArray[np.float64]]
+    number: dict[str, int]  # of a readable photo, by id
+    jpeg: Callable[[int], bytes]  # by that number
+
+
+def read_folder(path: Path, packed: Path, side: int) -> pd.DataFrame:
+    """Pack the photos of a folder that the source `folder` understands; a row a photo.
+
+    One that is not there or cannot be read has another status than ok.
+    """
+    source = Folder(path)
+    candidates = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
+    url = dict(zip(candidates["photo_id"], candidates["url"], strict=True))
+
+    def read(photo_id: str) -> bytes:
+        fetched = source.read(url[photo_id])
+        if fetched.status is not Status.OK:
+            raise images.BadImage(str(fetched.status))
+        return fetched.body
+
+    index = store.pack(list(url), read, packed, side)
+    return index.merge(candidates, on="photo_id", validate="one_to_one")
+
+
+def measure(
+    name: str,
+    photos: pd.DataFrame,
+    folder: Path,
+    locator: Locator,
+    known: Known | None = None,
+    *,
+    batch_size: int,
+    workers: int,
+    together: bool = False,
+) -> Measured:
+    """Answer every photo of a table, a row each, whose packed bytes lie in `folder`.
+
+    With `together`, photos of one owner are taken to be of one place and answered as one. Without
+    `known`, the baselines that need training photos are left out.
+
+    Raises:
+        InputError: not one photo can be read.
+    """
+    photos = photos.reset_index(drop=True)
+    readable = np.flatnonzero(photos["status"] == "ok")
+    if not len(readable):
+        raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
+    read = photos.iloc[readable]
+    batch = Photos(store.Shards(folder), store.places(read), locator.image_size)
+    device = (
+        torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
+    )
+    outputs = predict(locator.network.to(device), batch, batch_size, workers)
+    alone = locator.answers(outputs)
+    answers = {"model": alone}
+    if together:
+        owner = np.where(read["owner"] == "", "photo " + read["photo_id"], read["owner"])
+        answers = {"model": locator.answers(outputs, owner), "model_alone": alone}
+
+    truth = positions(photos)
+    points = np.stack(locator.partition.points(), axis=1)
+    guesses = {
+        row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, len(photos))
+        for row, each in answers.items()
+    }
+    guesses["best_cell"] = evaluation.best_cell(truth, points)
+    if known:
+        described = evaluation.describe(batch, known.frozen, batch_size, workers)
+        similar = evaluation.nearest_neighbour(described, known.described, known.places)
+        guesses["nearest_neighbour"] = scatter(similar, readable, len(photos))
+    guesses["most_common_cell"] = evaluation.most_common_cell(
+        truth, points, locator.partition.photos
+    )
+    if known:
+        guesses["chance"] = evaluation.chance(truth, known.places, known.seed)
+    distances = {row: evaluation.distances(truth, guess) for row, guess in guesses.items()}
+    label = np.asarray(locator.partition.assign(*truth.T))
+    rows = [
+        _row(row, distances[row], label, guesses[row], answers.get(row), readable, locator)
+        for row in guesses
+    ]
+    predictions = _predictions(photos, label, answers["model"], distances["model"], readable)
+    predictions["set"] = name
+    predictions["nearest_train_km"] = nearest_km(truth, known.places) if known else np.nan
+    number = {photo_id: each for each, photo_id in enumerate(read["photo_id"])}
+    return Measured(
+        name, predictions, answers["model"].probabilities, rows, distances, number, batch.jpeg
+    )
+
+
+def _row(
+    name: str,
+    distance: NDArray[np.float64],
+    label: NDArray[np.int64],
+    guess: Points,
+    answers: Answers | None,
+    readable: NDArray[np.int64],
+    locator: Locator,
+) -> evaluation.Row:
+    """A line of the table; of a model with what it says of its own sureness."""
+    if answers is None:
+        right = _same_class(locator, label, guess)
+        return evaluation.row(name, distance, right_class=right)
+    right = scatter(answers.label == label[readable], readable, len(label), missing=False)
+    held = {
+        f"within_radius_{share}": distance
+        <= scatter(getattr(answers, f"radius_{share}_km"), readable, len(label))
+        for share in (50, 90)
+    }
+    inside = label[readable] >= 0
+    more = {
+        "radius_50_km": float(np.median(answers.radius_50_km)),
+        "radius_90_km": float(np.median(answers.radius_90_km)),
+        "calibration_error": evaluation.calibration_error(
+            answers.confidence[inside], right[readable][inside]
+        ),
+        "right_class_balanced": evaluation.balanced(label, right),
+    }
+    return evaluation.row(name, distance, more, right_class=right, **held)
+
+
+def _predictions(
+    photos: pd.DataFrame,
+    label: NDArray[np.int64],
+    answers: Answers,
+    distance: NDArray[np.float64],
+    readable: NDArray[np.int64],
+) -> pd.DataFrame:
+    """A row a photo: where it was taken, where it was put, and how sure."""
+    n = len(photos)
+    table = photos[["photo_id", "latitude", "longitude", "owner", "licence", "page_url"]].copy()
+    table["guess_latitude"] = scatter(answers.latitude, readable, n)
+    table["guess_longitude"] = scatter(answers.longitude, readable, n)
+    table["distance_km"] = distance
+    table["label"] = label
+    table["guess_label"] = scatter(answers.label, readable, n, missing=-1)
+    inside = label[readable]
+    probability = answers.probabilities[np.arange(len(readable)), inside]
+    loss = np.where(inside >= 0, -np.log(np.maximum(probability, 1e-300)), np.nan)
+    table["loss"] = scatter(loss, readable, n)  # none outside every class
+    table["confidence"] = scatter(answers.confidence, readable, n)
+    table["radius_50_km"] = scatter(answers.radius_50_km, readable, n)
+    table["radius_90_km"] = scatter(answers.radius_90_km, readable, n)
+    return table
+
+
+def _same_class(locator: Locator, label: NDArray[np.int64], guess: Points) -> NDArray[np.bool_]:
+    """Whether each guess lies in the class of the truth, whose label is given."""
+    answered = np.flatnonzero(np.isfinite(guess[:, 0]))
+    guessed = locator.partition.assign(*guess[answered].T)
+    same = (guessed == label[answered]) & (guessed >= 0)
+    return scatter(same, answered, len(guess), missing=False)
+
+
+def positions(table: pd.DataFrame) -> Points:
+    """Latitude and longitude of each row."""
+    return table[["latitude", "longitude"]].to_numpy(dtype=np.float64)
+
+
+def nearest_km(truth: Points, train: Points) -> NDArray[np.float64]:
+    """Distance in km from each position to the nearest of the train photos."""
+    tree = BallTree(np.radians(train), metric="haversine")
+    return tree.query(np.radians(truth), k=1)[0][:, 0] * geo.EARTH_RADIUS_KM
+
+
+def scatter(values: NDArray, rows: NDArray[np.int64], n: int, missing: float = math.nan) -> NDArray:
+    """`values` in `rows` of n rows, `missing` in the others."""
+    out = np.full((n, *values.shape[1:]), missing, dtype=values.dtype)
+    out[rows] = values
+    return out
