@@ -38,6 +38,7 @@ MODEL = Path("models/model.pt")
 CHECKPOINT = Path("models/.checkpoint.pt")  # what train has so far; git and DVC ignore it
 CURVES = Path("metrics/train")
 PREDICTIONS = Path("data/predictions.parquet")
+REGIONS = Path("metrics/regions.csv")
 METRICS = Path("metrics")
 REPORT = Path("metrics/report.html")
 
@@ -50,6 +51,7 @@ class Section(BaseModel):
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=30)]
 
 
@@ -101,6 +103,13 @@ class StreetView(Section):
     free_a_month: CountOrZero
 
 
+class Sampling(Section):
+    """How many of the candidates are kept, and where more of them."""
+
+    photos: CountOrZero
+    weights: str
+
+
 class Download(Section):
     """How photos are fetched."""
 
@@ -127,10 +136,21 @@ class Cells(Section):
     max_level: Level
 
 
+class Augment(Section):
+    """How training photos are varied."""
+
+    crop: Annotated[float, Field(gt=0, le=1)]
+    colour: Annotated[float, Field(ge=0, lt=1)]
+    mirror: bool
+    erase: Share
+
+
 class Eval(Section):
     """What is measured beside the test fold."""
 
     benchmarks: list[Path]
+    together: Literal["none", "owner"]
+    region_level: Level
 
 
 class Params(Section):
@@ -146,6 +166,7 @@ class Params(Section):
     folder: Folder
     flickr: Flickr
     streetview: StreetView
+    sampling: Sampling
     download: Download
     split: Split
     partition: Literal["adaptive", "north_south", "fixed_level"]
@@ -153,13 +174,27 @@ class Params(Section):
     backbone: str
     weights: str
     image_size: Annotated[int, Field(ge=32, le=1024)]
-    epochs: Count
+    loss: Literal["softmax", "smoothed", "multilabel", "hierarchical"]
+    smoothing_km: Annotated[float, Field(gt=0)]
+    class_balance: Share
+    decoding: Literal["densest", "class_mean", "class_centre"]
+    epochs: CountOrZero
     head_epochs: CountOrZero
     batch_size: Annotated[int, Field(ge=2)]
     lr: Annotated[float, Field(gt=0)]
+    head_lr: Annotated[float, Field(gt=0)]
+    first_layers_lr: Annotated[float, Field(gt=0, le=1)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
+    head_weight_decay: Annotated[float, Field(ge=0)]
+    averaging: Annotated[float, Field(ge=0, lt=1)]
+    start_share: Share
+    augment: Augment
+    precision: Literal["auto", "bf16", "fp32"]
     patience: Count
     workers: CountOrZero
+    usd_per_hour: Annotated[float, Field(ge=0)]
+    launch: str
     eval: Eval
 
 

@@ -2,22 +2,26 @@
 
 Writes models/model.pt, the curves in metrics/train and metrics/train.json. A run that was
 stopped goes on from models/.checkpoint.pt, if parameters, photos and classes are the same.
+`torchrun --nproc-per-node 4 src/train.py` trains on four GPUs; docs/gpus.md says more.
 """
 
 import hashlib
 import math
-from dataclasses import asdict
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from dvclive import Live
+from torch import Tensor, nn
 
 import stage
-from nogps import model, store, training
-from nogps.dataset import Photos
+from nogps import distributed, losses, model, store, training
+from nogps.dataset import Photos, predict
 from nogps.errors import InputError
+from nogps.images import Augmentation
 from nogps.locate import Locator
 from nogps.partition import Partition
 
@@ -29,67 +33,97 @@ DECISIVE = {
     "image_size",
     "backbone",
     "weights",
+    "loss",
+    "smoothing_km",
+    "class_balance",
+    "decoding",
     "epochs",
     "head_epochs",
     "batch_size",
     "lr",
+    "head_lr",
+    "first_layers_lr",
+    "warmup",
     "weight_decay",
+    "head_weight_decay",
+    "averaging",
+    "start_share",
+    "augment",
+    "precision",
     "patience",
 }
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What training starts from."""
+
+    network: nn.Module
+    objective: losses.Softmax
+    train: training.Labelled
+    val: training.Labelled
+    settings: training.Settings
+
+
 def train(params: stage.Params) -> None:
-    """Fit, keep the best epoch, save."""
+    """Fit, keep the best epoch, calibrate, save."""
+    began = time.monotonic()
+    with distributed.processes() as device:
+        start = setup(params)
+        start.network.to(device)
+        first = distributed.rank() == 0
+        live = Live(str(stage.CURVES), dvcyaml=None, save_dvc_exp=False) if first else None
+        with live or nullcontext():
+
+            def log(epoch: training.Epoch) -> None:
+                if live is None:
+                    return
+                for name, value in asdict(epoch).items():
+                    if name in CURVES and math.isfinite(value):
+                        live.log_metric(name, value, timestamp=False)
+                live.next_step()
+
+            state = training.fit(
+                start.network,
+                start.objective,
+                start.train,
+                start.val,
+                start.settings,
+                checkpoint=stage.CHECKPOINT,
+                run_id=run_id(params),
+                on_epoch=log,
+            )
+        outputs = predict(start.network, start.val.photos, params.batch_size, params.workers)
+        if first:
+            finish(params, start, state, outputs, state.spent + time.monotonic() - began)
+
+
+def setup(params: stage.Params) -> Setup:
+    """The network, what it is trained for, the photos and how to train."""
     torch.manual_seed(params.seed)
     torch.backends.cudnn.deterministic = True
+    if params.weights == "none" and not params.epochs:
+        raise InputError("epochs: 0 trains the head alone, which takes weights other than none")
+    if params.batch_size < 2 * distributed.world():
+        raise InputError(
+            f"batch_size: {params.batch_size} leaves {distributed.world()} processes less than two "
+            "photos each; raise it or start fewer"
+        )
     classes = Partition.from_csv(stage.CELLS)
     if len(classes) < 2:
         raise InputError("cells: one class leaves nothing to learn; lower cells.max_photos")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = model.build(params.backbone, len(classes), params.weights)
+    objective = losses.build(params.loss, classes, params.smoothing_km)
+    network = model.build(params.backbone, objective.outputs, params.weights)
     model.check_size(network, params.backbone, params.image_size)
-    folds = {fold: labelled(params, fold, classes) for fold in ("train", "val")}
+    own = {field.name for field in fields(training.Settings)} & set(stage.Params.model_fields)
     settings = training.Settings(
-        epochs=params.epochs,
-        head_epochs=0 if params.weights == "none" else params.head_epochs,
-        batch_size=params.batch_size,
-        lr=params.lr,
-        weight_decay=params.weight_decay,
-        patience=params.patience,
-        workers=params.workers,
-        seed=params.seed,
-        keep_batch_norm=params.weights != "none",
+        pretrained=params.weights != "none", **params.model_dump(include=own)
     )
-    with Live(str(stage.CURVES), dvcyaml=None, save_dvc_exp=False) as live:
-
-        def log(epoch: training.Epoch) -> None:
-            for name, value in asdict(epoch).items():
-                if name in CURVES and math.isfinite(value):
-                    live.log_metric(name, value, timestamp=False)
-            live.next_step()
-
-        state = training.fit(
-            network.to(device),
-            folds["train"],
-            folds["val"],
-            np.stack(classes.points(), axis=1),
-            settings,
-            checkpoint=stage.CHECKPOINT,
-            run_id=run_id(params),
-            on_epoch=log,
-        )
-    Locator(network.cpu(), classes, params.backbone, params.image_size).save(stage.MODEL)
-    stage.write_metrics("train", summary(state, len(classes), network))
-    stage.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with
-    best = state.history[state.best_epoch]
-    print(
-        f"best of {len(state.history)} epochs: {state.best_epoch + 1}, "
-        f"validation score {best.val_geoguessr:.0f}, accuracy {best.val_accuracy:.1f} %"
-    )
+    return Setup(network, objective, labelled(params, "train"), labelled(params, "val"), settings)
 
 
-def labelled(params: stage.Params, fold: str, classes: Partition) -> training.Labelled:
-    """The readable photos of a fold with their classes and positions."""
+def labelled(params: stage.Params, fold: str) -> training.Labelled:
+    """The readable photos of a fold and where they were taken."""
     photos = pd.read_parquet(stage.SPLITS).merge(
         pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one"
     )
@@ -97,12 +131,17 @@ def labelled(params: stage.Params, fold: str, classes: Partition) -> training.La
     photos = photos[(photos["fold"] == fold) & (photos["status"] == "ok")]
     if photos.empty:
         raise InputError(f"the {fold} fold has no photo that can be read; give more photos")
-    latitude, longitude = (photos[axis].to_numpy() for axis in ("latitude", "longitude"))
     return training.Labelled(
-        Photos(store.Shards(stage.PACKED), store.places(photos), params.image_size, params.seed),
-        np.asarray(classes.assign(latitude, longitude)),
-        latitude,
-        longitude,
+        Photos(
+            store.Shards(stage.PACKED),
+            store.places(photos),
+            params.image_size,
+            params.seed,
+            Augmentation(**params.augment.model_dump()),
+        ),
+        photos["latitude"].to_numpy(),
+        photos["longitude"].to_numpy(),
+        photos["owner"].to_numpy(),
     )
 
 
@@ -117,20 +156,64 @@ def run_id(params: stage.Params) -> str:
     return digest.hexdigest()
 
 
-def summary(state: training.State, classes: int, network: torch.nn.Module) -> dict:
-    """The small numbers of a run."""
+def finish(
+    params: stage.Params, start: Setup, state: training.State, outputs: Tensor, seconds: float
+) -> None:
+    """Calibrate on the validation fold, whose `outputs` are given; save and sum up."""
+    val = start.val
+    locator = Locator(
+        start.network.cpu(),
+        start.objective.cpu().partition,
+        params.backbone,
+        params.image_size,
+        params.loss,
+        params.decoding,
+    )
+    # A photo without an owner is a place of its own.
+    places = [owner or f"photo {number}" for number, owner in enumerate(val.owner)]
+    locator = locator.calibrated(outputs, val.latitude, val.longitude, places)
+    locator.save(stage.MODEL)
+    stage.write_metrics("train", summary(params, start, state, locator, outputs, seconds))
+    stage.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with
     best = state.history[state.best_epoch]
-    seconds = sum(epoch.seconds for epoch in state.history)
+    print(
+        f"best of {len(state.history)} epochs: {state.best_epoch + 1}, "
+        f"validation score {best.val_geoguessr:.0f}, accuracy {best.val_accuracy:.1f} %"
+    )
+
+
+def summary(
+    params: stage.Params,
+    start: Setup,
+    state: training.State,
+    locator: Locator,
+    outputs: Tensor,
+    seconds: float,
+) -> dict:
+    """The small numbers of a run; the val_ ones are those of the model as it was saved."""
+    whole = state.history[-state.epoch :]  # epochs of the whole network, or else the head's
+    sizes = start.objective.partition.photos
+    loss, accuracy, score = training.judged(
+        start.objective, outputs, start.val, params.decoding, locator.calibration
+    )
     return {
         "epochs": len(state.history),
         "best_epoch": state.best_epoch + 1,
-        "first_loss": round(state.first_loss, 4),
-        "ln_classes": round(math.log(classes), 4),
-        **{key: stage.number(value) for key, value in asdict(best).items() if key in CURVES[:-1]},
-        "best_lr": best.lr,  # not `lr`, which is the parameter's name in `dvc exp show`
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "seconds": round(seconds, 1),
-        "photos_per_second": round(sum(epoch.photos for epoch in state.history) / seconds, 1),
+        "first_loss": stage.number(round(state.first_loss, 4)),
+        "ln_classes": round(math.log(len(sizes)), 4),
+        "train_loss": stage.number(state.history[state.best_epoch].train_loss),
+        "val_loss": stage.number(loss),
+        "val_accuracy": stage.number(accuracy),
+        "val_geoguessr": score,
+        "imbalance": round(float(sizes.max() / sizes.min()), 2),
+        "calibration": {key: round(value, 4) for key, value in asdict(locator.calibration).items()},
+        "parameters": sum(parameter.numel() for parameter in start.network.parameters()),
+        "seconds": round(sum(epoch.seconds for epoch in state.history), 1),
+        "photos_per_second": round(
+            sum(epoch.photos for epoch in whole) / sum(epoch.seconds for epoch in whole), 1
+        ),
+        "hours": round(seconds / 3600, 4),
+        "dollars": round(seconds / 3600 * params.usd_per_hour, 4),
     }
 
 

@@ -4,6 +4,8 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from nogps import images
@@ -24,6 +26,10 @@ def encoded(image: Image.Image, kind="JPEG", **options) -> bytes:
 
 def pixels(jpeg: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(int)
+
+
+def unpacked(image: Image.Image, side=40):
+    return images.to_tensor(images.pack(encoded(image), side).jpeg)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "TIFF"])
@@ -145,23 +151,138 @@ def test_pack_side_leaves_a_margin():
     assert images.pack_side(64) == 74
 
 
-def test_augmentation_depends_on_its_generator_alone():
-    tensor = images.to_tensor(images.pack(encoded(picture()), 40).jpeg)
+def test_the_tensor_has_the_packed_pixels():
+    jpeg = images.pack(encoded(picture()), 40).jpeg
+    tensor = images.to_tensor(jpeg)
+    assert tensor.is_contiguous() is False and tensor.permute(1, 2, 0).is_contiguous()
+    assert (tensor.permute(1, 2, 0).numpy() == pixels(jpeg)).all()
+
+
+def test_the_whole_photo_is_squeezed_not_cropped():
+    whole = images.whole(unpacked(picture()), 24)
+    reference = picture().resize((24, 24), Image.Resampling.BILINEAR)
+    assert whole.shape == (3, 24, 24)
+    assert np.abs(whole.permute(1, 2, 0).numpy() - np.asarray(reference).astype(int)).mean() < 6
+
+
+def test_without_any_augmentation_the_whole_photo_is_seen():
+    nothing = images.Augmentation(crop=1, colour=0)
+    for seed in range(5):
+        square = images.augmented(unpacked(picture()), 24, nothing, np.random.default_rng(seed))
+        assert (square == images.whole(unpacked(picture()), 24)).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        images.Augmentation(),
+        images.Augmentation(crop=0.2, colour=0),
+        images.Augmentation(crop=1, colour=0.4),
+        images.Augmentation(mirror=True, erase=1),
+    ],
+)
+def test_augmentation_depends_on_its_generator_alone(settings):
+    tensor = unpacked(picture())
     once, again, other = (
-        images.augmented(tensor, 32, np.random.default_rng(seed)) for seed in (1, 1, 2)
+        images.augmented(tensor, 32, settings, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
-    assert once.shape == (3, 32, 32)
+    assert once.shape == (3, 32, 32) and once.dtype == tensor.dtype
     assert (once == again).all()
     assert (once != other).any()
+    assert (tensor == unpacked(picture())).all()
 
 
-def test_augmentation_never_mirrors():
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.floats(0.01, 1),
+    st.lists(st.floats(0, 1, exclude_max=True), min_size=4, max_size=4),
+)
+def test_a_crop_is_a_part_large_enough(size, smallest, drawn):
+    top, left, high, wide = images._crop(size, smallest, drawn)
+    assert 0 <= top < top + high <= size[0]
+    assert 0 <= left < left + wide <= size[1]
+    assert (high + 0.5) * (wide + 0.5) >= smallest * size[0] * size[1] * 0.999
+    if smallest == 1:
+        assert (high, wide) == size
+
+
+def test_crops_reach_every_edge():
+    drawn = np.random.default_rng(0).random((500, 4))
+    boxes = np.array([images._crop((60, 90), 0.5, each) for each in drawn])
+    assert (boxes[:, :2].min(axis=0) == 0).all()
+    assert ((boxes[:, :2] + boxes[:, 2:]).max(axis=0) == (60, 90)).all()
+    share = (boxes[:, 2] * boxes[:, 3]) / (60 * 90)
+    assert share.min() < 0.55 and share.max() > 0.95 and abs(share.mean() - 0.75) < 0.03
+
+
+def test_colour_is_what_torchvisions_three_functions_make():
+    """In one step; they clip and round between theirs, so the picture is a pale one."""
+    from torchvision.transforms.v2 import functional
+
+    pale = Image.fromarray(np.asarray(picture()) // 3 + 80)
+    square = images.whole(unpacked(pale), 32)
+    for brightness, contrast, saturation in [
+        (1.2, 1, 1),
+        (1, 0.8, 1),
+        (1, 1, 1.2),
+        (0.9, 1.2, 0.8),
+    ]:
+        reference = functional.adjust_saturation(square.float() / 255, saturation)
+        reference = functional.adjust_contrast(reference, contrast)
+        reference = functional.adjust_brightness(reference, brightness) * 255
+        ours = images._recoloured(square, brightness, contrast, saturation)
+        assert abs(ours.float() - reference).max() <= 2.5
+
+
+def test_colours_do_not_wrap_around():
+    bright = images.to_tensor(encoded(Image.new("RGB", (32, 32), (250, 250, 250))))
+    assert images._recoloured(bright, 1.4, 1, 1).min() == 255
+    mixed = images.to_tensor(encoded(Image.new("RGB", (32, 32), (255, 0, 0)), quality=100))
+    red, green, blue = images._recoloured(mixed, 1, 1, 1.4).flatten(1).float().mean(1)
+    assert red == 255 and green == blue == 0
+
+
+def test_it_is_not_mirrored_unless_asked():
     """A picture dark on the left and bright on the right stays so."""
     ramp = np.tile(np.linspace(0, 255, 80, dtype=np.uint8)[None, :, None], (60, 1, 3))
-    tensor = images.to_tensor(images.pack(encoded(Image.fromarray(ramp)), 60).jpeg)
-    for seed in range(50):
-        square = images.augmented(tensor, 32, np.random.default_rng(seed)).float()
-        assert square[..., :8].mean() < square[..., -8:].mean()
+    tensor = unpacked(Image.fromarray(ramp), side=60)
+
+    def mirrored(seed, **settings):
+        rng = np.random.default_rng(seed)
+        square = images.augmented(tensor, 32, images.Augmentation(**settings), rng).float()
+        return bool(square[..., :8].mean() > square[..., -8:].mean())
+
+    assert not any(mirrored(seed) for seed in range(50))
+    assert 10 < sum(mirrored(seed, mirror=True) for seed in range(50)) < 40
+
+
+def test_each_augmentation_leaves_the_draws_of_the_others():
+    tensor = unpacked(picture())
+
+    def drawn(**settings):
+        settings = images.Augmentation(**settings)
+        return images.augmented(tensor, 32, settings, np.random.default_rng(0))
+
+    assert (drawn(erase=1) == drawn()).float().mean() > 0.75
+    assert (drawn(colour=0, mirror=True) == drawn(colour=0)).all() or (
+        drawn(colour=0, mirror=True).flip(2) == drawn(colour=0)
+    ).all()
+
+
+def test_erasing_blanks_a_rectangle_with_the_mean_colour():
+    black = unpacked(Image.new("RGB", (120, 80)))
+    blank = np.array(images.MEAN) * 255
+    shares = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        square = images.augmented(black, 40, images.Augmentation(erase=0.5), rng)
+        erased = np.abs(square.permute(1, 2, 0).numpy() - blank).max(axis=2) <= 0.51
+        if erased.any():
+            high, wide = erased.any(axis=1).sum(), erased.any(axis=0).sum()
+            assert erased.sum() == high * wide  # a rectangle
+            shares.append(erased.mean())
+    assert 60 < len(shares) < 140
+    assert min(shares) > 0.01 and max(shares) < 0.22 and max(shares) - min(shares) > 0.1
 
 
 def test_normalise_is_imagenets():
@@ -169,7 +290,11 @@ def test_normalise_is_imagenets():
 
     batch = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
     expected = (1 - torch.tensor(images.MEAN)) / torch.tensor(images.STD)
-    assert torch.allclose(images.normalise(batch)[0, :, 0, 0], expected, atol=1e-5)
+    with torch.inference_mode():
+        assert torch.allclose(images.normalise(batch)[0, :, 0, 0], expected, atol=1e-5)
+    pixels = batch.float().requires_grad_()
+    images.normalise(pixels).sum().backward()  # what inference came across can be learned with
+    assert torch.allclose(pixels.grad[0, :, 0, 0], 1 / (255 * torch.tensor(images.STD)))
 
 
 def test_hamming_counts_bits():

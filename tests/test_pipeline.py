@@ -3,13 +3,15 @@
 import ast
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from nogps import geo
+import train
+from nogps import geo, training
 from tests.project import ROOT, Project, fill_folder, make_project
 
 pytestmark = pytest.mark.pipeline
@@ -68,6 +70,13 @@ def test_a_stage_depends_on_all_the_code_that_it_runs(name):
         assert any(path == dep or dep in path.parents for dep in deps), path.relative_to(ROOT)
 
 
+def test_what_decides_a_checkpoint_is_what_decides_the_stage():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert set(stages["train"]["params"]) == train.DECISIVE
+    settings = {field.name for field in fields(training.Settings)}
+    assert settings - train.DECISIVE == {"workers", "pretrained"}  # that follows from weights
+
+
 def test_every_file_and_column_of_the_contract(finished):
     columns = {
         "data/candidates.parquet": "photo_id source latitude longitude owner url taken_at heading "
@@ -76,7 +85,8 @@ def test_every_file_and_column_of_the_contract(finished):
         "data/packed/index.parquet": "photo_id status shard offset size width height phash",
         "data/splits.parquet": "photo_id fold",
         "data/predictions.parquet": "photo_id set latitude longitude guess_latitude "
-        "guess_longitude distance_km loss confidence label guess_label",
+        "guess_longitude distance_km loss confidence label guess_label radius_50_km radius_90_km "
+        "nearest_train_km",
     }
     for name, wanted in columns.items():
         assert set(wanted.split()) <= set(pd.read_parquet(finished.root / name).columns), name
@@ -86,6 +96,7 @@ def test_every_file_and_column_of_the_contract(finished):
         "data/cells.csv",
         "models/model.pt",
         "metrics/report.html",
+        "metrics/regions.csv",
         "metrics/train/plots/metrics/val_loss.tsv",
         *(f"metrics/{stage}.json" for stage in STAGES),
     ]:
@@ -102,9 +113,11 @@ def test_every_key_of_the_table(finished):
         "chance",
     ]
     keys = {"n", *geo.RADII_KM, "right_class", "median_km", "mean_km", "geoguessr", "ci95"}
+    sureness = {"radius_50_km", "radius_90_km", "within_radius_50", "within_radius_90"}
+    sureness |= {"calibration_error", "right_class_balanced"}
     splits = pd.read_parquet(finished.root / "data/splits.parquet")
-    for row in table.values():
-        assert set(row) == keys
+    for name, row in table.items():
+        assert set(row) == (keys | sureness if name == "model" else keys)
         assert row["n"] == (splits["fold"] == "test").sum()
         for radius, (low, high) in row["ci95"].items():
             assert low <= row[radius] <= high
@@ -148,6 +161,15 @@ def test_an_experiment_with_another_rate_reruns_train_and_eval_alone(project):
     assert params["lr"] == 3e-4
     table = project.dvc("exp", "show", "--drop", ".*", "--keep", "Exp|^lr$|test.model.[a-z]+_")
     assert "slower" in table and "0.0003" in table and "chance" not in table
+
+
+def test_what_training_cost_is_in_its_metrics(project):
+    project.set(usd_per_hour=3600)  # a dollar a second
+    project.dvc("repro", "--force", "--single-item", "train")
+    numbers = read(project, "train")
+    assert numbers["dollars"] == pytest.approx(3600 * numbers["hours"], abs=0.2)
+    assert numbers["dollars"] > numbers["seconds"] > 0
+    assert numbers["photos_per_second"] > 0
 
 
 def test_branches_can_be_compared(project):

@@ -1,5 +1,6 @@
 """What a user may get wrong, as they see it: the script's exit code and its one sentence."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,12 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 import stage
+import train
+from nogps import losses, regions, s2
 from nogps.errors import InputError
+from nogps.images import Augmentation
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
 FIRST = ["sample", "download", "pack", "split", "cells"]
@@ -56,6 +61,20 @@ def test_the_parameters_that_come_with_the_project_are_right():
         ({"world": "flat"}, "`world` is 'flat'"),
         ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
         ({"split__test": 0}, "`split.test` is 0"),
+        ({"loss": "hinge"}, "`loss` is 'hinge': input should be 'softmax', 'smoothed'"),
+        ({"decoding": "median"}, "`decoding` is 'median'"),
+        ({"precision": "fp8"}, "`precision` is 'fp8'"),
+        ({"batch_size": 1}, "`batch_size` is 1"),
+        ({"head_lr": 0}, "`head_lr` is 0"),
+        ({"first_layers_lr": 1.5}, "`first_layers_lr` is 1.5"),
+        ({"warmup": 1}, "`warmup` is 1"),
+        ({"averaging": 1}, "`averaging` is 1: input should be less than 1"),
+        ({"start_share": -0.1}, "`start_share` is -0.1"),
+        ({"augment__crop": 0}, "`augment.crop` is 0"),
+        ({"augment": {"crop": 0.5}}, "`augment.colour` is missing"),
+        ({"eval__together": "place"}, "`eval.together` is 'place'"),
+        ({"sampling__photos": -1}, "`sampling.photos` is -1"),
+        ({"eval__region_level": 31}, "`eval.region_level` is 31"),
         ({"flickr__uploaded_from": "soon"}, "`flickr.uploaded_from` is 'soon'"),
         ({"cells": [1]}, "`cells` is"),
     ],
@@ -123,7 +142,7 @@ def test_help_teaches(folder_project):
             continue
         done = folder_project.run(sys.executable, f"src/{path.name}", "--help")
         assert "Writes " in done.stdout or "Print" in done.stdout
-        assert "dvc repro" in done.stdout
+        assert "dvc repro" in done.stdout or path.stem not in STAGES
 
 
 @pytest.mark.parametrize("name", ["download", "pack", "split", "cells", "train", "eval"])
@@ -184,6 +203,7 @@ def test_no_photo_that_can_be_fetched(project, tmp_path):
         ({"backbone": "resnet19"}, ("backbone", "resnet18")),
         ({"backbone": "vit_b_32"}, ("image_size", "224")),
         ({"lr": 1e30, "epochs": 3}, ("lr", "a tenth")),
+        ({"epochs": 0}, ("epochs", "weights")),
     ],
 )
 def test_what_training_cannot_do(project, changes, words):
@@ -191,11 +211,89 @@ def test_what_training_cannot_do(project, changes, words):
     refused(project, "train", *words)
 
 
+def test_the_parameters_reach_the_training(project, monkeypatch):
+    augment = {"crop": 0.9, "colour": 0.1, "mirror": True, "erase": 0.3}
+    project.set(loss="multilabel", lr=0.003, averaging=0.7, start_share=0.1, augment=augment)
+    monkeypatch.chdir(project.root)
+    start = train.setup(stage.read_params())
+    assert start.train.photos.augmentation == Augmentation(**augment)
+    assert (start.settings.lr, start.settings.averaging) == (0.003, 0.7)
+    assert start.settings.start_share == 0.1
+    assert not start.settings.pretrained
+    assert isinstance(start.objective, losses.MultiLabel)
+    splits = pd.read_parquet("data/splits.parquet")
+    for fold, photos in (("train", start.train), ("val", start.val)):
+        assert len(photos.photos) == len(photos.latitude) == (splits["fold"] == fold).sum()
+
+
+def test_another_run_has_another_checkpoint(project, monkeypatch):
+    monkeypatch.chdir(project.root)
+
+    def run_id(**changes) -> str:
+        project.set(**changes)
+        return train.run_id(stage.read_params())
+
+    first = run_id()
+    assert run_id(workers=3, usd_per_hour=2.0, launch="torchrun") == first
+    others = [run_id(head_lr=0.5), run_id(augment__erase=0.5), run_id(loss="softmax")]
+    (project.root / "data/cells.csv").write_text("others")
+    assert len({first, *others, run_id()}) == 5
+
+
 def test_a_benchmark_that_is_not_there(project):
     project.stage("train")
     project.set(eval__benchmarks=["../nowhere"])
     refused(project, "eval", "nowhere")
     assert not list((project.root / "metrics").glob("tmp*"))
+
+
+def sampled(project: Project, **changes) -> tuple[pd.DataFrame, dict]:
+    project.set(**{f"sampling__{name}": value for name, value in changes.items()})
+    project.stage("sample")
+    counts = json.loads((project.root / "metrics/sample.json").read_text())
+    return pd.read_parquet(project.root / "data/candidates.parquet"), counts
+
+
+def test_candidates_are_drawn_by_the_weights_of_an_earlier_run(project):
+    everything, counts = sampled(project)
+    assert (counts["candidates"], counts["not_drawn"]) == (120, 0)
+    table = regions.by_region(
+        everything["latitude"], everything["longitude"], np.full(120, 10.0), 2
+    )
+    hard = table["region"].iloc[0]
+    weights = np.where(table["region"] == hard, 50.0, 0.5)
+    weighted = project.root / "weights.csv"
+    table.assign(weight=weights, fold="val").to_csv(weighted, index=False)
+    evenly, _ = sampled(project, photos=30)
+    drawn, counts = sampled(project, photos=30, weights="weights.csv")
+    assert (counts["candidates"], counts["not_drawn"]) == (30, 90)
+    assert counts["owners"] == drawn["owner"].nunique() == 30
+    for few in (evenly, drawn):
+        kept = everything[everything["photo_id"].isin(few["photo_id"])]
+        pd.testing.assert_frame_equal(kept.reset_index(drop=True), few)
+
+    def there(photos: pd.DataFrame) -> int:
+        ids = s2.parent(s2.cell_ids(photos["latitude"], photos["longitude"]), 2)
+        return np.count_nonzero(ids == s2.from_token(hard))
+
+    assert there(evenly) < there(drawn) == there(everything)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"photos": 30, "weights": "missing.csv"}, ("sampling.weights", "missing.csv")),
+        ({"photos": 30, "weights": "metrics/regions.csv"}, ("sampling.weights", "copy it")),
+        ({"photos": 30, "weights": "data/../metrics/regions.csv"}, ("written anew", "copy it")),
+        ({"photos": 30, "weights": "data/cells.csv"}, ("data/cells.csv", "no column fold")),
+        ({"photos": 0, "weights": "data/cells.csv"}, ("sampling.photos", "how many")),
+    ],
+)
+def test_weights_that_cannot_be_used(project, changes, words):
+    before = (project.root / "data/candidates.parquet").read_bytes()
+    project.set(**{f"sampling__{name}": value for name, value in changes.items()})
+    refused(project, "sample", *words)
+    assert (project.root / "data/candidates.parquet").read_bytes() == before
 
 
 def test_flickr_without_a_key_asks_for_one(project):

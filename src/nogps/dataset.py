@@ -1,15 +1,17 @@
 """Packed photos as batches of pixels."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torchvision.transforms.v2  # noqa: F401  here, else each worker would spend seconds on it
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from nogps import images
+from nogps import distributed, images
+from nogps.images import Augmentation
 from nogps.store import Place, Shards
 
 WHOLE = -1  # instead of an epoch: the photo as it is, not augmented
@@ -22,11 +24,19 @@ class Photos(Dataset):
     so that a run can go on from any point, with any number of workers.
     """
 
-    def __init__(self, shards: Shards, places: Sequence[Place], image_size: int, seed: int = 0):
+    def __init__(
+        self,
+        shards: Shards,
+        places: Sequence[Place],
+        image_size: int,
+        seed: int = 0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  it is frozen
+    ):
         self.shards = shards
         self.places = list(places)
         self.image_size = image_size
         self.seed = seed
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.places)
@@ -41,40 +51,58 @@ class Photos(Dataset):
         if epoch == WHOLE:
             return images.whole(pixels, self.image_size), number
         rng = np.random.default_rng((self.seed, epoch, number))
-        return images.augmented(pixels, self.image_size, rng), number
+        return images.augmented(pixels, self.image_size, self.augmentation, rng), number
 
 
 def loader(photos: Photos, batches: list[list[tuple[int, int]]], workers: int) -> DataLoader:
-    """Batches of photos by key, in the order given."""
+    """Batches of photos by key, in the order given: (uint8 pixels, numbers).
+
+    The pixels, of shape (n, 3, size, size), are channels_last in memory, as the photos are.
+    """
     return DataLoader(
         photos,
         batch_sampler=batches,
         num_workers=workers if len(batches) > 1 else 0,
+        collate_fn=collated,
         worker_init_fn=_leave_interrupts_to_parent,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each loader would move the global random state on
     )
 
 
-def in_batches(
-    photos: Photos, batch_size: int, workers: int, desc: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every photo once, whole and in order: (uint8 pixels, numbers)."""
+@torch.inference_mode()
+def of_each(
+    photos: Photos, function: Callable[[Tensor], Tensor], batch_size: int, workers: int, desc: str
+) -> Tensor:
+    """What `function` makes of every photo as it is, in order: float32 on the CPU, shape (n, ...).
+
+    It is given uint8 pixels of shape (batch, 3, size, size). Where there are several processes,
+    they share the work, in the same batches as one would, and all have the result.
+    """
     keys = [(WHOLE, number) for number in range(len(photos))]
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
-    yield from tqdm(loader(photos, batches, workers), desc=desc, unit="batch", delay=2, leave=False)
+    mine = batches[distributed.rank() :: distributed.world()]
+    bar = tqdm(loader(photos, mine, workers), desc=desc, unit="batch", delay=2, leave=False)
+    return torch.cat(distributed.gathered([function(pixels).float().cpu() for pixels, _ in bar]))
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, photos: Photos, batch_size: int, workers: int) -> Tensor:
-    """Class scores (logits) of every photo, float32 on the CPU, shape (n, classes)."""
+    """The network's outputs for every photo, shape (n, outputs)."""
     model.eval()
     device = next(model.parameters()).device
-    scores = [
-        model(images.normalise(pixels.to(device))).float().cpu()
-        for pixels, _ in in_batches(photos, batch_size, workers, "predict")
-    ]
-    return torch.cat(scores)
+    return of_each(
+        photos,
+        lambda pixels: model(images.normalise(pixels.to(device))),
+        batch_size,
+        workers,
+        "predict",
+    )
+
+
+def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Items as a batch, its pixels channels_last: stacked as they lie, none is moved twice."""
+    pixels, numbers = default_collate([(each.permute(1, 2, 0), number) for each, number in items])
+    return pixels.permute(0, 3, 1, 2), numbers
 
 
 def _leave_interrupts_to_parent(_: int) -> None:

@@ -1,0 +1,216 @@
+"""Photos to batches, images a second of one core, beside ImageFolder and webdataset.
+
+    python bench/loader.py [FOLDER] [--size 224] [--workers 1] [--rounds 5]
+
+FOLDER holds JPEGs with a longer side of about 1024 pixels; without it, such photos are drawn. They
+are packed once, with a shorter side of 256 pixels. Then, in turn, round after round:
+
+- nogps: its loader on the packed photos, in random order, with its augmentation;
+- ImageFolder: torchvision's, on the photos as they are, with RandomResizedCrop and nothing else;
+- webdataset, usual: that library on the same packed tars, decode("pil") and torchvision's
+  transforms, set to crop and colour as ours do;
+- webdataset, ours inside: the same library, but with our functions from bytes to batch;
+- mobilenet_v3_large: what the input is for, forward and backward on the CPU, data at hand.
+
+"Of one core" is by the processor time of all processes together, which other work on the machine
+changes little; "a second" is by the clock, with so many workers. Ratios are medians over rounds.
+"""
+
+import argparse
+import functools
+import io
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import webdataset
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision import datasets, models
+from torchvision.transforms import v2
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from nogps import dataset, images, store  # noqa: E402
+from nogps.simulated import picture, planet  # noqa: E402
+
+PACKED_SIDE = 256
+BATCH = 64
+DRAWN = 100  # photos; each is packed PACKED / DRAWN times
+PACKED = 2000  # two shards, since webdataset needs one for each worker
+AUGMENTATION = images.Augmentation()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--size", type=int, default=224, help="pixels, of the squares")
+    parser.add_argument("--workers", type=int, default=1, choices=(1, 2))
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.workers)
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        photos = photos_in(arguments.folder, here / "photos")
+        places = packed(photos, here)
+        sides = {
+            "nogps": lambda: nogps(here, places, arguments.size, arguments.workers),
+            "ImageFolder, 1024 px": lambda: image_folder(here, arguments.size, arguments.workers),
+            "webdataset, usual": lambda: usual(here, arguments.size, arguments.workers),
+            "webdataset, ours inside": lambda: quickest(here, arguments.size, arguments.workers),
+            "mobilenet_v3_large": lambda: model(arguments.size),
+        }
+        rounds = []
+        for number in range(arguments.rounds + 1):
+            measured = {name: speed(side) for name, side in sides.items()}
+            if number:  # the first fills the caches
+                rounds.append(measured)
+    print(f"\n{arguments.size} px, workers: {arguments.workers}, rounds: {arguments.rounds}\n")
+    print_table(rounds)
+
+
+def photos_in(folder: Path | None, link: Path) -> list[Path]:
+    """The JPEGs of a folder or else drawn ones, also reachable as the only class in `link`."""
+    link.mkdir()
+    if folder is None:
+        draw(link / "all")
+    else:
+        (link / "all").symlink_to(folder.absolute())
+    photos = sorted((link / "all").glob("*.jpg"))
+    if not photos:
+        sys.exit(f"{folder}: no *.jpg in it; name a folder that has some")
+    sizes = [path.stat().st_size for path in photos]
+    print(f"{len(photos)} photos, {np.mean(sizes) / 1000:.0f} kB each")
+    return photos
+
+
+def draw(folder: Path) -> None:
+    """The simulated planet's pictures, 1024 x 768, with as much detail as photographs have."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number, photo in enumerate(planet.photos(0, DRAWN)):
+        drawn = Image.open(io.BytesIO(picture.jpeg(photo))).convert("RGB").resize((1024, 768))
+        values = np.asarray(drawn).astype(np.float32)
+        for scale in (1, 2, 4, 8, 16):  # detail of every size, as in nature
+            noise = rng.normal(0, 5, (768 // scale, 1024 // scale)).astype(np.float32)
+            values += np.asarray(Image.fromarray(noise).resize((1024, 768)))[..., None]
+        values = values.clip(0, 255).astype(np.uint8)
+        Image.fromarray(values).save(folder / f"{number}.jpg", quality=85)
+
+
+def packed(photos: list[Path], folder: Path) -> list[store.Place]:
+    """Pack them, over and over up to PACKED."""
+    names = [f"{number:05d}" for number in range(PACKED)]
+    read = functools.partial(_read_again, photos)
+    places = store.places(store.pack(names, read, folder, PACKED_SIDE))
+    print(f"{PACKED} packed, {np.mean([place.size for place in places]) / 1000:.0f} kB each")
+    return places
+
+
+def _read_again(photos: list[Path], name: str) -> bytes:
+    return photos[int(name) % len(photos)].read_bytes()
+
+
+def nogps(folder: Path, places: list[store.Place], size: int, workers: int) -> int:
+    """Images that our loader gave."""
+    photos = dataset.Photos(store.Shards(folder), places, size, 0, AUGMENTATION)
+    order = np.random.default_rng(0).permutation(len(photos)).tolist()
+    keys = [(0, number) for number in order]
+    batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
+    return sum(len(pixels) for pixels, _ in dataset.loader(photos, batches, workers))
+
+
+def image_folder(folder: Path, size: int, workers: int) -> int:
+    """Images that ImageFolder gave."""
+    transform = v2.Compose([v2.RandomResizedCrop(size), v2.PILToTensor()])
+    photos = datasets.ImageFolder(folder / "photos", transform)
+    loader = DataLoader(photos, BATCH, shuffle=True, num_workers=workers)
+    return sum(len(pixels) for pixels, _ in loader)
+
+
+def usual(folder: Path, size: int, workers: int) -> int:
+    """Images that webdataset gave in the way that its documentation shows."""
+    colour = AUGMENTATION.colour
+    least, most = (4 / 3 * images.LARGEST_STRETCH**sign for sign in (-1, 1))  # photos are 4 : 3
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, (AUGMENTATION.crop, 1), (least, most)),
+            v2.ColorJitter(colour, colour, colour),
+            v2.PILToTensor(),
+        ]
+    )
+    samples = shards(folder).decode("pil").to_tuple("jpg", "__key__").map_tuple(transform)
+    return drained(samples.batched(BATCH), workers)
+
+
+def quickest(folder: Path, size: int, workers: int) -> int:
+    """Images that webdataset gave with our functions in it."""
+    rng = np.random.default_rng(0)
+
+    def from_jpeg(jpeg: bytes) -> torch.Tensor:
+        return images.augmented(images.to_tensor(jpeg), size, AUGMENTATION, rng)
+
+    samples = shards(folder).to_tuple("jpg", "__key__").map_tuple(from_jpeg)
+    return drained(samples.batched(BATCH, collation_fn=dataset.collated), workers)
+
+
+def shards(folder: Path) -> webdataset.WebDataset:
+    """The packed photos as webdataset reads them, shuffled as it does that."""
+    paths = [str(path) for path in sorted(folder.glob("shard-*.tar"))]
+    return webdataset.WebDataset(paths, shardshuffle=len(paths)).shuffle(1000)
+
+
+def drained(samples: webdataset.WebDataset, workers: int) -> int:
+    """Images in all the batches."""
+    loader = webdataset.WebLoader(samples, batch_size=None, num_workers=workers)
+    return sum(len(pixels) for pixels, _ in loader)
+
+
+@functools.cache
+def network() -> torch.nn.Module:
+    """The model, ready to train."""
+    return models.mobilenet_v3_large().to(memory_format=torch.channels_last).train()
+
+
+def model(size: int) -> int:
+    """Images that the model learned from."""
+    pixels = torch.zeros(BATCH, 3, size, size, dtype=torch.uint8)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    network()(images.normalise(pixels)).logsumexp(1).mean().backward()
+    return BATCH
+
+
+def speed(side: Callable[[], int]) -> tuple[float, float]:
+    """Images per second of processor time, and per second by the clock."""
+    spent, began = processor_seconds(), time.perf_counter()
+    count = side()
+    return count / (processor_seconds() - spent), count / (time.perf_counter() - began)
+
+
+def processor_seconds() -> float:
+    """Of this process and of those it has had."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in usage)
+
+
+def print_table(rounds: list[dict[str, tuple[float, float]]]) -> None:
+    """A row a side: medians, range, and how many times as fast we are."""
+    print(f"{'images':24} {'of one core':>12} {'min - max':>16} {'a second':>9} {'nogps is':>15}")
+    for name in rounds[0]:
+        core, clock = zip(*(measured[name] for measured in rounds), strict=True)
+        ratio = median(measured["nogps"][0] / measured[name][0] for measured in rounds)
+        spread = f"{min(core):,.0f} - {max(core):,.0f}"
+        times = "" if name == "nogps" else f"{ratio:.2f} times it"
+        print(f"{name:24} {median(core):>12,.0f} {spread:>16} {median(clock):>9,.0f} {times:>15}")
+
+
+if __name__ == "__main__":
+    main()
