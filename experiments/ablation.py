@@ -1,0 +1,199 @@
+"""What each choice of the training recipe is worth, on the validation fold alone.
+
+    python experiments/ablation.py --image-size 112 --epochs 3
+
+Takes the photos, folds and cells that the pipeline made (`dvc repro cells`, or an experiment such
+as world_streetview.sh), and the recipe in params.yaml. Trains the recipe and each variant of it,
+with several seeds, and heads on frozen features, which are compared with each other; what only
+concerns the answer is varied on the recipe's own networks. Half of the validation owners calibrate
+the answers to the other half, and the other way round. The test fold is not read. It can be
+stopped and goes on; results are in experiments/results/ablation.csv.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, "src")
+import stage
+from nogps import geo, training
+from nogps.dataset import predict
+from nogps.locate import Locator
+from train import Setup, setup
+
+RESULTS = Path("experiments/results/ablation.csv")
+RUNS = Path("models/.ablation")  # the distances of each run, which git and DVC ignore
+SHOWN = ("region_200km", "country_750km", "continent_2500km")
+DRAWS = 2000
+
+# Each differs from the recipe in params.yaml in one choice.
+TRAINED = {
+    "recipe": {},
+    "no head first (head_epochs: 0)": {"head_epochs": 0},
+    "one rate for all layers (first_layers_lr: 1)": {"first_layers_lr": 1.0},
+    "no warm-up": {"warmup": 0.0},
+    "no averaging": {"averaging": 0.0},
+    "mirrored photos": {"augment": {"mirror": True}},
+    "photos not varied (no augment)": {"augment": {"crop": 1.0, "colour": 0.0, "erase": 0.0}},
+}
+# The same for a head on frozen features, which takes seconds.
+HEAD = {
+    "head alone (epochs: 0)": {},
+    "head alone, loss: softmax": {"loss": "softmax"},
+    "head alone, loss: hierarchical": {"loss": "hierarchical"},
+    "head alone, loss: multilabel": {"loss": "multilabel"},
+    "head alone, smoothing_km: 75": {"smoothing_km": 75.0},
+    "head alone, class_balance: 1": {"class_balance": 1.0},
+    "head alone, head_weight_decay: 0": {"head_weight_decay": 0.0},
+}
+# Of the recipe's networks: how they answer.
+ANSWERED = ("decoding: class_mean", "decoding: class_centre", "no temperature", "start_share: 0.5")
+
+
+def main() -> None:
+    """Run what has no result yet, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="of the whole network; those of params.yaml")
+    parser.add_argument("--image-size", type=int, help="pixels; that of params.yaml")
+    options = parser.parse_args()
+    params = stage.read_params()
+    if options.epochs:
+        params = params.model_copy(update={"epochs": options.epochs})
+    if options.image_size:
+        params = params.model_copy(update={"image_size": options.image_size})
+    for seed in range(options.seeds):
+        variants = TRAINED | {name: {**changes, "epochs": 0} for name, changes in HEAD.items()}
+        for name, changes in variants.items():
+            if not path_of(name, seed).exists():
+                run(changed(params, changes, seed), name, seed)
+    print(tabulate(options.seeds))
+
+
+def changed(params: stage.Params, changes: dict, seed: int) -> stage.Params:
+    """The parameters of one run."""
+    augment = params.augment.model_copy(update=changes.get("augment", {}))
+    return params.model_copy(update={**changes, "augment": augment, "seed": seed})
+
+
+def path_of(name: str, seed: int) -> Path:
+    """Where a run's distances are kept."""
+    return RUNS / f"{''.join(c if c.isalnum() else '_' for c in name)}-{seed}.npz"
+
+
+def run(params: stage.Params, name: str, seed: int) -> None:
+    """Train one variant and keep how far off its answers are, one by one and an owner's as one."""
+    print(f"{name}, seed {seed}", flush=True)
+    start = setup(params)
+    state = training.fit(
+        start.network,
+        start.objective,
+        start.train,
+        start.val,
+        start.settings,
+        checkpoint=RUNS / "checkpoint.pt",
+        run_id=f"{name} {seed} {params.model_dump_json()}",
+        on_epoch=lambda epoch: None,
+    )
+    answers(params, start, name, seed)
+    if name == "recipe":
+        for decoding in ("class_mean", "class_centre"):
+            other = params.model_copy(update={"decoding": decoding})
+            answers(other, start, f"decoding: {decoding}", seed)
+        answers(params, start, "no temperature", seed, temperature=1.0)
+        share = training.mixed(state.start, state.best_model, 0.5)
+        start.network.load_state_dict(share)
+        answers(params, start, "start_share: 0.5", seed)
+    (RUNS / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def answers(params: stage.Params, start: Setup, name: str, seed: int, **fixed: float) -> None:
+    """Answer each half of the validation owners with what fits the other half."""
+    val = start.val
+    owner = val.owner.astype(str)
+    half = np.isin(owner, np.unique(owner)[::2])
+    outputs = predict(start.network, val.photos, params.batch_size, params.workers)
+    plain = Locator(
+        start.network,
+        start.objective.partition,
+        params.backbone,
+        params.image_size,
+        params.loss,
+        params.decoding,
+    )
+    alone, together, inside = np.empty(len(owner)), np.empty(len(owner)), np.zeros((2, len(owner)))
+    for fitted, asked in ((half, ~half), (~half, half)):
+        locator = plain.calibrated(
+            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted]
+        )
+        locator = replace(locator, calibration=replace(locator.calibration, **fixed))
+        truth = val.latitude[asked], val.longitude[asked]
+        found = locator.answers(outputs[asked])
+        alone[asked] = geo.distance_km(*truth, found.latitude, found.longitude)
+        inside[0, asked] = alone[asked] <= found.radius_50_km
+        inside[1, asked] = alone[asked] <= found.radius_90_km
+        found = locator.answers(outputs[asked], owner[asked])
+        together[asked] = geo.distance_km(*truth, found.latitude, found.longitude)
+    path = path_of(name, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, alone=alone, together=together, inside=inside, owner=owner)
+
+
+def tabulate(seeds: int) -> str:
+    """Every variant against the recipe; writes RESULTS."""
+    rows = []
+    for name in (*TRAINED, *ANSWERED, *HEAD):
+        runs, base = (
+            [dict(np.load(path_of(each, seed))) for seed in range(seeds)]
+            for each in (name, next(iter(HEAD if name in HEAD else TRAINED)))
+        )
+        for how in ("alone", "together"):
+            rows.append({"variant": name, "photos": how, **compared(runs, base, how)})
+    table = pd.DataFrame(rows)
+    RESULTS.parent.mkdir(exist_ok=True)
+    table.round(2).to_csv(RESULTS, index=False)
+    return table.round(1).to_string(index=False)
+
+
+def compared(runs: list[dict], base: list[dict], how: str) -> dict[str, float]:
+    """Percent within the radii and mean score over the seeds, and differences from the recipe.
+
+    The 95 % intervals come from drawing owners (Efron's bootstrap), each with its photos of all
+    seeds; `seeds_sd` is the standard deviation of the score between seeds.
+    """
+    owner = pd.factorize(runs[0]["owner"])[0]
+    here, there = (np.stack([each[how] for each in group]) for group in (runs, base))
+    row = {"n": here.shape[1], "seeds": len(here)}
+    for key in SHOWN:
+        values = [100.0 * (each <= geo.RADII_KM[key]) for each in (here, there)]
+        row |= difference(key, *values, owner)
+    row |= difference("geoguessr", *(geo.geoguessr_score(each) for each in (here, there)), owner)
+    row["seeds_sd"] = float(np.std(geo.geoguessr_score(here).mean(axis=1)))
+    for number, share in enumerate((50, 90)):
+        row[f"within_radius_{share}"] = 100 * np.mean([each["inside"][number] for each in runs])
+    return row
+
+
+def difference(key: str, here: np.ndarray, there: np.ndarray, owner: np.ndarray) -> dict:
+    """Mean of the one, of shape (seeds, photos), and its difference from the other, by owners."""
+    count = np.bincount(owner)
+    apart = np.bincount(owner, weights=(here - there).mean(axis=0))
+    drawn = np.random.default_rng(0).integers(len(count), size=(DRAWS, len(count)))
+    means = apart[drawn].sum(axis=1) / count[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return {
+        key: here.mean(),
+        f"{key}_diff": (here - there).mean(),
+        f"{key}_low": low,
+        f"{key}_high": high,
+    }
+
+
+if __name__ == "__main__":
+    main()
