@@ -1,21 +1,29 @@
 import io
+import json
 import math
+import re
+from base64 import b64decode, b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from nogps import report
+from nogps import analysis, report
 from nogps.geo import RADII_KM, distance_km
 from nogps.report import (
     MAP_PHOTOS,
-    Guess,
+    Photo,
     PhotoSet,
     Published,
     Row,
     _arc,
+    _circle,
     results_table,
     write_report,
 )
@@ -78,31 +86,75 @@ def made_positions(n, seed):
     return np.stack([random.uniform(-50, 70, n), random.uniform(-180, 180, n)], axis=1)
 
 
-def made_guess(photo_id="photo", **changes):
+def made_jpeg():
     jpeg = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 255, (192, 256, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     Image.fromarray(noise).save(jpeg, "JPEG", quality=60)
-    guess = Guess(
-        photo_id=photo_id,
-        thumbnail_jpeg=jpeg.getvalue(),
-        true_position=(48.86, 2.35),
-        guessed_position=(-33.87, 151.21),
-        distance_km=16960.4,
-        loss=9.25,
-        confidence=0.83,
-        true_place="Paris, FR",
-        guessed_place="Sydney, AU",
-        owner="12@N00",
-        licence="CC BY 2.0",
-        page_url="https://www.flickr.com/photos/12/34",
+    return jpeg.getvalue()
+
+
+def made_classes():
+    return pd.DataFrame(
+        {
+            "token": ["476d", "6b14", "89c4"],
+            "latitude": [48.2085, -33.87, 40.71],  # Vienna, Sydney, New York City
+            "longitude": [16.3721, 151.21, -74.01],
+            "photos": [50, 30, 20],
+            "spread_km": [300.0, 200.0, 100.0],
+        }
     )
-    return replace(guess, **changes)
+
+
+def made_predictions(n=60, **changes):
+    """n photos whose label and answer go round the three classes, at different paces."""
+    truths, guesses = made_positions(n, 1), made_positions(n, 2)
+    random = np.random.default_rng(3)
+    columns = {
+        "photo_id": [f"photo-{i}" for i in range(n)],
+        "latitude": truths[:, 0],
+        "longitude": truths[:, 1],
+        "guess_latitude": guesses[:, 0],
+        "guess_longitude": guesses[:, 1],
+        "distance_km": distance_km(*truths.T, *guesses.T),
+        "loss": random.uniform(0, 9, n),
+        "confidence": random.uniform(0, 1, n),
+        "label": np.arange(n) % 3,
+        "guess_label": np.arange(n) // 2 % 3,
+        "radius_50_km": random.uniform(10, 1000, n),
+        "radius_90_km": random.uniform(1000, 15000, n),
+        "nearest_train_km": random.uniform(0, 4000, n),
+        "owner": "12@N00",
+        "licence": "CC BY 2.0",
+        "page_url": "https://www.flickr.com/photos/12/34",
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def made_regions():
+    rows = [
+        ("476", 48.2085, 16.3721, pd.Series([1.0, 30.0, 700.0, 9000.0])),
+        ("6b1", -33.87, 151.21, pd.Series([800.0, math.nan])),
+    ]
+    return pd.DataFrame(
+        [
+            {"region": region, "latitude": latitude, "longitude": longitude, "geoguessr": 2500.4}
+            | analysis.accuracy(km)
+            for region, latitude, longitude, km in rows
+        ]
+    )
+
+
+def made_photos(predictions, most=20, **changes):
+    photo = Photo("", made_jpeg(), [(1, 0.6), (0, 0.3)], "Paris, France", "Sydney, Australia")
+    return [
+        replace(photo, photo_id=photo_id, **changes) for photo_id in predictions["photo_id"][:most]
+    ]
 
 
 def made_report(path, n=60, **changes):
     """Write a report of n photos to path; return its text."""
-    truths, guesses = made_positions(n, 1), made_positions(n, 2)
-    distances = distance_km(*truths.T, *guesses.T)
+    predictions = changes.get("predictions", made_predictions(n))
+    distances = predictions["distance_km"].to_numpy()
     content = {
         "facts": {"source": "folder", "photos": 12345},
         "sets": [
@@ -110,13 +162,32 @@ def made_report(path, n=60, **changes):
                 "test", [made_row(name, n) for name in METHODS], dict.fromkeys(METHODS, distances)
             )
         ],
-        "truths": truths,
-        "guesses": guesses,
-        "worst_by_loss": [made_guess(f"loss-{i}") for i in range(10)],
-        "worst_by_distance": [made_guess(f"distance-{i}") for i in range(10)],
+        "classes": made_classes(),
+        "predictions": predictions,
+        "regions": made_regions(),
+        "photos": made_photos(predictions),
     }
     write_report(path, **(content | changes))
     return path.read_text("utf-8")
+
+
+def explored(page):
+    """What report.js reads."""
+    (data,) = page.all("script", id="data")
+    return json.loads(data["text"])
+
+
+def table_of(html, label):
+    """Rows of text of the table in the scrolling region of that name."""
+    region = html[html.index(f'aria-label="{label}"') :]
+    rows = Page(region[region.index("<tbody>") : region.index("</tbody>") + len("</tbody>")])
+    texts = []
+    for element in rows.tags:
+        if element["tag"] == "tr":
+            texts.append([])
+        if element["tag"] in ("th", "td"):
+            texts[-1].append(" ".join(element["text"].split()))
+    return texts
 
 
 def with_model(**changes):
@@ -137,13 +208,25 @@ def test_page_loads_nothing_from_elsewhere(tmp_path):
     for element in page.tags:
         for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
             address = element.get(name)
-            if address and element["tag"] != "a":
-                assert address.startswith(("data:image/jpeg;base64,", "#")), address
-    assert not page.all("script") and not page.all("link")
+            if address:
+                assert address.startswith("#"), address
+    assert not page.all("link")
     assert "@import" not in html and "url(" not in html
     policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
-    assert policy.startswith("default-src 'none'")
-    assert all(a["href"].startswith("https://www.flickr.com/") for a in page.all("a"))
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; ")
+
+
+def test_only_its_own_script_may_run(tmp_path):
+    html = made_report(tmp_path / "report.html")
+    page = Page(html)
+    policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    data, script = page.all("script")
+    assert data["type"] == "application/json"
+    digest = b64encode(sha256(script["text"].encode()).digest()).decode()
+    (sources,) = [part for part in policy.split("; ") if part.startswith("script-src")]
+    assert sources == f"script-src 'sha256-{digest}'"
+    assert not [name for tag in page.tags for name in tag if name.startswith("on")]
+    assert "eval(" not in script["text"] and "innerHTML" not in script["text"]
 
 
 def test_same_input_same_bytes(tmp_path):
@@ -163,8 +246,7 @@ def test_table_holds_the_numbers_passed(tmp_path):
         expected += [f"{row.median_km:,.0f}", f"{row.mean_km:,.0f}", f"{row.geoguessr:,.0f}"]
         assert cells[9 * index : 9 * index + 9] == expected
     headers = [header["text"] for header in page.all("th", scope="row")]
-    assert headers == [name.replace("_", " ") for name in METHODS]
-    assert len(page.all("th", scope="col")) == 10
+    assert headers[: len(METHODS)] == [name.replace("_", " ") for name in METHODS]
 
 
 def test_published_rows_stand_beside_their_benchmark_only(tmp_path):
@@ -173,10 +255,11 @@ def test_published_rows_stand_beside_their_benchmark_only(tmp_path):
     km = {"model": np.array([3.0])}
     sets = [PhotoSet("test", rows, km), PhotoSet("im2gps", rows, km, published)]
     page = Page(made_report(tmp_path / "report.html", sets=sets))
-    test, im2gps = (table["text"] for table in page.all("table"))
+    test, im2gps = (table["text"] for table in page.all("table")[:2])
     assert "PlaNet" not in test
     assert "PlaNet" in im2gps and "arXiv 1602.05314" in im2gps
-    assert [cell["text"] for cell in page.all("td")][-9:] == ["", "", "24.5", "37.6", *[""] * 5]
+    cells = [cell["text"] for cell in page.all("td")]
+    assert cells[18:27] == ["", "", "24.5", "37.6", *[""] * 5]
 
 
 def test_summary_says_how_the_model_did(tmp_path):
@@ -241,26 +324,27 @@ def test_map_shows_every_photo(tmp_path, n):
 
 
 def test_map_shows_an_even_sample_of_many_photos(tmp_path):
-    html = made_report(tmp_path / "report.html", n=50_000, worst_by_loss=[], worst_by_distance=[])
+    html = made_report(tmp_path / "report.html", n=50_000)
     page = Page(html)
     assert dots(page, "truths") == dots(page, "guesses") == MAP_PHOTOS
     assert "1,000 of the 50,000 test photos" in html
-    assert len(html) < 350_000
+    assert len(html) < 600_000
 
 
 def test_map_leaves_out_answers_that_were_not_given(tmp_path):
-    guesses = made_positions(60, 2)
-    guesses[:7] = np.nan
-    html = made_report(tmp_path / "report.html", guesses=guesses)
+    predictions = made_predictions()
+    predictions.loc[:6, ["guess_latitude", "guess_longitude", "distance_km"]] = math.nan
+    html = made_report(tmp_path / "report.html", predictions=predictions)
     page = Page(html)
     assert (dots(page, "truths"), dots(page, "guesses")) == (60, 53)
     assert "7 without an answer" in html
 
 
 def test_map_frame_holds_every_dot(tmp_path):
-    truths, guesses = made_positions(60, 1), made_positions(60, 2)
-    truths[0], guesses[0] = (-89.9, 0), (89.9, 0)
-    page = Page(made_report(tmp_path / "report.html", truths=truths, guesses=guesses))
+    predictions = made_predictions()
+    ends = ["latitude", "longitude", "guess_latitude", "guess_longitude"]
+    predictions.loc[0, ends] = [-89.9, 0.0, 89.9, 0.0]
+    page = Page(made_report(tmp_path / "report.html", predictions=predictions))
     left, top, width, height = map(int, page.all("svg", _class="world")[0]["viewbox"].split())
     for layer in ("truths", "guesses"):
         for dot in page.all("path", _class=layer)[0]["d"].split("h0")[:-1]:
@@ -317,61 +401,183 @@ def test_coastlines_are_where_the_land_is(tmp_path):
     assert [is_land(*sea) for sea in seas] == [False] * 5  # the last is the Caspian, a lake
 
 
-def test_worst_photos_keep_their_order(tmp_path):
-    page = Page(made_report(tmp_path / "report.html"))
-    linked = [link["text"] for link in page.all("a")]
-    assert linked == [f"loss-{i}" for i in range(10)] + [f"distance-{i}" for i in range(10)]
-    assert len(page.all("img")) == 20
-    titles = [title["text"] for title in page.all("h2")]
-    assert "The 10 photos with the largest loss" in titles
-    assert "The 10 photos with the largest distance" in titles
+def inside(path, latitude, longitude):
+    """Whether a path holds a position, by the rule evenodd."""
+    crossings = 0
+    for ring in paths(path.replace("z", "")):
+        (x, y), (x_next, y_next) = ring.T, np.roll(ring, -1, axis=0).T
+        spans = (y > latitude) != (y_next > latitude)
+        rise = np.where(spans, y_next - y, 1)
+        crossings += np.sum(spans & (longitude < x + (latitude - y) * (x_next - x) / rise))
+    return crossings % 2 == 1
 
 
-def test_card_says_what_is_known(tmp_path):
-    html = made_report(tmp_path / "report.html", worst_by_loss=[made_guess()], worst_by_distance=[])
+@given(st.floats(-90, 90), st.floats(-180, 180), st.floats(100, 20000), st.integers(0, 2**32 - 1))
+def test_circle_holds_what_is_within_its_radius(latitude, longitude, radius, seed):
+    path = _circle((latitude, longitude), radius)
+    random = np.random.default_rng(seed)
+    for place in zip(random.uniform(-89, 89, 20), random.uniform(-179.9, 179.9, 20), strict=True):
+        km = float(distance_km(latitude, longitude, *place))
+        # 48 sides and tenths of a degree; near the poles a side spans many degrees.
+        if abs(km - radius) > (60 if abs(place[0]) < 80 else 400):
+            assert inside(path, *place) == (km < radius), (place, km)
+
+
+@pytest.mark.parametrize("centre", [(0, 180), (90, 0), (-90, 0), (89.9, 10), (0, 0), (65, -179)])
+def test_circle_holds_its_centre_and_not_its_antipode(centre):
+    for radius in (300, 3000, 9000, 12000, 19000):
+        path = _circle(centre, radius)
+        latitude = float(np.clip(centre[0], -89.95, 89.95))
+        antipode = (-latitude, centre[1] - 180 if centre[1] > 0 else centre[1] + 180)
+        assert inside(path, latitude, centre[1] - 0.01)
+        assert not inside(path, antipode[0], antipode[1] + 0.01)
+
+
+def test_circle_too_small_to_see_is_a_dot():
+    assert _circle((48.9, 2.4), 0.0) == _circle((48.9, 2.4), 2.0) == "M24 -489h0"
+
+
+def test_regions_are_dots_and_rows(tmp_path):
+    html = made_report(tmp_path / "report.html")
     page = Page(html)
-    card = page.all("li", _class="card")[0]["text"]
-    for part in ("Paris, FR", "48.86° N, 2.35° E", "Sydney, AU", "33.87° S, 151.21° E", "16,960"):
-        assert part in card
-    for part in ("9.25", "83.0", "12@N00, CC BY 2.0"):
-        assert part in card
-    assert page.all("img")[0]["alt"] == "Photo photo, taken near Paris, FR"
-    assert "largest distance" not in html
+    assert [dot["d"] for dot in page.all("path", _class="dot")] == ["M164 -482h0", "M1512 339h0"]
+    assert [dot["stroke"] for dot in page.all("path", _class="dot")] == ["#5ec962", "#440154"]
+    widths = [float(group["style"].split()[1]) for group in page.all("g") if "style" in group]
+    assert widths[0] ** 2 / widths[1] ** 2 == pytest.approx(2, abs=0.05)  # 4 photos and 2
+    worst, best = table_of(html, "Accuracy by region")
+    assert worst[0] == "Sydney, Australia6b1" and best[0] == "Vienna, Austria476"
+    low, high = analysis.wilson(3, 4)
+    assert best[5] == f"75.0{low:.1f}\N{EN DASH}{high:.1f}"
+    assert best[7] == "2,500"
 
 
-def test_card_of_a_photo_without_answer_or_picture(tmp_path):
-    lost = made_guess(
-        thumbnail_jpeg=b"",
-        guessed_position=None,
-        distance_km=math.nan,
-        loss=math.inf,
-        confidence=math.nan,
-        page_url="",
+def test_colours_of_regions_grow_lighter():
+    def luminance(percent):
+        red, green, blue = bytes.fromhex(report._scale(percent)[1:])
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    assert np.all(np.diff([luminance(percent) for percent in range(0, 101, 5)]) > 0)
+
+
+def test_tables_hold_what_analysis_counts(tmp_path):
+    predictions = made_predictions()
+    html = made_report(tmp_path / "report.html", predictions=predictions)
+    pair, *_ = analysis.confused_pairs(predictions, 10).itertuples()
+    first = table_of(html, "Most confused pairs of cells")[0]
+    names = ["Vienna, Austria 476d", "Sydney, Australia 6b14", "New York City, United States 89c4"]
+    assert first[0] == f"{names[pair.label]} → {names[pair.guess_label]}"
+    assert first[1] == f"{pair.photos}{pair.of}" and first[3] == str(pair.back)
+    cell, *_ = analysis.attractors(predictions, made_classes(), 10).itertuples()
+    row = table_of(html, "Cells that attract wrong guesses")[0]
+    assert (row[0], row[1]) == (names[cell.label], str(cell.wrong))
+    assert (row[3], row[4]) == (f"{cell.train_share:.1f}", str(cell.right))
+    ranges = table_of(html, "Accuracy by distance to the nearest training photo")
+    assert ranges[-1][0] == "over 2,500"
+    assert sum(int(row[1]) for row in ranges) == 60
+    assert sum(int(row[1]) for row in table_of(html, "Accuracy by confidence")) == 60
+    bins = analysis.reliability(predictions)
+    assert [row[1] for row in table_of(html, "Reliability")] == [str(n) for n in bins["n"]]
+    error = analysis.expected_calibration_error(bins)
+    assert f"Expected calibration error: {error:.1f} percentage points." in html
+    half, most = analysis.coverage(predictions)["share"]
+    assert f"holds {half:.1f} % of the photos" in html and f"holds {most:.1f} %" in html
+
+
+def test_reliability_curve_is_where_the_bins_are(tmp_path):
+    predictions = made_predictions(4, confidence=[0.1, 0.1, 0.8, 0.8], label=0)
+    predictions["guess_label"] = [0, 1, 0, 0]
+    page = Page(made_report(tmp_path / "report.html", predictions=predictions))
+    assert page.all("path", _class="points")[0]["d"] == "M10.0 50.0h0M80.0 0.0h0"
+
+
+def test_worst_photos_are_listed_and_lead_to_those_shown(tmp_path):
+    predictions = made_predictions()
+    shown = set(predictions["photo_id"][:20])
+    html = made_report(tmp_path / "report.html", predictions=predictions)
+    for label, column in (("Largest loss", "loss"), ("Largest distance", "distance_km")):
+        worst = predictions.sort_values(column, ascending=False)["photo_id"].head(10).tolist()
+        listed = html[html.index(f'aria-label="{label}"') :].split("</ol>")[0]
+        assert [part.split("</span>")[0] for part in listed.split("<li><span>")[1:]] == [
+            f'<a class="photo" href="#{name}" data-photo="{name}">{name}</a>'
+            if name in shown
+            else name
+            for name in worst
+        ]
+
+
+def test_data_of_a_photo(tmp_path):
+    predictions = made_predictions(3)
+    predictions.loc[0, ["latitude", "longitude"]] = (48.86, 2.35)
+    predictions.loc[0, ["guess_latitude", "guess_longitude"]] = (-33.87, 151.21)
+    predictions.loc[0, ["distance_km", "loss", "confidence"]] = (16960.44, 9.2512, 0.8304)
+    data = explored(Page(made_report(tmp_path / "report.html", predictions=predictions)))
+    photo = data["photos"][0]
+    assert b64decode(photo["jpeg"]) == made_jpeg()
+    assert (photo["true_position"], photo["guessed_position"]) == (
+        "48.86° N, 2.35° E",
+        "33.87° S, 151.21° E",
     )
-    page = Page(made_report(tmp_path / "report.html", worst_by_loss=[lost], worst_by_distance=[]))
-    card = page.all("li", _class="card")[0]["text"]
-    assert card.count("no answer") == 4
-    assert "could not be read" in card and "Sydney" not in card
-    assert not page.all("img") and not page.all("a")
-    assert len(page.all("path", _class="truths")) == 2  # the world map and the card's
-    assert len(page.all("path", _class="guesses")) == 1
+    assert (photo["km"], photo["loss"], photo["confidence"]) == (16960.4, 9.251, 83.0)
+    assert photo["top"] == [[1, 0.6], [0, 0.3]]
+    assert photo["line"] == _arc((48.86, 2.35), (-33.87, 151.21))
+    assert photo["r90"] == _circle((-33.87, 151.21), predictions["radius_90_km"][0])
+    assert (photo["truth"], photo["guess"]) == ("M24 -489h0", "M1512 339h0")
+    assert data["classes"]["1"] == {
+        "name": "Sydney, Australia",
+        "token": "6b14",
+        "disc": _circle((-33.87, 151.21), 200.0),
+    }
+    assert set(data["classes"]) == {"0", "1", "2"}
+
+
+def test_data_of_a_photo_without_answer_or_picture(tmp_path):
+    lost = made_predictions(1, label=-1, guess_label=-1, confidence=math.nan, loss=math.nan)
+    numbers = ["guess_latitude", "guess_longitude", "distance_km", "radius_50_km", "radius_90_km"]
+    lost[numbers] = math.nan
+    photos = made_photos(lost, thumbnail_jpeg=b"", top=[])
+    html = made_report(tmp_path / "report.html", predictions=lost, photos=photos)
+    (photo,) = explored(Page(html))["photos"]
+    for key in ("km", "loss", "confidence", "radius_50", "radius_90"):
+        assert photo[key] is None
+    assert photo["jpeg"] == photo["guessed_position"] == ""
+    assert "guess" not in photo and "r50" not in photo and photo["truth"]
+    assert "No photo inside a cell was answered." in html
+
+
+def test_map_of_a_photo_holds_its_probable_places(tmp_path):
+    predictions = made_predictions(1, latitude=50.0, longitude=3.0)
+    predictions[["guess_latitude", "guess_longitude", "radius_50_km"]] = (48.0, 2.0, 400.0)
+
+    def box(top):
+        photos = made_photos(predictions, top=top)
+        html = made_report(tmp_path / "report.html", predictions=predictions, photos=photos)
+        return [int(side) for side in explored(Page(html))["photos"][0]["box"].split()]
+
+    left, top, width, _ = box([(0, 0.9), (1, 0.01)])  # Vienna, hardly Sydney
+    assert 100 < width < 300 and left < 2 * 10 - 50 and -top > 480 + 36
+    assert box([(0, 0.6), (1, 0.3)])[2] == 3600
 
 
 def test_hostile_text_stays_text(tmp_path):
-    evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
-    guess = made_guess(
-        photo_id=evil,
-        owner=evil,
-        licence=evil,
-        true_place=evil,
-        guessed_place=evil,
-        page_url="javascript:alert(3)",
+    evil = '"></script><!--<script>alert(1)</script><img src=x onerror=alert(2)>'
+    predictions = made_predictions(3, photo_id=[evil, "b", "c"], owner=evil, licence=evil)
+    photos = made_photos(predictions, true_place=evil, guessed_place=evil)
+    facts = {evil: evil}
+    classes, regions = made_classes().assign(token=evil), made_regions().assign(region=evil)
+    page = Page(
+        made_report(
+            tmp_path / "report.html",
+            predictions=predictions,
+            photos=photos,
+            facts=facts,
+            classes=classes,
+            regions=regions,
+        )
     )
-    page = Page(made_report(tmp_path / "report.html", facts={evil: evil}, worst_by_loss=[guess]))
-    assert not page.all("script")
+    assert len(page.all("script")) == 2
     assert all("onerror" not in element for element in page.tags)
-    assert not [link for link in page.all("a") if "javascript" in link["href"]]
-    assert evil in page.all("li", _class="card")[0]["text"]
+    assert explored(page)["photos"][0]["id"] == evil
+    assert page.all("a", _class="photo")[0]["data-photo"] in (evil, "b", "c")
 
 
 def test_numbers_that_are_not_finite_read_no_answer(tmp_path):
@@ -387,14 +593,12 @@ def test_a_set_without_photos(tmp_path):
     intervals = dict.fromkeys(RADII_KM, (math.nan, math.nan))
     rows = [Row(name, 0, shares, intervals, math.nan, math.nan, math.nan) for name in METHODS]
     photo_set = PhotoSet("test", rows, {name: np.array([]) for name in METHODS})
-    nobody = np.empty((0, 2))
     html = made_report(
         tmp_path / "report.html",
         sets=[photo_set],
-        truths=nobody,
-        guesses=nobody,
-        worst_by_loss=[],
-        worst_by_distance=[],
+        predictions=made_predictions(0),
+        regions=made_regions().head(0),
+        photos=[],
     )
     assert "There was no photo to test on." in html
     assert {cell["text"] for cell in Page(html).all("td")} == {"0", "no answer"}
@@ -402,15 +606,39 @@ def test_a_set_without_photos(tmp_path):
 
 
 def test_page_stays_small(tmp_path):
-    assert len(made_report(tmp_path / "report.html", n=500)) < 1_500_000
+    predictions = made_predictions(1000)
+    top = [(label, 0.3) for label in range(3)] * 4
+    photos = made_photos(predictions, 300, thumbnail_jpeg=bytes(5000), top=top)
+    html = made_report(tmp_path / "report.html", predictions=predictions, photos=photos)
+    assert len(html) < 4_000_000
 
 
-def test_figures_have_names_for_who_cannot_see_them(tmp_path):
+def test_figures_and_fields_have_names_for_who_cannot_see_them(tmp_path):
     page = Page(made_report(tmp_path / "report.html"))
-    assert all(image["alt"] for image in page.all("img"))
-    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in page.all("svg"))
-    assert [label["text"].strip() != "" for label in page.all("label")] == [True] * 3
+    named = [svg.get("aria-label") or svg.get("aria-hidden") for svg in page.all("svg")]
+    assert named.count(None) == 1  # the one in the template, which report.js names
+    assert all(label["text"].strip() for label in page.all("label"))
+    assert len(page.all("label")) == 6
+    assert all(button.get("aria-label") or button["text"] for button in page.all("button"))
     assert page.all("html")[0]["lang"] == "en-GB"
+
+
+def test_script_finds_the_elements_that_it_asks_for(tmp_path):
+    page = Page(made_report(tmp_path / "report.html"))
+    script = page.all("script")[1]["text"]
+    asked = set(re.findall(r"\bat\(\"([a-z-]+)\"\)", script))
+    assert asked and asked <= {tag.get("id") for tag in page.tags}
+    ids = [tag["id"] for tag in page.tags if tag.get("id")]
+    assert len(ids) == len(set(ids))
+    fields = {tag["data-field"] for tag in page.tags if tag.get("data-field")}
+    filled = set(
+        re.findall(r"^    (\w+): ", script.split("const text = {")[1].split("};")[0], re.M)
+    )
+    assert fields == filled | {"page"}
+    options = {option["value"] for option in page.all("option")}
+    filters = set(re.findall(r"^  (\w+)[:,]", script.split("FILTERS = {")[1].split("};")[0], re.M))
+    keys = set(explored(page)["photos"][0])
+    assert filters <= options and options - filters <= keys
 
 
 def test_text_table_is_aligned_and_holds_the_numbers():

@@ -1,25 +1,35 @@
 """The page people look at after a run, and its results as plain text for the terminal.
 
-Nothing is computed here that was not passed in, except counts and positions on paper.
+Nothing is computed here that was not passed in, except what `analysis` counts, the names of towns
+and positions on paper. report.html is the page and report.js what makes it answer.
 """
 
+import json
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
 from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from numpy.typing import ArrayLike, NDArray
+from markupsafe import Markup
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from numpy.typing import NDArray
 
+from nogps import analysis, places
 from nogps.evaluation import Row
 from nogps.files import replacing
 from nogps.geo import EARTH_RADIUS_KM, RADII_KM, to_unit_vectors
 
 NO_ANSWER = "no answer"
 MAP_PHOTOS = 1000  # more dots than this hide each other, and make the page heavy
+WORST = 10  # photos, pairs and cells listed under each heading
 
 ROW_NOTES = {
     "model": "the answers of the model that was trained",
@@ -51,21 +61,14 @@ class PhotoSet:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """One photo, where it was taken and where the model put it. Positions are degrees."""
+class Photo:
+    """One photo to show. What else is known of it is found in the predictions by its id."""
 
     photo_id: str
     thumbnail_jpeg: bytes  # empty when the photo could not be read
-    true_position: tuple[float, float]  # latitude, longitude
-    guessed_position: tuple[float, float] | None  # None when it was not located
-    distance_km: float  # NaN when it was not located
-    loss: float
-    confidence: float  # probability, 0 to 1
+    top: list[tuple[int, float]]  # the most probable classes: label and probability, largest first
     true_place: str = ""  # the nearest town
     guessed_place: str = ""
-    owner: str = ""
-    licence: str = ""
-    page_url: str = ""
 
 
 def results_table(rows: Sequence[Row]) -> str:
@@ -90,21 +93,29 @@ def write_report(
     *,
     facts: dict[str, str | int | float],
     sets: Sequence[PhotoSet],
-    truths: ArrayLike,
-    guesses: ArrayLike,
-    worst_by_loss: Sequence[Guess],
-    worst_by_distance: Sequence[Guess],
+    classes: pd.DataFrame,
+    predictions: pd.DataFrame,
+    regions: pd.DataFrame,
+    photos: Sequence[Photo],
 ) -> None:
     """Write the report: one HTML file that needs no network. The same input gives the same bytes.
+
+    Positions are degrees, distances km.
 
     Args:
         path: where to write; the file is replaced only once the new one is whole.
         facts: what was run, shown as passed.
         sets: the test photos first, then the benchmarks.
-        truths: latitude and longitude of the test photos in degrees, shape (n, 2).
-        guesses: where the model put them, shape (n, 2); NaN where it gave no answer.
-        worst_by_loss: photos to show, in this order.
-        worst_by_distance: photos to show, in this order.
+        classes: a row a class, in label order: token, latitude, longitude, photos (of the train
+            fold), spread_km.
+        predictions: a row a test photo: photo_id, latitude, longitude, guess_latitude and
+            guess_longitude (NaN without an answer), distance_km, loss (NaN outside every class),
+            confidence (0 to 1), label (-1 outside), guess_label (the most probable class; -1
+            without an answer), radius_50_km, radius_90_km, nearest_train_km, owner, licence,
+            page_url.
+        regions: a row a region: region (its S2 token), latitude and longitude where its photos are,
+            n, percent within each of RADII_KM with `_low` and `_high`, geoguessr.
+        photos: the photos to show, at best the worst ones and an even draw of the others.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -113,15 +124,14 @@ def write_report(
         "percent": _percent,
         "km": _km,
         "number": _number,
-        "position": _position,
         "place_x": _place_on_axis,
-        "data_uri": lambda jpeg: "data:image/jpeg;base64," + b64encode(jpeg).decode(),
+        "scale": _scale,
     }
     land, borders = _world()
-    template = environment.from_string(
-        resources("nogps").joinpath("report.html").read_text("utf-8")
-    )
-    html = template.render(
+    named = classes.assign(name=_towns(classes))
+    script = _read("report.js")
+    bins = analysis.reliability(predictions)
+    html = environment.from_string(_read("report.html")).render(
         facts=facts,
         summary=_summary(sets[0]),
         sets=sets,
@@ -130,17 +140,113 @@ def write_report(
             for photo_set in sets
         ],
         radii=RADII_KM,
+        infinity=math.inf,
         row_notes=ROW_NOTES,
         earth_radius_km=EARTH_RADIUS_KM,
         land=land,
         borders=borders,
-        map=_photo_map(np.asarray(truths, float), np.asarray(guesses, float)),
-        worst={"largest loss": worst_by_loss, "largest distance": worst_by_distance},
-        arc=_arc,
-        dot=_dot,
+        map=_photo_map(*(_positions(predictions, prefix) for prefix in ("", "guess_"))),
+        regions=_region_dots(regions.assign(name=_towns(regions))),
+        regions_box=_view_box(_positions(regions)),
+        classes=_records(named),
+        pairs=_records(analysis.confused_pairs(predictions, WORST)),
+        attractors=_records(analysis.attractors(predictions, classes, WORST)),
+        by_nearest_train=_records(analysis.by_nearest_train(predictions)),
+        by_confidence=_records(analysis.by_confidence(predictions)),
+        bins=_records(bins),
+        calibration_error=analysis.expected_calibration_error(bins),
+        coverage=_records(analysis.coverage(predictions)),
+        worst={
+            title: _records(predictions.dropna(subset=column).nlargest(WORST, column))
+            for title, column in {"loss": "loss", "distance": "distance_km"}.items()
+        },
+        places={photo.photo_id: (photo.true_place, photo.guessed_place) for photo in photos},
+        shown=len(photos),
+        data=Markup(_json(_explored(photos, predictions, named))),
+        script=Markup(script),
+        # What a policy takes for the script is the exact text between its tags.
+        script_hash="sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
     )
     with replacing(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
+
+
+def _read(name: str) -> str:
+    return resources("nogps").joinpath(name).read_text("utf-8")
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    return table.to_dict("records")
+
+
+def _towns(table: pd.DataFrame) -> list[str]:
+    towns = places.nearest_town(table["latitude"], table["longitude"])
+    return [f"{town.name}, {town.country}" for town in towns]
+
+
+def _positions(table: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
+    return table[[f"{prefix}latitude", f"{prefix}longitude"]].to_numpy(float)
+
+
+# ---- the photos to explore, as report.js reads them
+
+
+def _explored(photos: Sequence[Photo], predictions: pd.DataFrame, classes: pd.DataFrame) -> dict:
+    rows = predictions.set_index("photo_id").to_dict("index")
+    used = {label for photo in photos for label, _ in photo.top}
+    used |= {rows[photo.photo_id][key] for photo in photos for key in ("label", "guess_label")}
+    return {
+        "classes": {
+            label: {
+                "name": one.name,
+                "token": one.token,
+                "disc": _circle((one.latitude, one.longitude), one.spread_km),
+            }
+            for label, one in zip(classes.index, classes.itertuples(index=False), strict=True)
+            if label in used
+        },
+        "photos": [_explore(photo, rows[photo.photo_id], classes) for photo in photos],
+    }
+
+
+def _explore(photo: Photo, row: dict, classes: pd.DataFrame) -> dict:
+    truth = (row["latitude"], row["longitude"])
+    guess = (row["guess_latitude"], row["guess_longitude"])
+    drawn = {"truth": _dot(truth)}
+    seen = [truth]
+    if np.isfinite(guess).all():
+        drawn |= {"guess": _dot(guess), "line": _arc(truth, guess)}
+        drawn |= {f"r{held}": _circle(guess, row[f"radius_{held}_km"]) for held in (50, 90)}
+        likely = [label for label, probability in photo.top if probability >= 0.05]
+        seen += [*_rim(guess, row["radius_50_km"])[:, ::-1], *_positions(classes.iloc[likely])]
+    return {
+        "id": photo.photo_id,
+        "jpeg": b64encode(photo.thumbnail_jpeg).decode(),
+        "true_place": photo.true_place,
+        "true_position": _position(truth),
+        "guessed_place": photo.guessed_place,
+        "guessed_position": _position(guess) if len(seen) > 1 else "",
+        **{key: row[key] for key in ("label", "guess_label", "owner", "licence", "page_url")},
+        "km": _rounded(row["distance_km"], 1),
+        "loss": _rounded(row["loss"], 3),
+        "confidence": _rounded(100 * row["confidence"], 1),
+        "radius_50": _rounded(row["radius_50_km"], 1),
+        "radius_90": _rounded(row["radius_90_km"], 1),
+        "train_km": _rounded(row["nearest_train_km"], 1),
+        "top": [(label, _rounded(probability, 4)) for label, probability in photo.top],
+        "box": _view_box(np.array(seen)),
+        **drawn,
+    }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None
+
+
+def _json(data: dict) -> str:
+    """JSON that may stand inside a script element: without any `<`, no tag can end it."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=int)
+    return text.replace("<", "\\u003c")
 
 
 # ---- words and numbers
@@ -242,6 +348,10 @@ def _curve(distances: NDArray[np.float64]) -> str:
 
 # ---- maps: plate carrée, a unit is a tenth of a degree, y points down
 
+CIRCLE_SIDES = 48
+BEYOND_POLE = 95  # degrees: outside the frame of every map
+HALFWAY_KM = FARTHEST_KM / 2  # to the other side of the Earth
+
 
 @dataclass(frozen=True)
 class _Map:
@@ -252,6 +362,25 @@ class _Map:
     drawn: int
     photos: int
     unanswered: int
+
+
+def _region_dots(regions: pd.DataFrame) -> list[dict]:
+    """The regions, the largest first, with a dot and its width in pixels: area by photos."""
+    regions = regions.sort_values("n", ascending=False, kind="stable")
+    most = regions["n"].max()
+    return [
+        {
+            **row,
+            "dot": _dot((row["latitude"], row["longitude"])),
+            "width": round(max(5.0, 26 * math.sqrt(row["n"] / most)), 1),
+        }
+        for row in _records(regions)
+    ]
+
+
+def _scale(percent: float) -> str:
+    """The colour of a percentage, ordered for every eye."""
+    return to_hex(colormaps["viridis"](percent / 100))
 
 
 def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> _Map:
@@ -299,12 +428,54 @@ def _arc(start: Sequence[float], end: Sequence[float]) -> str:
     if np.sin(angle) < 1e-6:  # one place, or antipodes, which every great circle joins
         return ""
     fraction = np.linspace(0, 1, 2 + int(np.degrees(angle) / 6))[:, None]
-    x, y, z = (np.sin((1 - fraction) * angle) * a + np.sin(fraction * angle) * b).T
+    points = _unrolled(np.sin((1 - fraction) * angle) * a + np.sin(fraction * angle) * b)
+    return "".join(_line(copy) for copy in _on_both_sides(points))
+
+
+def _circle(centre: Sequence[float], radius: float) -> str:
+    """The positions within a radius in km, as a closed path for the fill rule evenodd.
+
+    Right over the antimeridian, the poles, and beyond half the Earth.
+    """
+    points = _rim(centre, radius)
+    outside = ""
+    if abs(points[-1, 0] - points[0, 0]) > 180:
+        # Around one pole the rim goes from edge to edge, and what it holds reaches to that pole.
+        points = points[np.argsort(points[:, 0])]
+        pole = math.copysign(BEYOND_POLE, centre[0])
+        rim = np.concatenate([points + np.array([turn, 0]) for turn in (-360, 0, 360)])
+        copies = [np.array([*rim, (rim[-1, 0], pole), (rim[0, 0], pole)])]
+    else:
+        copies = _on_both_sides(points)
+        if radius > HALFWAY_KM:  # both poles are inside: all of the map but the rim's other side
+            outside = _line(BEYOND_POLE * np.array([(-6, 1), (6, 1), (6, -1), (-6, -1)])) + "z"
+    rings = [line + "z" for line in map(_line, copies) if line]
+    return outside + "".join(rings) or _dot(centre)
+
+
+def _rim(centre: Sequence[float], radius: float) -> NDArray[np.float64]:
+    """Longitude, without jumps, and latitude around a circle of a radius in km, closed."""
+    latitude, longitude = centre
+    angle = min(radius / EARTH_RADIUS_KM, math.pi)
+    bearing = np.linspace(0, 2 * math.pi, CIRCLE_SIDES + 1)[:, None]
+    up = to_unit_vectors(latitude, longitude)
+    north, east = to_unit_vectors(latitude + 90, longitude), to_unit_vectors(0, longitude + 90)
+    outwards = np.cos(bearing) * north + np.sin(bearing) * east
+    return _unrolled(np.cos(angle) * up + np.sin(angle) * outwards)
+
+
+def _unrolled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitude, without jumps, and latitude along a line of unit vectors, shape (n, 2)."""
+    x, y, z = vectors.T
     longitude = np.unwrap(np.degrees(np.arctan2(y, x)), period=360)
-    points = np.stack([longitude, np.degrees(np.arctan2(z, np.hypot(x, y)))], axis=1)
-    # What runs over one edge comes in again at the other; the map's frame cuts both.
+    return np.stack([longitude, np.degrees(np.arctan2(z, np.hypot(x, y)))], axis=1)
+
+
+def _on_both_sides(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """What runs over one edge comes in again at the other; the map's frame cuts both."""
+    longitude = points[:, 0]
     turns = [0] + [-360] * bool(longitude.max() > 180) + [360] * bool(longitude.min() < -180)
-    return "".join(_line(points + np.array([turn, 0])) for turn in turns)
+    return [points + np.array([turn, 0]) for turn in turns]
 
 
 def _line(points: NDArray[np.float64]) -> str:
@@ -317,6 +488,7 @@ def _line(points: NDArray[np.float64]) -> str:
     return f"M{units[0, 0]} {units[0, 1]}l" + " ".join(f"{x} {y}" for x, y in steps)
 
 
+@lru_cache(maxsize=1)
 def _world() -> tuple[str, str]:
     """SVG paths of the land, lakes cut out, and of the borders between countries.
 
