@@ -6,7 +6,8 @@ FOLDER holds JPEGs with a longer side of about 1024 pixels; without it, such pho
 are packed once, with a shorter side of 256 pixels. Then, in turn, round after round:
 
 - nogps: its loader on the packed photos, in random order, with its augmentation;
-- ImageFolder: torchvision's, on the photos as they are, with RandomResizedCrop and nothing else;
+- ImageFolder: torchvision's, on the photos as they are, varied alike by torchvision's transforms;
+- both once more with crops alone, and no change of colour;
 - webdataset, usual: that library on the same packed tars, decode("pil") and torchvision's
   transforms, set to crop and colour as ours do;
 - webdataset, ours inside: the same library, but with our functions from bytes to batch;
@@ -46,6 +47,7 @@ BATCH = 64
 DRAWN = 100  # photos; each is packed PACKED / DRAWN times
 PACKED = 2000  # two shards, since webdataset needs one for each worker
 AUGMENTATION = images.Augmentation()
+CROPS = images.Augmentation(colour=0.0)
 
 
 def main() -> None:
@@ -62,8 +64,16 @@ def main() -> None:
         photos = photos_in(arguments.folder, here / "photos")
         places = packed(photos, here)
         sides = {
-            "nogps": lambda: nogps(here, places, arguments.size, arguments.workers),
-            "ImageFolder, 1024 px": lambda: image_folder(here, arguments.size, arguments.workers),
+            "nogps": lambda: nogps(here, places, arguments.size, arguments.workers, AUGMENTATION),
+            "ImageFolder, varied alike": lambda: image_folder(
+                here, arguments.size, arguments.workers, AUGMENTATION
+            ),
+            "nogps, crops alone": lambda: nogps(
+                here, places, arguments.size, arguments.workers, CROPS
+            ),
+            "ImageFolder, crops alone": lambda: image_folder(
+                here, arguments.size, arguments.workers, CROPS
+            ),
             "webdataset, usual": lambda: usual(here, arguments.size, arguments.workers),
             "webdataset, ours inside": lambda: quickest(here, arguments.size, arguments.workers),
             "mobilenet_v3_large": lambda: model(arguments.size),
@@ -119,34 +129,40 @@ def _read_again(photos: list[Path], name: str) -> bytes:
     return photos[int(name) % len(photos)].read_bytes()
 
 
-def nogps(folder: Path, places: list[store.Place], size: int, workers: int) -> int:
+def nogps(
+    folder: Path,
+    places: list[store.Place],
+    size: int,
+    workers: int,
+    augmentation: images.Augmentation,
+) -> int:
     """Images that our loader gave."""
-    photos = dataset.Photos(store.Shards(folder), places, size, 0, AUGMENTATION)
+    photos = dataset.Photos(store.Shards(folder), places, size, 0, augmentation)
     order = np.random.default_rng(0).permutation(len(photos)).tolist()
     keys = [(0, number) for number in order]
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
     return sum(len(pixels) for pixels, _ in dataset.loader(photos, batches, workers))
 
 
-def image_folder(folder: Path, size: int, workers: int) -> int:
+def image_folder(folder: Path, size: int, workers: int, augmentation: images.Augmentation) -> int:
     """Images that ImageFolder gave."""
-    transform = v2.Compose([v2.RandomResizedCrop(size), v2.PILToTensor()])
-    photos = datasets.ImageFolder(folder / "photos", transform)
+    photos = datasets.ImageFolder(folder / "photos", varied(size, augmentation))
     loader = DataLoader(photos, BATCH, shuffle=True, num_workers=workers)
     return sum(len(pixels) for pixels, _ in loader)
 
 
+def varied(size: int, augmentation: images.Augmentation) -> v2.Compose:
+    """What torchvision has that varies photos as ours are."""
+    least, most = (4 / 3 * images.LARGEST_STRETCH**sign for sign in (-1, 1))  # photos are 4 : 3
+    steps = [v2.RandomResizedCrop(size, (augmentation.crop, 1), (least, most))]
+    if augmentation.colour:
+        steps.append(v2.ColorJitter(*[augmentation.colour] * 3))
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
 def usual(folder: Path, size: int, workers: int) -> int:
     """Images that webdataset gave in the way that its documentation shows."""
-    colour = AUGMENTATION.colour
-    least, most = (4 / 3 * images.LARGEST_STRETCH**sign for sign in (-1, 1))  # photos are 4 : 3
-    transform = v2.Compose(
-        [
-            v2.RandomResizedCrop(size, (AUGMENTATION.crop, 1), (least, most)),
-            v2.ColorJitter(colour, colour, colour),
-            v2.PILToTensor(),
-        ]
-    )
+    transform = varied(size, AUGMENTATION)
     samples = shards(folder).decode("pil").to_tuple("jpg", "__key__").map_tuple(transform)
     return drained(samples.batched(BATCH), workers)
 
@@ -206,9 +222,10 @@ def print_table(rounds: list[dict[str, tuple[float, float]]]) -> None:
     print(f"{'images':24} {'of one core':>12} {'min - max':>16} {'a second':>9} {'nogps is':>15}")
     for name in rounds[0]:
         core, clock = zip(*(measured[name] for measured in rounds), strict=True)
-        ratio = median(measured["nogps"][0] / measured[name][0] for measured in rounds)
+        ours = "nogps, crops alone" if "crops" in name else "nogps"
+        ratio = median(measured[ours][0] / measured[name][0] for measured in rounds)
         spread = f"{min(core):,.0f} - {max(core):,.0f}"
-        times = "" if name == "nogps" else f"{ratio:.2f} times it"
+        times = "" if name == ours else f"{ratio:.2f} times it"
         print(f"{name:24} {median(core):>12,.0f} {spread:>16} {median(clock):>9,.0f} {times:>15}")
 
 

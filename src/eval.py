@@ -21,7 +21,8 @@ from nogps.locate import Locator
 from nogps.measure import Known, Measured, measure, positions, read_folder
 
 WORST = 30  # photos on the page, by loss and by distance
-SHOWN = 300  # photos on the page in all
+SHOWN = 1000  # photos on the page in all
+THUMBNAIL = 192  # pixels
 DENSITY = 20  # most probable classes that a photo's density is drawn from
 
 
@@ -172,7 +173,7 @@ def shown(measured: Measured) -> list[report.Photo]:
             p = measured.probabilities[number]
             best = np.argsort(-p, kind="stable")[:DENSITY]
             top = [(int(label), float(p[label])) for label in best]
-            thumbnail = images.thumbnail(measured.jpeg(number))
+            thumbnail = images.thumbnail(measured.jpeg(number), THUMBNAIL)
         guess = guessed.get(photo_id)
         photos.append(
             report.Photo(

@@ -149,3 +149,37 @@ def test_no_photos():
         analysis.coverage(nothing),
     ):
         assert rows.empty
+
+
+def calibration_error(confidence, right, bins=10) -> float:
+    told = pd.DataFrame(
+        {"label": 0, "guess_label": np.where(right, 0, 1), "confidence": confidence}
+    )
+    return analysis.expected_calibration_error(analysis.reliability(told, bins))
+
+
+def test_calibration_error_of_known_cases():
+    sure, half = np.full(10, 1.0), np.full(10, 0.5)
+    all_right, alternating = np.ones(10, dtype=bool), np.arange(10) % 2 == 0
+    assert calibration_error(sure, all_right) == 0
+    assert calibration_error(sure, ~all_right) == 100
+    assert calibration_error(half, alternating) == 0
+    assert calibration_error(half, all_right) == 50
+    # Too sure in one bin is not made good by too unsure in another.
+    mixed = calibration_error(np.r_[sure, half], np.r_[alternating, all_right])
+    assert mixed == 50
+    assert math.isnan(calibration_error(sure[:0], all_right[:0]))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1), st.integers(1, 20))
+def test_calibration_error_is_the_slow_sum_over_bins(photos, bins):
+    confidence, right = (np.array(each) for each in zip(*photos, strict=True))
+    error = 0.0
+    for each in range(bins):
+        held = [p for p in photos if min(int(p[0] * bins), bins - 1) == each]
+        if held:
+            sureness = sum(p for p, _ in held) / len(held)
+            share = sum(hit for _, hit in held) / len(held)
+            error += len(held) / len(photos) * abs(sureness - share)
+    found = calibration_error(confidence, right, bins)
+    assert found == pytest.approx(100 * error, abs=1e-9)

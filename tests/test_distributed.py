@@ -1,8 +1,8 @@
 """Training that is killed, and training and evaluation in several processes, as users start them.
 
 Two processes add up gradients in another order than one, and what that changes in the last bit
-grows from step to step: measured here, the final weights of two and of one differed by at most
-PLACEHOLDER, where training moved them by up to PLACEHOLDER.
+grows from step to step. Measured here: the final weights of two and of one differ by at most
+2.4e-5, where training has moved those of the body by up to 2.9e-2.
 """
 
 import json
@@ -46,7 +46,7 @@ with distributed.processes():
     assert distributed.world() == 2
     mine = slice(distributed.rank(), None, 2)  # four photos and three
     distributed.share_batch_norm(shared)
-    trained = DistributedDataParallel(shared, broadcast_buffers=False)
+    trained = DistributedDataParallel(shared)
     found = trained(batch[mine])
     (found * wanted[mine]).sum().mul(2 / 7).backward()
     close = torch.testing.assert_close
@@ -153,7 +153,6 @@ def test_two_processes_end_where_one_does(alone, together):
         for name in expected
         if expected[name].dtype.is_floating_point
     }
-    print("largest difference", max(differences.values()))
     assert max(differences.values()) < TOLERANCE
     for name in ("best_epoch", "epochs", "parameters", "ln_classes", "imbalance"):
         assert metrics(together, "train")[name] == metrics(alone, "train")[name], name

@@ -3,8 +3,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nogps import evaluation, geo
 
@@ -117,33 +115,6 @@ def test_a_row_is_the_same_after_json():
     assert set(numbers["ci95"]) == {*geo.RADII_KM, "right_class", "within_radius_50"}
     assert numbers["radius_50_km"] == 12.345679
     assert "calibration_error" not in numbers
-
-
-def test_calibration_error_of_known_cases():
-    sure, half = np.full(10, 1.0), np.full(10, 0.5)
-    all_right, alternating = np.ones(10, dtype=bool), np.arange(10) % 2 == 0
-    assert evaluation.calibration_error(sure, all_right) == 0
-    assert evaluation.calibration_error(sure, ~all_right) == 100
-    assert evaluation.calibration_error(half, alternating) == 0
-    assert evaluation.calibration_error(half, all_right) == 50
-    # Too sure in one bin is not made good by too unsure in another.
-    mixed = evaluation.calibration_error(np.r_[sure, half], np.r_[alternating, all_right])
-    assert mixed == 50
-    assert math.isnan(evaluation.calibration_error(sure[:0], all_right[:0]))
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1), st.integers(1, 20))
-def test_calibration_error_is_the_slow_sum_over_bins(photos, bins):
-    confidence, right = (np.array(each) for each in zip(*photos, strict=True))
-    error = 0.0
-    for each in range(bins):
-        held = [p for p in photos if min(int(p[0] * bins), bins - 1) == each]
-        if held:
-            sureness = sum(p for p, _ in held) / len(held)
-            share = sum(hit for _, hit in held) / len(held)
-            error += len(held) / len(photos) * abs(sureness - share)
-    found = evaluation.calibration_error(confidence, right, bins)
-    assert found == pytest.approx(100 * error, abs=1e-9)
 
 
 def test_balanced_gives_each_class_the_same_say():

@@ -88,21 +88,6 @@ def numbers(row: Row) -> dict:
     }
 
 
-def calibration_error(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10
-) -> float:
-    """Expected calibration error, in percent (Naeini et al., AAAI 2015): NaN without photos.
-
-    The mean over photos of how far the mean confidence of their bin, of `bins` equally wide ones,
-    is from the share of it that is right.
-    """
-    if not len(confidence):
-        return math.nan
-    number = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.abs(np.bincount(number, weights=confidence - right, minlength=bins))
-    return float(100 * gap.sum() / len(confidence))
-
-
 def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
     """Percent in the right class, each class with the same say; photos outside (-1) left out."""
     inside = label >= 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
 from torch import nn
 
-from nogps import evaluation, geo, images, store
+from nogps import analysis, evaluation, geo, images, store
 from nogps.dataset import Photos, predict
 from nogps.errors import InputError
 from nogps.evaluation import Points
@@ -148,13 +148,17 @@ def _row(
         <= scatter(getattr(answers, f"radius_{share}_km"), readable, len(label))
         for share in (50, 90)
     }
-    inside = label[readable] >= 0
+    sure = pd.DataFrame(
+        {
+            "label": label[readable],
+            "guess_label": answers.label,
+            "confidence": answers.confidence,
+        }
+    )
     more = {
         "radius_50_km": float(np.median(answers.radius_50_km)),
         "radius_90_km": float(np.median(answers.radius_90_km)),
-        "calibration_error": evaluation.calibration_error(
-            answers.confidence[inside], right[readable][inside]
-        ),
+        "calibration_error": analysis.expected_calibration_error(analysis.reliability(sure)),
         "right_class_balanced": evaluation.balanced(label, right),
     }
     return evaluation.row(name, distance, more, right_class=right, **held)

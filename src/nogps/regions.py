@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nogps import geo, s2
-from nogps.evaluation import wilson
+from nogps.analysis import accuracy
 
 PRIOR = 20  # photos with the overall score that each region is given beside its own
 MOST = 4.0  # times as often as the average, or as seldom, that a region is asked for
@@ -33,14 +33,9 @@ def by_region(
     rows = []
     for number, cell in enumerate(ids):
         inside = region == number
-        n = int(np.count_nonzero(inside))
         row = {"region": s2.to_token(cell)}
         row["latitude"], row["longitude"] = geo.spherical_mean(latitude[inside], longitude[inside])
-        row["n"] = n
-        for key, radius in geo.RADII_KM.items():
-            hits = int(np.count_nonzero(distance[inside] <= radius))
-            row[key] = 100 * hits / n
-            row[f"{key}_low"], row[f"{key}_high"] = wilson(hits, n)
+        row |= accuracy(pd.Series(distance[inside]))
         row["geoguessr"] = float(score[inside].mean())
         rows.append(row)
     table = pd.DataFrame(rows)

@@ -174,7 +174,7 @@ class Run:
             return self.model
         if not self.settings.pretrained:
             distributed.share_batch_norm(self.model)
-        return DistributedDataParallel(self.model, broadcast_buffers=False)
+        return DistributedDataParallel(self.model)
 
     def train_mode(self) -> None:
         """As for learning; the statistics of pretrained batch norms stay as they are."""
