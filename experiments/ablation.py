@@ -12,7 +12,6 @@ stopped and goes on; results are in experiments/results/ablation.csv.
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,10 @@ import stage
 from nogps import geo, training
 from nogps.dataset import predict
 from nogps.locate import Locator
-from train import Setup, setup
+from train import Setup, run_id, setup
 
 RESULTS = Path("experiments/results/ablation.csv")
-RUNS = Path("models/.ablation")  # the distances of each run, which git and DVC ignore
+RUNS = Path("models/.ablation")  # the distances of each run; git and DVC ignore it
 SHOWN = ("region_200km", "country_750km", "continent_2500km")
 DRAWS = 2000
 
@@ -68,6 +67,8 @@ def main() -> None:
         params = params.model_copy(update={"epochs": options.epochs})
     if options.image_size:
         params = params.model_copy(update={"image_size": options.image_size})
+    global RUNS
+    RUNS = RUNS / run_id(params)[:12]  # other settings or photos have other results
     for seed in range(options.seeds):
         variants = TRAINED | {name: {**changes, "epochs": 0} for name, changes in HEAD.items()}
         for name, changes in variants.items():
@@ -113,10 +114,12 @@ def run(params: stage.Params, name: str, seed: int) -> None:
     (RUNS / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def answers(params: stage.Params, start: Setup, name: str, seed: int, **fixed: float) -> None:
+def answers(
+    params: stage.Params, start: Setup, name: str, seed: int, temperature: float | None = None
+) -> None:
     """Answer each half of the validation owners with what fits the other half."""
     val = start.val
-    owner = val.owner.astype(str)
+    owner = np.array([each or f"photo {number}" for number, each in enumerate(val.owner)])
     half = np.isin(owner, np.unique(owner)[::2])
     outputs = predict(start.network, val.photos, params.batch_size, params.workers)
     plain = Locator(
@@ -130,9 +133,8 @@ def answers(params: stage.Params, start: Setup, name: str, seed: int, **fixed: f
     alone, together, inside = np.empty(len(owner)), np.empty(len(owner)), np.zeros((2, len(owner)))
     for fitted, asked in ((half, ~half), (~half, half)):
         locator = plain.calibrated(
-            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted]
+            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted], temperature
         )
-        locator = replace(locator, calibration=replace(locator.calibration, **fixed))
         truth = val.latitude[asked], val.longitude[asked]
         found = locator.answers(outputs[asked])
         alone[asked] = geo.distance_km(*truth, found.latitude, found.longitude)
@@ -149,9 +151,12 @@ def tabulate(seeds: int) -> str:
     """Every variant against the recipe; writes RESULTS."""
     rows = []
     for name in (*TRAINED, *ANSWERED, *HEAD):
+        recipe = next(iter(HEAD if name in HEAD else TRAINED))
+        done = [seed for seed in range(seeds) if path_of(name, seed).exists()]
+        if not done:
+            continue
         runs, base = (
-            [dict(np.load(path_of(each, seed))) for seed in range(seeds)]
-            for each in (name, next(iter(HEAD if name in HEAD else TRAINED)))
+            [dict(np.load(path_of(each, seed))) for seed in done] for each in (name, recipe)
         )
         for how in ("alone", "together"):
             rows.append({"variant": name, "photos": how, **compared(runs, base, how)})

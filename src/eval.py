@@ -38,13 +38,13 @@ def evaluate(params: stage.Params) -> None:
         known = what_baselines_know(params, photos, device)
         how = {"batch_size": params.batch_size, "workers": params.workers}
 
-        def fold(name: str) -> Measured:
+        def fold(name: str, beside: Known | None) -> Measured:
             table = photos[photos["fold"] == name]
             return measure(
-                name, table, stage.PACKED, locator, known, together=together(params), **how
+                name, table, stage.PACKED, locator, beside, together=together(params), **how
             )
 
-        val, measured = fold("val"), [fold("test")]
+        val, measured = fold("val", None), [fold("test", known)]
         with tempfile.TemporaryDirectory(dir=stage.METRICS) as scratch:
             for name, path in benchmarks(params).items():
                 folder = Path(scratch) / name

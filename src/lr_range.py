@@ -31,7 +31,7 @@ def range_test(low: float, high: float, steps: int) -> None:
     params = stage.read_params()
     start = train.setup(params)
     start.network.to("cuda" if torch.cuda.is_available() else "cpu")
-    run = training.prepare(start.network, start.train, start.settings, start.objective)
+    run = training.Run(start.network, start.train, start.settings, start.objective)
     if start.settings.pretrained and start.settings.head_epochs:
         training.fit_head(run, start.train, start.val)  # `lr` is of what comes after
     rates = lr_range.growing(low, high, steps)

@@ -102,8 +102,10 @@ def setup(params: stage.Params) -> Setup:
     """The network, what it is trained for, the photos and how to train."""
     torch.manual_seed(params.seed)
     torch.backends.cudnn.deterministic = True
-    if params.weights == "none" and not params.epochs:
-        raise InputError("epochs: 0 trains the head alone, which takes weights other than none")
+    if not params.epochs and (params.weights == "none" or not params.head_epochs):
+        raise InputError(
+            "epochs: 0 trains the head alone, which takes weights other than none, and head_epochs"
+        )
     if params.batch_size < 2 * distributed.world():
         raise InputError(
             f"batch_size: {params.batch_size} leaves {distributed.world()} processes less than two "

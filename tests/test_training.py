@@ -112,7 +112,7 @@ def fit(tmp_path, net, train, val, classes=16, settings=SETTINGS, run_id="run", 
 
 
 def prepared(net, train, settings=SETTINGS, loss="softmax", classes=16):
-    return training.prepare(net, train, settings, losses.build(loss, globe(classes), 75.0))
+    return training.Run(net, train, settings, losses.build(loss, globe(classes), 75.0))
 
 
 def weights(net) -> dict[str, torch.Tensor]:
@@ -412,10 +412,7 @@ def test_without_averaging_the_weights_are_those_of_the_last_step(pictures):
     assert_same(run.averaged, weights(net))
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, PRETRAINED])
-def test_a_share_of_the_start_is_mixed_into_the_final_weights(
-    tmp_path, pictures, monkeypatch, settings
-):
+def test_a_share_of_the_start_is_mixed_into_the_final_weights(tmp_path, pictures, monkeypatch):
     found = {}
     for share in (0.0, 0.3, 1.0):
         scores = iter(range(10))
@@ -423,19 +420,28 @@ def test_a_share_of_the_start_is_mixed_into_the_final_weights(
             training, "validate", lambda *_, scores=scores: (1.0, 1.0, next(scores))
         )
         net = network()
-        each = dataclasses.replace(settings, start_share=share)
+        each = dataclasses.replace(PRETRAINED, start_share=share)
         state = fit(tmp_path, net, pictures, pictures, 16, each, run_id=str(share))
         found[share] = weights(net)
     start = weights(network())
-    if settings.pretrained:  # the head has learned before the start
-        assert not torch.equal(state.start["fc.weight"], start["fc.weight"])
-        del start["fc.weight"], start["fc.bias"]
+    # The head has learned before the start.
+    assert not torch.equal(state.start["fc.weight"], start["fc.weight"])
+    del start["fc.weight"], start["fc.bias"]
     for name, value in start.items():
         assert torch.equal(state.start[name], value), name
     for name, end in found[0.0].items():
         if end.dtype.is_floating_point:
             assert torch.equal(found[0.3][name], torch.lerp(end, state.start[name], 0.3)), name
             assert torch.equal(found[1.0][name], state.start[name]), name
+
+
+def test_random_weights_are_never_mixed_in(tmp_path, pictures):
+    nets = []
+    for share in (0.0, 1.0):
+        nets.append(network())
+        settings = dataclasses.replace(SETTINGS, epochs=1, start_share=share)
+        fit(tmp_path, nets[-1], pictures, pictures, 16, settings, run_id=str(share))
+    assert_same(weights(nets[0]), weights(nets[1]))
     assert not torch.equal(found[0.0]["conv1.weight"], found[0.3]["conv1.weight"])
 
 
@@ -485,7 +491,7 @@ def test_balance_gives_each_class_the_same_say(tmp_path, pictures):
         settings = dataclasses.replace(SETTINGS, class_balance=balance)
         net = network(classes=4)
         net.fc.weight.data *= 1000
-        run = training.prepare(net, few, settings, objective)
+        run = training.Run(net, few, settings, objective)
         say = np.bincount(labels, weights=run.weights.numpy())
         assert run.weights.mean() == pytest.approx(1)
         assert say / say[1] == pytest.approx([5 ** (1 - balance), 1, 1, 1])
@@ -507,7 +513,7 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
         classes = partition.fixed_level(few.latitude, few.longitude, level=6, min_photos=1)
         objective = losses.build("softmax", classes, 75.0)
         settings = dataclasses.replace(PRETRAINED, class_balance=balance, head_lr=0.01)
-        run = training.prepare(network(classes=4), few, settings, objective)
+        run = training.Run(network(classes=4), few, settings, objective)
         training.fit_head(run, few, few)
         outputs = predict(run.model, few.photos, 16, 0)
         found.append(outputs.softmax(dim=1).mean(dim=0)[0].item())

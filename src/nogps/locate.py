@@ -42,6 +42,8 @@ class Calibration:
     together_reach: float = 1.0  # the same for photos of one place answered as one
     radius_50: float = 1.0  # factors that make the radii hold what they say
     radius_90: float = 1.0
+    together_radius_50: float = 1.0
+    together_radius_90: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,10 @@ class Locator:
             log_p = fuse(log_p, together, self.calibration.together)
         p = np.exp(log_p)
         fitted = self.calibration
-        reach = fitted.reach if together is None else fitted.together_reach
+        reach, factors = fitted.reach, (fitted.radius_50, fitted.radius_90)
+        if together is not None:
+            reach = fitted.together_reach
+            factors = fitted.together_radius_50, fitted.together_radius_90
         latitude, longitude = place(p, self.partition, self.decoding, reach)
         half, most = radii(p, self.partition, latitude, longitude, (0.5, 0.9))
         label = p.argmax(axis=1)
@@ -168,8 +173,8 @@ class Locator:
             longitude,
             label,
             p[np.arange(len(p)), label],
-            half * self.calibration.radius_50,
-            np.maximum(half * self.calibration.radius_50, most * self.calibration.radius_90),
+            half * factors[0],
+            np.maximum(half * factors[0], most * factors[1]),
         )
 
     def guesses(self, answers: Answers) -> list[Guess]:
@@ -196,13 +201,14 @@ class Locator:
         latitude: Floats,
         longitude: Floats,
         together: Sequence[str],
+        temperature: float | None = None,
     ) -> "Locator":
         """This locator, calibrated on photos that it did not learn from: the validation fold's.
 
         `outputs` are the network's, shape (n, outputs); `together` names each photo's place. The
-        temperature and the power of photos together minimise the loss of the right class, the
-        kernel's reach maximises the hits within the protocol's radii, and the circles come to hold
-        their share of the truths.
+        temperature, where it is not given, and the power of photos together minimise the loss of
+        the right class, the kernel's reach maximises the hits within the protocol's radii, and the
+        circles come to hold their share of the truths.
         """
         plain = replace(self, calibration=Calibration())
         log_p = plain._log_probabilities(outputs)
@@ -210,7 +216,8 @@ class Locator:
         inside = np.flatnonzero(label >= 0)
         fitted = Calibration()
         if len(inside):
-            fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
+            found = temperature or _temperature(log_p[inside], label[inside])
+            fitted = replace(fitted, temperature=found)
             log_p = replace(self, calibration=fitted)._log_probabilities(outputs)
             fitted = replace(fitted, together=_power(log_p, label, inside, together))
         fused = fuse(log_p, together, fitted.together)
@@ -220,14 +227,19 @@ class Locator:
             reach=_reach(np.exp(log_p), self.partition, *truth),
             together_reach=_reach(np.exp(fused), self.partition, *truth),
         )
-        answers = replace(self, calibration=fitted).answers(outputs)
-        distance = geo.distance_km(latitude, longitude, answers.latitude, answers.longitude)
-        fitted = replace(
-            fitted,
-            radius_50=float(np.quantile(distance / answers.radius_50_km, 0.5)),
-            radius_90=float(np.quantile(distance / answers.radius_90_km, 0.9)),
+        located = replace(self, calibration=fitted)
+        alone = _radius_factors(located.answers(outputs), *truth)
+        fused = _radius_factors(located.answers(outputs, together), *truth)
+        return replace(
+            self,
+            calibration=replace(
+                fitted,
+                radius_50=alone[0],
+                radius_90=alone[1],
+                together_radius_50=fused[0],
+                together_radius_90=fused[1],
+            ),
         )
-        return replace(self, calibration=fitted)
 
 
 def fuse(log_p: Floats, together: Sequence[str], power: float) -> Floats:
@@ -331,6 +343,15 @@ def _reach(p: Floats, partition: Partition, latitude: Floats, longitude: Floats)
         return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
 
     return max(REACHES, key=hits)
+
+
+def _radius_factors(answers: Answers, latitude: Floats, longitude: Floats) -> tuple[float, float]:
+    """What the radii have to be multiplied with to hold half and nine tenths of these truths."""
+    distance = geo.distance_km(latitude, longitude, answers.latitude, answers.longitude)
+    return (
+        float(np.quantile(distance / answers.radius_50_km, 0.5)),
+        float(np.quantile(distance / answers.radius_90_km, 0.9)),
+    )
 
 
 def _kappa(partition: Partition) -> Floats:

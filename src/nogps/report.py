@@ -33,12 +33,13 @@ WORST = 10  # photos, pairs and cells listed under each heading
 
 ROW_NOTES = {
     "model": "the answers of the model that was trained",
+    "model_alone": "each photo by itself; in the row above, those of an owner are one place",
     "best_cell": "an oracle: the class point nearest to the truth, all that these classes allow",
     "nearest_neighbour": "the place of the training photo with the most similar frozen features",
     "most_common_cell": "always the class with the most training photos",
     "chance": "the place of a training photo drawn at random",
 }
-NOT_BASELINES = ("model", "best_cell")
+NOT_BASELINES = ("model", "model_alone", "best_cell")
 
 
 @dataclass(frozen=True)

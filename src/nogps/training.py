@@ -116,7 +116,7 @@ def fit(
     Raises:
         InputError: the loss is no longer a number, or no photo teaches anything.
     """
-    run = prepare(model, train, settings, objective)
+    run = Run(model, train, settings, objective)
     state = run.resume(checkpoint, run_id)
     for epoch in state.history:
         on_epoch(epoch)
@@ -136,7 +136,8 @@ def fit(
             run.save(checkpoint, run_id, state)
             bar.update()
             bar.set_postfix(loss=f"{train_loss:.2f}", score=f"{result.val_geoguessr:.0f}")
-    model.load_state_dict(mixed(state.start, state.best_model, settings.start_share))
+    share = settings.start_share if settings.pretrained else 0.0
+    model.load_state_dict(mixed(state.start, state.best_model, share))
     return state
 
 
@@ -157,7 +158,11 @@ class Run:
             objective.partition.photos, labels, settings.class_balance
         )
         on_gpu = self.device.type == "cuda"
-        half = torch.bfloat16 if not on_gpu or torch.cuda.is_bf16_supported() else torch.float16
+        half = (
+            torch.bfloat16
+            if not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float16
+        )
         mixed = settings.precision == "bf16" or (settings.precision == "auto" and on_gpu)
         self.autocast = torch.autocast(self.device.type, half, enabled=mixed)
         self.scaler = torch.amp.GradScaler(enabled=mixed and half is torch.float16)
@@ -248,9 +253,6 @@ class Run:
         return State(**{**values, "history": [Epoch(**epoch) for epoch in values["history"]]})
 
 
-prepare = Run
-
-
 def parameter_groups(model: nn.Module, settings: Settings) -> list[dict]:
     """The layers in bands from the first to the head, each with its rate.
 
@@ -269,15 +271,14 @@ def parameter_groups(model: nn.Module, settings: Settings) -> list[dict]:
 
 
 def batches(run: Run, epoch: int) -> list[list[tuple[int, int]]]:
-    """The keys of this epoch's photos, in the batches of all processes together."""
+    """The keys of this epoch's photos, in the batches of all processes together.
+
+    Those are alike in size, the least that is not below `batch_size`: no last batch is so small
+    that batch norms could not learn from it, and their number does not depend on the processes.
+    """
     order = np.random.default_rng((run.settings.seed, epoch)).permutation(run.teaching)
-    keys = [(epoch, int(number)) for number in order]
-    size = run.settings.batch_size
-    groups = [keys[start : start + size] for start in range(0, len(keys), size)]
-    if len(groups) > 1 and len(groups[-1]) < 2 * distributed.world():
-        last = groups.pop()
-        groups[-1] += last  # batch norm cannot learn from one photo
-    return groups
+    groups = np.array_split(order, max(1, len(order) // run.settings.batch_size))
+    return [[(epoch, int(number)) for number in group] for group in groups]
 
 
 def rate(step: int, steps: int, warmup: float) -> float:
