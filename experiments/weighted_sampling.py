@@ -167,9 +167,10 @@ def compared(seed: int, first: Path, even: Path, weighted: Path) -> pd.DataFrame
 def line(where: str, seed: int | str, rows: pd.DataFrame) -> dict:
     """Percent within each distance with 95 % intervals, and what weighting changed.
 
-    The interval of the change is a paired bootstrap over photographers. Those of seed `all` count
-    a photo once for each seed.
+    The interval of the change is a paired bootstrap over photographers. Those of seed `all` are as
+    wide as one seed's: the photos are the same.
     """
+    seeds = rows["seed"].nunique()
     out = {"where": where, "seed": seed, "n": len(rows)}
     for name in ("even", "weighted"):
         drawn = f"{name}_drawn" + "_worst" * (where == "worst fifth")
@@ -177,7 +178,9 @@ def line(where: str, seed: int | str, rows: pd.DataFrame) -> dict:
         for key in KEYS:
             hits = int(rows[f"{name}_{key}"].sum())
             out[f"{name}_{key}"] = 100 * hits / len(rows)
-            out[f"{name}_{key}_low"], out[f"{name}_{key}_high"] = wilson(hits, len(rows))
+            out[f"{name}_{key}_low"], out[f"{name}_{key}_high"] = wilson(
+                round(hits / seeds), len(rows) // seeds
+            )
     for key in KEYS:
         change = rows[f"weighted_{key}"].astype(float) - rows[f"even_{key}"].astype(float)
         people = change.groupby(rows["owner"].to_numpy()).agg(["sum", "size"]).to_numpy()

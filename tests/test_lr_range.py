@@ -28,9 +28,10 @@ def curve(falls_at: float, rises_at: float) -> np.ndarray:
 class Run:
     """Stands in for training: a loss that is known at each rate."""
 
-    def __init__(self, loss):
+    def __init__(self, loss, pretrained=False):
         self.loss = loss
         self.rates = []
+        self.settings = SimpleNamespace(pretrained=pretrained)
         groups = [{"lr": 0.0, "scale": 1.0}, {"lr": 0.0, "scale": 0.1}]
         self.optimiser = SimpleNamespace(param_groups=groups)
 
@@ -57,6 +58,13 @@ def test_each_group_keeps_its_share_of_the_rate():
     run = Run(lambda rate: 1.0)
     assert len(lr_range.losses(run, batches(), RATES)) == 300
     assert np.array(run.rates) == pytest.approx(np.stack([RATES, 0.1 * RATES], axis=1))
+
+
+def test_the_head_of_a_pretrained_network_keeps_its_own_rate():
+    run = Run(lambda rate: 1.0, pretrained=True)
+    run.optimiser.param_groups[-1]["lr"] = 0.5
+    lr_range.losses(run, batches(), RATES)
+    assert np.array(run.rates) == pytest.approx(np.stack([RATES, np.full(300, 0.5)], axis=1))
 
 
 def test_the_test_ends_where_the_loss_explodes():

@@ -41,8 +41,10 @@ def losses(
     seen: list[float] = []
     running, lowest = 0.0, math.inf
     run.train_mode()
+    # A pretrained network's head has a rate of its own, which does not grow with `lr`.
+    groups = run.optimiser.param_groups[: -1 if run.settings.pretrained else None]
     for rate, (pixels, numbers) in zip(rates, batches, strict=False):
-        for group in run.optimiser.param_groups:
+        for group in groups:
             group["lr"] = rate * group["scale"]
         loss = float(run.step(pixels, numbers))
         if not math.isfinite(loss):
