@@ -70,7 +70,7 @@ def main() -> None:
     global RUNS
     RUNS = RUNS / run_id(params)[:12]  # other settings or photos have other results
     for seed in range(options.seeds):
-        variants = TRAINED | {name: {**changes, "epochs": 0} for name, changes in HEAD.items()}
+        variants = {name: {**changes, "epochs": 0} for name, changes in HEAD.items()} | TRAINED
         for name, changes in variants.items():
             if not path_of(name, seed).exists():
                 run(changed(params, changes, seed), name, seed)

@@ -3,7 +3,8 @@
 A trial trains in a copy of the repository (`dvc exp run --temp`), so the workspace stays as it
 is, and the test fold is never read. What became of each trial is kept in models/.search: stopped
 or killed, the same command goes on, and a larger --trials adds to what is there. A search belongs
-to one commit, with the changes to the code and the settings not searched that were there.
+to one commit, with the changes to the code and the settings not searched that were there. Prints
+the best trials at the end, and the command that takes one.
 """
 
 import argparse

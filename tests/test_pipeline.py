@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import train
@@ -170,6 +171,27 @@ def test_what_training_cost_is_in_its_metrics(project):
     assert numbers["dollars"] == pytest.approx(3600 * numbers["hours"], abs=0.2)
     assert numbers["dollars"] > numbers["seconds"] > 0
     assert numbers["photos_per_second"] > 0
+
+
+def test_training_and_calibration_never_see_the_test_fold(project):
+    """Where its photos were taken, and what they show, makes no difference to the model."""
+    before = torch.load(project.root / "models/model.pt")
+    splits = pd.read_parquet(project.root / "data/splits.parquet")
+    test = set(splits.loc[splits["fold"] == "test", "photo_id"])
+    for name, spoil in (
+        ("data/candidates.parquet", {"latitude": 1.0, "longitude": 2.0, "owner": "nobody"}),
+        ("data/packed/index.parquet", {"offset": 0, "size": 1}),
+    ):
+        path = project.root / name
+        table = pd.read_parquet(path)
+        table.loc[table["photo_id"].isin(test), list(spoil)] = list(spoil.values())
+        path.unlink()  # DVC's cache holds the same bytes
+        table.to_parquet(path, index=False)
+    project.stage("train")
+    after = torch.load(project.root / "models/model.pt")
+    assert after["calibration"] == before["calibration"]
+    for name, value in before["weights"].items():
+        assert torch.equal(after["weights"][name], value), name
 
 
 def test_branches_can_be_compared(project):
