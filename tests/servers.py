@@ -71,8 +71,11 @@ def answering(*script, reply: Callable[[str, int], tuple] | None = None) -> Iter
     def scripted(path, number):
         return script[min(number, len(script) - 1)]
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # with the 5 of socketserver, many at once must wait to connect
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     try:
