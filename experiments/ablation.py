@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="of the whole network; those of params.yaml")
     parser.add_argument("--image-size", type=int, help="pixels; that of params.yaml")
+    parser.add_argument("--table", action="store_true", help="only print what there is so far")
     options = parser.parse_args()
     params = stage.read_params()
     if options.epochs:
@@ -72,7 +73,7 @@ def main() -> None:
     for seed in range(options.seeds):
         variants = {name: {**changes, "epochs": 0} for name, changes in HEAD.items()} | TRAINED
         for name, changes in variants.items():
-            if not path_of(name, seed).exists():
+            if not (options.table or path_of(name, seed).exists()):
                 run(changed(params, changes, seed), name, seed)
     print(tabulate(options.seeds))
 
