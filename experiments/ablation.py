@@ -21,7 +21,7 @@ sys.path.insert(0, "src")
 import stage
 from nogps import geo, training
 from nogps.dataset import predict
-from nogps.locate import Locator
+from nogps.locate import Calibration, Locator, places_of
 from train import Setup, run_id, setup
 
 RESULTS = Path("experiments/results/ablation.csv")
@@ -36,8 +36,17 @@ TRAINED = {
     "one rate for all layers (first_layers_lr: 1)": {"first_layers_lr": 1.0},
     "no warm-up": {"warmup": 0.0},
     "no averaging": {"averaging": 0.0},
+    "no weight decay": {"weight_decay": 0.0},
     "mirrored photos": {"augment": {"mirror": True}},
-    "photos not varied (no augment)": {"augment": {"crop": 1.0, "colour": 0.0, "erase": 0.0}},
+    "no crops (augment.crop: 1)": {"augment": {"crop": 1.0}},
+    "colours not varied (augment.colour: 0)": {"augment": {"colour": 0.0}},
+    "nothing blanked (augment.erase: 0)": {"augment": {"erase": 0.0}},
+    "photos not varied (all three)": {"augment": {"crop": 1.0, "colour": 0.0, "erase": 0.0}},
+    "loss: softmax": {"loss": "softmax"},
+    "loss: hierarchical": {"loss": "hierarchical"},
+    "loss: multilabel": {"loss": "multilabel"},
+    "smoothing_km: 75": {"smoothing_km": 75.0},
+    "class_balance: 1": {"class_balance": 1.0},
 }
 # The same for a head on frozen features, which takes seconds.
 HEAD = {
@@ -50,7 +59,15 @@ HEAD = {
     "head alone, head_weight_decay: 0": {"head_weight_decay": 0.0},
 }
 # Of the recipe's networks: how they answer.
-ANSWERED = ("decoding: class_mean", "decoding: class_centre", "no temperature", "start_share: 0.5")
+ANSWERED = {
+    "decoding: class_mean": {"decoding": "class_mean"},
+    "decoding: class_centre": {"decoding": "class_centre"},
+    "no temperature": {"temperature": 1.0},
+    "kernel not fitted": {"reach": 1.0, "together_reach": 1.0},
+    "views of a place count as one": {"together": 0.0},
+    "views of a place count as many": {"together": 1.0},
+    "start_share: 0.5": {"start_share": 0.5},
+}
 
 
 def main() -> None:
@@ -58,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, help="of the whole network; those of params.yaml")
     parser.add_argument("--image-size", type=int, help="pixels; that of params.yaml")
     parser.add_argument("--table", action="store_true", help="only print what there is so far")
@@ -70,7 +87,7 @@ def main() -> None:
         params = params.model_copy(update={"image_size": options.image_size})
     global RUNS
     RUNS = RUNS / run_id(params)[:12]  # other settings or photos have other results
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         variants = {name: {**changes, "epochs": 0} for name, changes in HEAD.items()} | TRAINED
         for name, changes in variants.items():
             if not (options.table or path_of(name, seed).exists()):
@@ -81,7 +98,8 @@ def main() -> None:
 def changed(params: stage.Params, changes: dict, seed: int) -> stage.Params:
     """The parameters of one run."""
     augment = params.augment.model_copy(update=changes.get("augment", {}))
-    return params.model_copy(update={**changes, "augment": augment, "seed": seed})
+    own = {key: changes[key] for key in changes if key in stage.Params.model_fields}
+    return params.model_copy(update={**own, "augment": augment, "seed": seed})
 
 
 def path_of(name: str, seed: int) -> Path:
@@ -99,28 +117,25 @@ def run(params: stage.Params, name: str, seed: int) -> None:
         start.train,
         start.val,
         start.settings,
-        checkpoint=RUNS / "checkpoint.pt",
+        checkpoint=path_of(name, seed).with_suffix(".pt"),
         run_id=f"{name} {seed} {params.model_dump_json()}",
         on_epoch=lambda epoch: None,
     )
-    answers(params, start, name, seed)
     if name == "recipe":
-        for decoding in ("class_mean", "class_centre"):
-            other = params.model_copy(update={"decoding": decoding})
-            answers(other, start, f"decoding: {decoding}", seed)
-        answers(params, start, "no temperature", seed, temperature=1.0)
-        share = training.mixed(state.start, state.best_model, 0.5)
-        start.network.load_state_dict(share)
-        answers(params, start, "start_share: 0.5", seed)
-    (RUNS / "checkpoint.pt").unlink(missing_ok=True)
+        for other, changes in ANSWERED.items():
+            share = training.mixed(state.start, state.best_model, changes.get("start_share", 0.0))
+            start.network.load_state_dict(share)
+            fixed = {key: changes[key] for key in changes if hasattr(Calibration, key)}
+            answers(changed(params, changes, seed), start, other, seed, **fixed)
+        start.network.load_state_dict(state.best_model)
+    answers(params, start, name, seed)
+    path_of(name, seed).with_suffix(".pt").unlink(missing_ok=True)
 
 
-def answers(
-    params: stage.Params, start: Setup, name: str, seed: int, temperature: float | None = None
-) -> None:
+def answers(params: stage.Params, start: Setup, name: str, seed: int, **fixed: float) -> None:
     """Answer each half of the validation owners with what fits the other half."""
     val = start.val
-    owner = np.array([each or f"photo {number}" for number, each in enumerate(val.owner)])
+    owner = np.array(places_of(val.owner))
     half = np.isin(owner, np.unique(owner)[::2])
     outputs = predict(start.network, val.photos, params.batch_size, params.workers)
     plain = Locator(
@@ -134,7 +149,7 @@ def answers(
     alone, together, inside = np.empty(len(owner)), np.empty(len(owner)), np.zeros((2, len(owner)))
     for fitted, asked in ((half, ~half), (~half, half)):
         locator = plain.calibrated(
-            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted], temperature
+            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted], **fixed
         )
         truth = val.latitude[asked], val.longitude[asked]
         found = locator.answers(outputs[asked])
@@ -148,12 +163,12 @@ def answers(
     np.savez(path, alone=alone, together=together, inside=inside, owner=owner)
 
 
-def tabulate(seeds: int) -> str:
+def tabulate(seeds: list[int]) -> str:
     """Every variant against the recipe; writes RESULTS."""
     rows = []
     for name in (*TRAINED, *ANSWERED, *HEAD):
         recipe = next(iter(HEAD if name in HEAD else TRAINED))
-        done = [seed for seed in range(seeds) if path_of(name, seed).exists()]
+        done = [seed for seed in seeds if path_of(name, seed).exists()]
         if not done:
             continue
         runs, base = (

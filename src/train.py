@@ -22,7 +22,7 @@ from nogps import distributed, losses, model, store, training
 from nogps.dataset import Photos, predict
 from nogps.errors import InputError
 from nogps.images import Augmentation
-from nogps.locate import Locator
+from nogps.locate import Locator, places_of
 from nogps.partition import Partition
 
 CURVES = ("train_loss", "val_loss", "val_accuracy", "val_geoguessr", "lr")
@@ -171,9 +171,7 @@ def finish(
         params.loss,
         params.decoding,
     )
-    # A photo without an owner is a place of its own.
-    places = [owner or f"photo {number}" for number, owner in enumerate(val.owner)]
-    locator = locator.calibrated(outputs, val.latitude, val.longitude, places)
+    locator = locator.calibrated(outputs, val.latitude, val.longitude, places_of(val.owner))
     locator.save(stage.MODEL)
     stage.write_metrics("train", summary(params, start, state, locator, outputs, seconds))
     stage.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with

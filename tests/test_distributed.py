@@ -34,7 +34,8 @@ SHARED = """
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from nogps import distributed
+from nogps import distributed, training
+from nogps.errors import InputError
 
 torch.manual_seed(0)
 batch, wanted = torch.randn(7, 3, 5, 4) * 3 + 2, torch.randn(7, 3, 5, 4)
@@ -60,6 +61,10 @@ with distributed.processes():
     assert torch.cat(distributed.gathered(parts[mine])).tolist() == [0, 1, 2, 3, 4]
     assert distributed.summed(torch.tensor(distributed.rank() + 1.0)).item() == 3
     assert distributed.from_first({"rank": distributed.rank()}) == {"rank": 0}
+    try:
+        training.Run.resume(None, "checkpoint.pt", f"photos of machine {distributed.rank()}")
+    except InputError as error:
+        print(error)
     print("as alone")
 """
 
@@ -69,6 +74,7 @@ def test_processes_share_batch_norms_results_and_checkpoints(tmp_path):
     project = Project(tmp_path)
     done = project.run("env", f"PYTHONPATH={ROOT / 'src'}", *TORCHRUN, "2", "shared.py")
     assert done.stdout.count("as alone") == 2
+    assert done.stdout.count("photos or classes differ between the machines") == 2
 
 
 def body() -> dict[str, torch.Tensor]:

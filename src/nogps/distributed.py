@@ -37,11 +37,11 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def gathered(parts: list[Tensor]) -> list[Tensor]:
+def gathered(parts: list) -> list:
     """The parts of all processes where each has every `world()`-th, in their order."""
     if world() == 1:
         return parts
-    everyone: list[list[Tensor]] = [[] for _ in range(world())]
+    everyone: list[list] = [[] for _ in range(world())]
     distributed.all_gather_object(everyone, parts)
     total = sum(map(len, everyone))
     return [everyone[each % world()][each // world()] for each in range(total)]

@@ -8,6 +8,7 @@ validation fold, by `calibrate`.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -192,8 +193,8 @@ class Locator:
         ]
 
     def _log_probabilities(self, outputs: Tensor) -> Floats:
-        scores = losses.build(self.loss, self.partition, 1.0).scores(outputs.cpu().double())
-        return (scores / self.calibration.temperature).log_softmax(dim=1).numpy()
+        objective = losses.build(self.loss, self.partition, 1.0)
+        return log_probabilities(objective, outputs, self.calibration.temperature)
 
     def calibrated(
         self,
@@ -201,14 +202,14 @@ class Locator:
         latitude: Floats,
         longitude: Floats,
         together: Sequence[str],
-        temperature: float | None = None,
+        **fixed: float,
     ) -> "Locator":
         """This locator, calibrated on photos that it did not learn from: the validation fold's.
 
         `outputs` are the network's, shape (n, outputs); `together` names each photo's place. The
-        temperature, where it is not given, and the power of photos together minimise the loss of
-        the right class, the kernel's reach maximises the hits within the protocol's radii, and the
-        circles come to hold their share of the truths.
+        temperature and the power of photos together minimise the loss of the right class, the
+        kernel's reaches maximise the hits within the protocol's radii, and the circles come to
+        hold their share of the truths. Any of Calibration's fields but the radii can be `fixed`.
         """
         plain = replace(self, calibration=Calibration())
         log_p = plain._log_probabilities(outputs)
@@ -216,10 +217,11 @@ class Locator:
         inside = np.flatnonzero(label >= 0)
         fitted = Calibration()
         if len(inside):
-            found = temperature or _temperature(log_p[inside], label[inside])
-            fitted = replace(fitted, temperature=found)
+            fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
+            fitted = replace(fitted, **fixed)
             log_p = replace(self, calibration=fitted)._log_probabilities(outputs)
             fitted = replace(fitted, together=_power(log_p, label, inside, together))
+            fitted = replace(fitted, **fixed)
         fused = fuse(log_p, together, fitted.together)
         truth = latitude, longitude
         fitted = replace(
@@ -227,6 +229,7 @@ class Locator:
             reach=_reach(np.exp(log_p), self.partition, *truth),
             together_reach=_reach(np.exp(fused), self.partition, *truth),
         )
+        fitted = replace(fitted, **fixed)
         located = replace(self, calibration=fitted)
         alone = _radius_factors(located.answers(outputs), *truth)
         fused = _radius_factors(located.answers(outputs, together), *truth)
@@ -240,6 +243,17 @@ class Locator:
                 together_radius_90=fused[1],
             ),
         )
+
+
+def log_probabilities(objective: losses.Softmax, outputs: Tensor, temperature: float) -> Floats:
+    """Of the classes, shape (n, classes), for the network's outputs on the CPU (n, outputs)."""
+    scores = objective.cpu().scores(outputs.cpu().double())
+    return (scores / temperature).log_softmax(dim=1).numpy()
+
+
+def places_of(owner: Sequence[str]) -> list[str]:
+    """For `together`: photos of one owner are of one place, one without an owner is alone."""
+    return [each or f"photo {number}" for number, each in enumerate(owner)]
 
 
 def fuse(log_p: Floats, together: Sequence[str], power: float) -> Floats:
@@ -268,9 +282,15 @@ def place(p: Floats, partition: Partition, decoding: str, reach: float) -> tuple
         return partition.centre_latitude[best], partition.centre_longitude[best]
     latitude, longitude = partition.points()
     if decoding == "densest":
-        distance = geo.distance_km(latitude[:, None], longitude[:, None], latitude, longitude)
-        best = (p @ kernel(distance, reach)).argmax(axis=1)
+        best = (p @ _between_classes(partition, reach)).argmax(axis=1)
     return latitude[best], longitude[best]
+
+
+@lru_cache(maxsize=2)  # a model has one for photos alone and one for those of a place together
+def _between_classes(partition: Partition, reach: float) -> Floats:
+    latitude, longitude = partition.points()
+    distance = geo.distance_km(latitude[:, None], longitude[:, None], latitude, longitude)
+    return kernel(distance, reach)
 
 
 def kernel(distance_km: Floats, reach: float) -> Floats:
@@ -327,8 +347,8 @@ def _temperature(log_p: Floats, label: NDArray[np.int64]) -> float:
 def _power(log_p: Floats, label: NDArray[np.int64], inside: NDArray, together) -> float:
     if len(set(together)) == len(together):
         return 0.0  # nothing to fit it on
-    losses = [_loss(fuse(log_p, together, power)[inside], label[inside]) for power in POWERS]
-    return float(POWERS[np.argmin(losses)])
+    tried = [_loss(fuse(log_p, together, power)[inside], label[inside]) for power in POWERS]
+    return float(POWERS[np.argmin(tried)])
 
 
 def _loss(log_p: Floats, label: NDArray[np.int64]) -> float:

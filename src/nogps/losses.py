@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nogps import geo, s2
+from nogps import geo
 from nogps.partition import Partition
 
 
@@ -81,15 +81,13 @@ class Hierarchical(Softmax):
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        self.levels = ancestor_levels(partition)
-        held = groups(partition.descent(), self.levels, np.arange(len(partition)))
+        held = groups(partition.descent(), np.arange(len(partition)))
         self.register_buffer("groups", torch.from_numpy(held), persistent=False)
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """The group that holds each photo at each level, shape (n, levels); -1 where none does."""
         label = self.partition.assign(latitude, longitude)
-        inside = self.partition.assign_ancestors(latitude, longitude)
-        return torch.from_numpy(groups(inside, self.levels, label))
+        return torch.from_numpy(groups(self.partition.ancestry(latitude, longitude), label))
 
     def teaches(self, targets: Tensor) -> Tensor:
         """Those in any of the cells."""
@@ -115,22 +113,22 @@ class MultiLabel(Softmax):
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        descent = partition.descent()
-        self.outputs = len(partition) + descent.shape[1]
-        chain = np.concatenate([np.eye(len(partition), dtype=bool), descent], axis=1)
-        photos = partition.photos @ chain
+        chain = self._outputs(partition.descent(), np.arange(len(partition)))
+        self.outputs = len(partition) + len(partition.ancestors)
+        photos = np.zeros(self.outputs)
+        for column in chain.T:
+            held = column >= 0
+            photos += np.bincount(column[held], partition.photos[held], self.outputs)
         noes = np.maximum(partition.photos.sum() - photos, 1)
-        self.register_buffer("chain", torch.from_numpy(chain).float(), persistent=False)
+        self.register_buffer("chain", torch.from_numpy(chain), persistent=False)
         self.register_buffer(
             "yes_weight", torch.from_numpy(noes / photos).float(), persistent=False
         )
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
-        """Which outputs should say yes, shape (n, outputs)."""
+        """The outputs that should say yes, shape (n, levels + 1), filled up with -1."""
         label = self.partition.assign(latitude, longitude)
-        own = label[:, None] == np.arange(len(self.partition))
-        around = self.partition.assign_ancestors(latitude, longitude)
-        return torch.from_numpy(np.concatenate([own, around], axis=1))
+        return torch.from_numpy(self._outputs(self.partition.ancestry(latitude, longitude), label))
 
     def teaches(self, targets: Tensor) -> Tensor:
         """All of them: a photo in no cell is a no for each."""
@@ -138,8 +136,10 @@ class MultiLabel(Softmax):
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean binary cross-entropy of the outputs, shape (n,)."""
+        yes = torch.zeros_like(outputs).scatter_(1, targets.clamp(min=0), 1.0)
+        yes[:, 0] = (targets == 0).any(dim=1).float()  # what filled up said yes to the first
         return functional.binary_cross_entropy_with_logits(
-            outputs, targets.float(), pos_weight=self.yes_weight, reduction="none"
+            outputs, yes, pos_weight=self.yes_weight, reduction="none"
         ).mean(dim=1)
 
     def scores(self, outputs: Tensor) -> Tensor:
@@ -147,8 +147,15 @@ class MultiLabel(Softmax):
 
         A mean, since a sum would favour the coarse classes, which have fewer cells around them.
         """
-        chain = (self.chain / self.chain.sum(dim=1, keepdim=True)).to(outputs.dtype)
-        return functional.logsigmoid(outputs) @ chain.T
+        log_yes = functional.logsigmoid(outputs)
+        total = torch.zeros_like(log_yes[:, : len(self.chain)])
+        for column in self.chain.T:
+            total += torch.where(column >= 0, log_yes[:, column.clamp(min=0)], 0.0)
+        return total / (self.chain >= 0).sum(dim=1)
+
+    def _outputs(self, ancestry: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
+        beyond = np.where(ancestry >= 0, len(self.partition) + ancestry, -1)
+        return np.concatenate([beyond, label[:, None]], axis=1)
 
 
 ANCESTORS = 1 << 32  # groups are numbered from here on, beyond any label
@@ -177,24 +184,12 @@ def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance:
     return torch.from_numpy(weights / weights.mean()).float()
 
 
-def ancestor_levels(partition: Partition) -> NDArray[np.int64]:
-    """The S2 level of each of the partition's ancestors."""
-    return s2.level(partition.ancestors)
-
-
-def groups(
-    inside: NDArray[np.bool_], levels: NDArray[np.int64], label: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def groups(ancestry: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which group holds what, at each level of ancestors and at last that of the classes.
 
-    `inside` has shape (n, ancestors), `levels` (ancestors,), `label` (n,). A group is an ancestor
-    of that level, numbered from ANCESTORS on, or else a class by its label; -1 where
-    neither holds it. Shape (n, levels + 1).
+    `ancestry` has shape (n, levels), `label` (n,). A group is an ancestor of that level, numbered
+    from ANCESTORS on, or else a class by its label; -1 where neither holds it. Shape
+    (n, levels + 1).
     """
-    columns = []
-    for level in np.unique(levels):
-        of_level = np.flatnonzero(levels == level)
-        held = inside[:, of_level]
-        first = ANCESTORS + of_level[held.argmax(axis=1)]
-        columns.append(np.where(held.any(axis=1), first, label))
-    return np.stack([*columns, label], axis=1)
+    column = label[:, None]
+    return np.concatenate([np.where(ancestry >= 0, ANCESTORS + ancestry, column), column], axis=1)

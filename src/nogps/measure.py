@@ -16,7 +16,7 @@ from nogps import analysis, evaluation, geo, images, store
 from nogps.dataset import Photos, predict
 from nogps.errors import InputError
 from nogps.evaluation import Points
-from nogps.locate import Answers, Locator
+from nogps.locate import Answers, Locator, places_of
 from nogps.sources import Status
 from nogps.sources.folder import Folder
 
@@ -95,8 +95,10 @@ def measure(
     alone = locator.answers(outputs)
     answers = {"model": alone}
     if together:
-        owner = np.where(read["owner"] == "", "photo " + read["photo_id"], read["owner"])
-        answers = {"model": locator.answers(outputs, owner), "model_alone": alone}
+        answers = {
+            "model": locator.answers(outputs, places_of(read["owner"])),
+            "model_alone": alone,
+        }
 
     truth = positions(photos)
     points = np.stack(locator.partition.points(), axis=1)

@@ -91,18 +91,28 @@ class Partition:
             found.append(cells[held > 1])
         return np.concatenate([np.array([], dtype=np.uint64), *found])
 
-    def assign_ancestors(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
-        """Which ancestors hold each position: shape (n, ancestors)."""
-        ids = s2.cell_ids(latitude, longitude)[:, None]
-        return (s2.range_min(self.ancestors) <= ids) & (ids <= s2.range_max(self.ancestors))
+    def ancestry(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
+        """Which ancestor holds each position at each level that has any, the coarsest first.
 
-    def descent(self) -> NDArray[np.bool_]:
-        """Which ancestors hold each class: shape (classes, ancestors)."""
-        if self._divide is not None:
-            return np.zeros((len(self), 0), dtype=bool)
-        cells = self._cells[:, None]
-        low, high = s2.range_min(self.ancestors), s2.range_max(self.ancestors)
-        return (low <= cells) & (cells <= high)
+        Shape (n, levels), indices into `ancestors`; -1 where none holds it.
+        """
+        return self._ancestry(np.atleast_1d(s2.cell_ids(latitude, longitude)))
+
+    def descent(self) -> NDArray[np.int64]:
+        """The same of the classes themselves, shape (classes, levels)."""
+        return self._ancestry(self._cells) if len(self.ancestors) else np.empty((len(self), 0), int)
+
+    def _ancestry(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+        # The last ancestor of each level that does not begin behind an id may hold it.
+        levels = s2.level(self.ancestors)
+        columns = [np.empty((len(ids), 0), dtype=np.int64)]
+        for level in np.unique(levels):
+            first = int(np.searchsorted(levels, level))
+            cells = self.ancestors[levels == level]
+            number = np.searchsorted(s2.range_min(cells), ids, side="right") - 1
+            held = (number >= 0) & (ids <= s2.range_max(cells)[number])
+            columns.append(np.where(held, first + number, -1)[:, None])
+        return np.concatenate(columns, axis=1)
 
     def to_csv(self, path: Path) -> None:
         """Write the classes, a row each; `from_csv` reads exactly the same back."""

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from nogps import distributed, geo, images, losses
 from nogps.dataset import Photos, loader, of_each, predict
 from nogps.errors import InputError
-from nogps.locate import Calibration, place
+from nogps.locate import Calibration, log_probabilities, place
 from nogps.losses import Softmax
 from nogps.model import features, freeze_batch_norm, head_name, write_torch
 
@@ -163,9 +163,9 @@ class Run:
             if not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
             else torch.float16
         )
-        mixed = settings.precision == "bf16" or (settings.precision == "auto" and on_gpu)
-        self.autocast = torch.autocast(self.device.type, half, enabled=mixed)
-        self.scaler = torch.amp.GradScaler(enabled=mixed and half is torch.float16)
+        lower = settings.precision == "bf16" or (settings.precision == "auto" and on_gpu)
+        self.autocast = torch.autocast(self.device.type, half, enabled=lower)
+        self.scaler = torch.amp.GradScaler(enabled=lower and half is torch.float16)
         groups = parameter_groups(model, settings)
         self.optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         self.averaged: dict[str, Tensor] = {}
@@ -239,7 +239,16 @@ class Run:
         write_torch(path, content)
 
     def resume(self, path: Path, run_id: str) -> State:
-        """Go back to where the checkpoint was written; to the beginning if it is another run's."""
+        """Go back to where the checkpoint was written; to the beginning if it is another run's.
+
+        Raises:
+            InputError: not all processes would train the same.
+        """
+        if len(set(distributed.gathered([run_id]))) > 1:
+            raise InputError(
+                "params.yaml, photos or classes differ between the machines; bring all of them to "
+                "one commit and `dvc pull` there"
+            )
         # Of several machines only the first may have it.
         content = distributed.from_first({} if distributed.rank() else _read_checkpoint(path))
         if content.get("run_id") != run_id:
@@ -356,6 +365,7 @@ def _close_epoch(
 
 
 def _keep(run: Run, state: State, result: Epoch, on_epoch: Callable[[Epoch], None]) -> None:
+    result = distributed.from_first(result)  # all go on, or stop, by one score
     state.history.append(result)
     on_epoch(result)
     earlier = [epoch.val_geoguessr for epoch in state.history[:-1]]
@@ -411,9 +421,12 @@ def fit_head(run: Run, train: Labelled, val: Labelled) -> Epoch:
         if not val_loss >= best:
             best, best_linear, train_loss = val_loss, copy.deepcopy(linear), total / len(known)
     with torch.no_grad():
-        weight = best_linear.weight / scale
+        weight = best_linear.weight.cpu() / scale
+        bias = best_linear.bias.cpu() - weight @ mean
+        # Machines that differ may differ in the last bits.
+        weight, bias = distributed.from_first((weight, bias))
         head.weight.copy_(weight)
-        head.bias.copy_(best_linear.bias - weight @ mean.to(run.device))
+        head.bias.copy_(bias)
     return Epoch(
         train_loss,
         *validate(run, val),
@@ -453,8 +466,7 @@ def judged(
     `outputs` are the network's for the photos of `val`, shape (n, outputs).
     """
     partition = objective.partition
-    scores = copy.deepcopy(objective).cpu().scores(outputs.double())
-    log_p = (scores / calibration.temperature).log_softmax(dim=1).numpy()
+    log_p = log_probabilities(copy.deepcopy(objective), outputs, calibration.temperature)
     label = np.asarray(partition.assign(val.latitude, val.longitude))
     inside = np.flatnonzero(label >= 0)
     loss = accuracy = math.nan
