@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, help="of the whole network; those of params.yaml")
     parser.add_argument("--image-size", type=int, help="pixels; that of params.yaml")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these of the variants alone")
     parser.add_argument("--table", action="store_true", help="only print what there is so far")
     options = parser.parse_args()
     params = stage.read_params()
@@ -89,9 +90,9 @@ def main() -> None:
     RUNS = RUNS / run_id(params)[:12]  # other settings or photos have other results
     for seed in options.seeds:
         variants = {name: {**changes, "epochs": 0} for name, changes in HEAD.items()} | TRAINED
-        for name, changes in variants.items():
+        for name in options.only or variants:
             if not (options.table or path_of(name, seed).exists()):
-                run(changed(params, changes, seed), name, seed)
+                run(changed(params, variants[name], seed), name, seed)
     print(tabulate(options.seeds))
 
 
@@ -126,13 +127,15 @@ def run(params: stage.Params, name: str, seed: int) -> None:
             share = training.mixed(state.start, state.best_model, changes.get("start_share", 0.0))
             start.network.load_state_dict(share)
             fixed = {key: changes[key] for key in changes if hasattr(Calibration, key)}
-            answers(changed(params, changes, seed), start, other, seed, **fixed)
+            answers(changed(params, changes, seed), start, other, seed, fixed)
         start.network.load_state_dict(state.best_model)
     answers(params, start, name, seed)
     path_of(name, seed).with_suffix(".pt").unlink(missing_ok=True)
 
 
-def answers(params: stage.Params, start: Setup, name: str, seed: int, **fixed: float) -> None:
+def answers(
+    params: stage.Params, start: Setup, name: str, seed: int, fixed: dict | None = None
+) -> None:
     """Answer each half of the validation owners with what fits the other half."""
     val = start.val
     owner = np.array(places_of(val.owner))
@@ -149,7 +152,7 @@ def answers(params: stage.Params, start: Setup, name: str, seed: int, **fixed: f
     alone, together, inside = np.empty(len(owner)), np.empty(len(owner)), np.zeros((2, len(owner)))
     for fitted, asked in ((half, ~half), (~half, half)):
         locator = plain.calibrated(
-            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted], **fixed
+            outputs[fitted], val.latitude[fitted], val.longitude[fitted], owner[fitted], fixed
         )
         truth = val.latitude[asked], val.longitude[asked]
         found = locator.answers(outputs[asked])
@@ -168,7 +171,11 @@ def tabulate(seeds: list[int]) -> str:
     rows = []
     for name in (*TRAINED, *ANSWERED, *HEAD):
         recipe = next(iter(HEAD if name in HEAD else TRAINED))
-        done = [seed for seed in seeds if path_of(name, seed).exists()]
+        done = [
+            seed
+            for seed in seeds
+            if path_of(name, seed).exists() and path_of(recipe, seed).exists()
+        ]
         if not done:
             continue
         runs, base = (

@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 
 import numpy as np
@@ -281,6 +281,23 @@ def test_calibrating_depends_on_nothing_but_what_it_is_given():
         assert getattr(shuffled.calibration, each.name) == pytest.approx(expected, rel=1e-3)
     other = drawn(partition, 300, seed=4)
     assert answering(partition).calibrated(*other, owner).calibration != fitted.calibration
+
+
+def test_what_is_fixed_stays_and_the_circles_are_fitted_to_it():
+    partition = over_the_world()
+    scores, *truth = drawn(partition, 400, seed=7)
+    owner = [str(each // 4) for each in range(400)]
+    plain = answering(partition)
+    fixed = {"temperature": 2.5, "together": 0.7, "reach": 0.3, "together_reach": 1.2}
+    for kept in ({name: fixed[name]} for name in fixed):
+        found = asdict(plain.calibrated(scores, *truth, owner, kept).calibration)
+        assert found != asdict(plain.calibrated(scores, *truth, owner).calibration)
+        assert kept.items() <= found.items()
+    located = plain.calibrated(scores, *truth, owner, fixed)
+    assert fixed.items() <= asdict(located.calibration).items()
+    answers = located.answers(scores)
+    distance = geo.distance_km(*truth, answers.latitude, answers.longitude)
+    assert (distance <= answers.radius_50_km).mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_photos_outside_every_class_do_not_move_the_temperature():

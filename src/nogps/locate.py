@@ -6,7 +6,7 @@ a point, and the radii round it that hold half and nine tenths. What that needs 
 validation fold, by `calibrate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -202,20 +202,20 @@ class Locator:
         latitude: Floats,
         longitude: Floats,
         together: Sequence[str],
-        **fixed: float,
+        fixed: Mapping[str, float] | None = None,
     ) -> "Locator":
         """This locator, calibrated on photos that it did not learn from: the validation fold's.
 
         `outputs` are the network's, shape (n, outputs); `together` names each photo's place. The
         temperature and the power of photos together minimise the loss of the right class, the
         kernel's reaches maximise the hits within the protocol's radii, and the circles come to
-        hold their share of the truths. Any of Calibration's fields but the radii can be `fixed`.
+        hold their share of the truths. `fixed` gives some of Calibration's fields but the radii.
         """
         plain = replace(self, calibration=Calibration())
         log_p = plain._log_probabilities(outputs)
         label = np.asarray(self.partition.assign(latitude, longitude))
         inside = np.flatnonzero(label >= 0)
-        fitted = Calibration()
+        fitted, fixed = Calibration(), fixed or {}
         if len(inside):
             fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
             fitted = replace(fitted, **fixed)
