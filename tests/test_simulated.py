@@ -1019,19 +1019,3 @@ def test_the_server_dies_with_a_killed_parent(parent):
     assert answers(base)
     process.kill()
     assert wait_until(lambda: not answers(base))
-
-
-def test_ctrl_c_is_left_to_the_parent():
-    server = subprocess.Popen(
-        [sys.executable, "-m", "nogps.simulated", "--photos", "10"],
-        cwd=SOURCES,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with server:
-        base = server.stdout.readline().strip()
-        os.kill(server.pid, signal.SIGINT)
-        assert answers(base)
-        server.stdin.close()
-        assert server.wait(timeout=10) == 0

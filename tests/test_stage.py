@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -359,6 +360,31 @@ def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
     assert after.keys() == expected.keys()
     same = [key for key in expected if not key.startswith(("models", "data/predictions"))]
     assert [key for key in same if after[key] != expected[key]] == []
+
+
+def test_ctrl_c_reaches_the_planet_by_way_of_its_stage(planet_project, tmp_path):
+    """It would answer with a traceback of its own, were it hit while it starts."""
+    project = planet_project.copy(tmp_path / "clone")
+    running = subprocess.Popen(
+        [sys.executable, "src/sample.py"],
+        cwd=project.root,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    planet = []
+    while not planet and running.poll() is None:
+        planet = psutil.Process(running.pid).children()
+    while "nogps.simulated" not in planet[0].cmdline():  # until it is Python, it is a copy of us
+        time.sleep(0.001)
+    assert os.getpgid(planet[0].pid) == planet[0].pid
+    os.killpg(running.pid, signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, output
+    assert output.strip() == "sample: stopped; the same command goes on from here"
+    planet[0].wait(timeout=60)
 
 
 @pytest.mark.parametrize("name", STAGES)

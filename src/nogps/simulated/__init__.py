@@ -103,6 +103,7 @@ def running_planet(
         stdin=subprocess.PIPE,  # the server ends when this closes, however we end
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,  # Ctrl-C is for us to hear; while it starts, it would answer loudly
     )
     try:
         base = server.stdout.readline().strip()

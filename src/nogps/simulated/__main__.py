@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -21,9 +20,6 @@ def main() -> None:
         faults = check(dict(arguments.fault))
     except InputError as error:
         parser.error(str(error))
-    if not sys.stdin.isatty():
-        # Ctrl-C goes to the whole process group; whoever started us decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     setup = Setup(
         seed=arguments.seed,
         faults=faults,
