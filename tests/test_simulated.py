@@ -4,8 +4,6 @@ import hmac
 import http.client
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
