@@ -18,7 +18,18 @@ from tests import test_losses
 from tests.test_images import encoded, picture
 
 BACKBONE = "shufflenet_v2_x0_5"
-CALIBRATION = Calibration(1.7, 0.35, 640.0, 1.2, 0.9)
+CALIBRATION = Calibration(
+    temperature=1.7,
+    together=0.35,
+    reach=0.35,
+    together_reach=1.4,
+    radius_50=1.2,
+    radius_90=0.9,
+    together_radius_50=0.7,
+    together_radius_90=1.1,
+)
+
+NO_FACTORS = {each.name: 1.0 for each in fields(Calibration) if "radius" in each.name}
 
 
 def classes_at(latitude, longitude, level=3) -> Partition:
@@ -134,6 +145,27 @@ def test_one_photo_is_answered_alike_alone_and_as_a_place():
     alone, places = locator.answers(outputs), locator.answers(outputs, list("abcde"))
     assert alone.probabilities == pytest.approx(places.probabilities, abs=1e-12)
     assert (alone.label == places.label).all()
+
+
+def test_places_have_a_reach_and_circles_of_their_own():
+    partition = over_the_world()
+    locator = answering(partition, calibration=CALIBRATION)
+    scores, owner = drawn(partition, 60, seed=8)[0], [str(each // 3) for each in range(60)]
+    plain = answering(partition, calibration=replace(CALIBRATION, **NO_FACTORS))
+    for together, reach, factors in (
+        (None, CALIBRATION.reach, (CALIBRATION.radius_50, CALIBRATION.radius_90)),
+        (
+            owner,
+            CALIBRATION.together_reach,
+            (CALIBRATION.together_radius_50, CALIBRATION.together_radius_90),
+        ),
+    ):
+        found, bare = locator.answers(scores, together), plain.answers(scores, together)
+        there = locate.place(found.probabilities, partition, "densest", reach)
+        assert [found.latitude, found.longitude] == [pytest.approx(each) for each in there]
+        half, most = bare.radius_50_km * factors[0], bare.radius_90_km * factors[1]
+        assert found.radius_50_km == pytest.approx(half)
+        assert found.radius_90_km == pytest.approx(np.maximum(half, most))
 
 
 @pytest.mark.parametrize("decoding", locate.DECODINGS)
@@ -333,6 +365,30 @@ def test_the_power_tells_whether_views_of_a_place_err_alike(alike, power):
     )
     assert fitted.calibration.temperature == pytest.approx(1, abs=0.1)
     assert fitted.calibration.together == pytest.approx(power, abs=0.06)
+
+
+@pytest.mark.parametrize("fixed", [{}, {"together": 0.3}])
+def test_each_reach_is_the_one_that_hits_most(fixed):
+    partition = over_the_world()
+    rng = np.random.default_rng(15)
+    label = rng.integers(len(partition), size=150).repeat(4)
+    seen = 1.5 * rng.normal(size=(600, len(partition)))
+    seen[np.arange(600), label] += 2
+    truth = [each[label] + rng.normal(0, 4, 600) for each in partition.points()]
+    truth = np.clip(truth[0], -90, 90), (truth[1] + 180) % 360 - 180
+    owner = [str(each // 4) for each in range(600)]
+    scores = torch.from_numpy(seen)
+    fitted = answering(partition).calibrated(scores, *truth, owner, fixed).calibration
+    log_p = (scores / fitted.temperature).log_softmax(dim=1).numpy()
+    fused = locate.fuse(log_p, owner, fitted.together)
+    for found, p in ((fitted.reach, log_p), (fitted.together_reach, fused)):
+        hits = {}
+        for reach in locate.REACHES:
+            there = locate.place(np.exp(p), partition, "densest", reach)
+            distance = geo.distance_km(*truth, *there)
+            hits[reach] = sum((distance <= radius).mean() for radius in geo.RADII_KM.values())
+        assert hits[found] == max(hits.values())
+    assert fitted.reach != fitted.together_reach
 
 
 # Density and radii
