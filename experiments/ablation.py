@@ -21,6 +21,8 @@ sys.path.insert(0, "src")
 import stage
 from nogps import geo, training
 from nogps.dataset import predict
+from nogps.errors import InputError
+from nogps.files import replacing
 from nogps.locate import Calibration, Locator, places_of
 from train import Setup, run_id, setup
 
@@ -71,16 +73,26 @@ ANSWERED = {
 
 
 def main() -> None:
-    """Run what has no result yet, print the table."""
+    """Read the command line; what the user did wrong comes out as one sentence."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, help="of the whole network; those of params.yaml")
     parser.add_argument("--image-size", type=int, help="pixels; that of params.yaml")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these of the variants alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*TRAINED, *HEAD], metavar="NAME", help="these variants alone"
+    )
     parser.add_argument("--table", action="store_true", help="only print what there is so far")
     options = parser.parse_args()
+    try:
+        ablate(options)
+    except InputError as error:
+        sys.exit(f"ablation: {error}")
+
+
+def ablate(options: argparse.Namespace) -> None:
+    """Run what has no result yet, print the table."""
     params = stage.read_params()
     if options.epochs:
         params = params.model_copy(update={"epochs": options.epochs})
@@ -93,7 +105,13 @@ def main() -> None:
         for name in options.only or variants:
             if not (options.table or path_of(name, seed).exists()):
                 run(changed(params, variants[name], seed), name, seed)
-    print(tabulate(options.seeds))
+    table = tabulate(options.seeds)
+    if table.empty:
+        raise InputError("there is no result yet; run this without --table")
+    print(table.round(1).to_string(index=False))
+    RESULTS.parent.mkdir(exist_ok=True)
+    with replacing(RESULTS) as path:
+        table.round(2).to_csv(path, index=False, lineterminator="\n")
 
 
 def changed(params: stage.Params, changes: dict, seed: int) -> stage.Params:
@@ -124,11 +142,13 @@ def run(params: stage.Params, name: str, seed: int) -> None:
     )
     if name == "recipe":
         for other, changes in ANSWERED.items():
-            share = training.mixed(state.start, state.best_model, changes.get("start_share", 0.0))
-            start.network.load_state_dict(share)
+            how = changed(params, changes, seed)
+            weights = training.mixed(state.start, state.best_model, how.start_share)
+            start.network.load_state_dict(weights)
             fixed = {key: changes[key] for key in changes if hasattr(Calibration, key)}
-            answers(changed(params, changes, seed), start, other, seed, fixed)
-        start.network.load_state_dict(state.best_model)
+            answers(how, start, other, seed, fixed)
+        weights = training.mixed(state.start, state.best_model, params.start_share)
+        start.network.load_state_dict(weights)
     answers(params, start, name, seed)
     path_of(name, seed).with_suffix(".pt").unlink(missing_ok=True)
 
@@ -166,8 +186,8 @@ def answers(
     np.savez(path, alone=alone, together=together, inside=inside, owner=owner)
 
 
-def tabulate(seeds: list[int]) -> str:
-    """Every variant against the recipe; writes RESULTS."""
+def tabulate(seeds: list[int]) -> pd.DataFrame:
+    """Every variant that has results against the recipe."""
     rows = []
     for name in (*TRAINED, *ANSWERED, *HEAD):
         recipe = next(iter(HEAD if name in HEAD else TRAINED))
@@ -183,10 +203,7 @@ def tabulate(seeds: list[int]) -> str:
         )
         for how in ("alone", "together"):
             rows.append({"variant": name, "photos": how, **compared(runs, base, how)})
-    table = pd.DataFrame(rows)
-    RESULTS.parent.mkdir(exist_ok=True)
-    table.round(2).to_csv(RESULTS, index=False)
-    return table.round(1).to_string(index=False)
+    return pd.DataFrame(rows)
 
 
 def compared(runs: list[dict], base: list[dict], how: str) -> dict[str, float]:

@@ -33,7 +33,7 @@ case "${1:-}" in
     [ "$weights" = imagenet ] || weights=$(realpath "$3")
     from=(-S source=folder -S "folder.path=$(realpath "$2")")
     network=(-S backbone=mobilenet_v2 -S "weights=$weights" -S image_size=128 -S epochs=9
-             -S batch_size=32 -S lr=3e-4 -S patience=4) ;;
+             -S batch_size=32 -S lr=3e-4 -S patience=4 -S augment.colour=0.3) ;;
   *) usage ;;
 esac
 cd "$(dirname "$0")/.."

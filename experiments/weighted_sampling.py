@@ -13,6 +13,7 @@ experiments/results/weighted_sampling.csv.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
+    begin(folder, [arguments.planet, arguments.photos, arguments.epochs])
     draw_planet(folder, arguments.planet)
     project = clone(folder, arguments.photos, arguments.epochs)
     tables = []
@@ -77,6 +79,15 @@ def main() -> None:
     with replacing(arguments.results) as path:
         table.to_csv(path, index=False, float_format="%.2f", lineterminator="\n")
     print(shown(table))
+
+
+def begin(folder: Path, settings: list[int]) -> None:
+    """Note what is run here; it goes on in no folder of other settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "settings.json"
+    if note.exists() and json.loads(note.read_text()) != settings:
+        sys.exit(f"{folder} holds a run of other settings; name another folder, or remove it")
+    note.write_text(json.dumps(settings))
 
 
 def draw_planet(folder: Path, count: int) -> None:

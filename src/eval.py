@@ -8,7 +8,6 @@ a photo), for the test fold and for each folder of eval.benchmarks.
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -23,7 +22,6 @@ from nogps.measure import Known, Measured, measure, positions, read_folder
 WORST = 30  # photos on the page, by loss and by distance
 SHOWN = 1000  # photos on the page in all
 THUMBNAIL = 192  # pixels
-DENSITY = 20  # most probable classes that a photo's density is drawn from
 
 
 def evaluate(params: stage.Params) -> None:
@@ -170,9 +168,7 @@ def shown(measured: Measured) -> list[report.Photo]:
         number = measured.number.get(photo_id)
         thumbnail, top = b"", []
         if number is not None:
-            p = measured.probabilities[number]
-            best = np.argsort(-p, kind="stable")[:DENSITY]
-            top = [(int(label), float(p[label])) for label in best]
+            top = measured.likeliest[number]
             thumbnail = images.thumbnail(measured.jpeg(number), THUMBNAIL)
         guess = guessed.get(photo_id)
         photos.append(

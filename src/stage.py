@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import errno
 import json
 import math
 import re
@@ -15,7 +14,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from nogps.errors import InputError
+from nogps.errors import InputError, system_error
 from nogps.files import replacing
 
 
@@ -273,7 +272,4 @@ def main(stage: Callable[[Params], None], description: str) -> None:
         missing = error.filename or error
         sys.exit(f"{name}: {missing} is not there; `dvc repro` makes what is missing")
     except OSError as error:
-        where = f" at {error.filename}" if error.filename else ""
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            sys.exit(f"{name}: {error.strerror or error}{where}; mend that and run it again")
-        sys.exit(f"{name}: the disk is full{where}; free some space and run the same command again")
+        sys.exit(f"{name}: {system_error(error)}")

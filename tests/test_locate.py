@@ -507,6 +507,17 @@ def test_calibrated_radii_hold_their_share_of_new_truths(confident):
     # Three standard errors of a share of n against one of n others.
     assert (away <= answers.radius_50_km).mean() == pytest.approx(0.5, abs=0.039)
     assert (away <= answers.radius_90_km).mean() == pytest.approx(0.9, abs=0.024)
+    # Two views of each place, as sure together as two that know nothing alike would be.
+    views, owner = outputs.repeat_interleave(2, dim=0), [str(each) for each in range(n)]
+    owner = np.repeat(owner, 2)
+    there = latitude.repeat(2), longitude.repeat(2)
+    pairs = fitted.calibrated(
+        views[: 2 * n], *(each[: 2 * n] for each in there), owner, {"together": 1.0}
+    )
+    answers = pairs.answers(views[2 * n :], owner)
+    away = geo.distance_km(*(each[2 * n :] for each in there), answers.latitude, answers.longitude)
+    assert (away <= answers.radius_50_km).mean() == pytest.approx(0.5, abs=0.039)
+    assert (away <= answers.radius_90_km).mean() == pytest.approx(0.9, abs=0.024)
     # What is well specified needs little correction.
     assert fitted.calibration.radius_50 == pytest.approx(1, abs=0.15)
     assert fitted.calibration.radius_90 == pytest.approx(1, abs=0.15)

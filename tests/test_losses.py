@@ -102,9 +102,11 @@ def haversine_km(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 
 def smooth(place: tuple[float, float], kind: str, smoothing_km: float) -> np.ndarray:
-    km = np.array(
-        [haversine_km(place, point) for point in zip(*classes(kind).points(), strict=True)]
-    )
+    points = list(zip(*classes(kind).points(), strict=True))
+    if kind == "north_south":  # the nearest point of each half, straight south and north
+        divide = float(classes(kind).tokens[0].partition("<")[2])
+        points = [(min(place[0], divide), place[1]), (max(place[0], divide), place[1])]
+    km = np.array([haversine_km(place, point) for point in points])
     weights = np.exp(-(km - km.min()) / smoothing_km)
     return weights / weights.sum()
 
@@ -144,6 +146,12 @@ def test_smoothed_targets_are_those_of_plain_haversine(kind, smoothing_km):
     outputs = outputs_for(objective)
     expected = -(q * np.log(softmax(outputs.double().numpy()))).sum(axis=1)
     assert objective(outputs, targets).numpy() == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_of_two_halves_the_smoothed_target_is_the_own_one():
+    objective = built("smoothed", "north_south")
+    likely = objective.smooth(objective.targets(*positions())).argmax(dim=1).numpy()
+    assert (likely == labels("north_south")).all()
 
 
 @settings(max_examples=60)

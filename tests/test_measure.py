@@ -1,11 +1,13 @@
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from nogps import cli, evaluation, geo, images, measure, model, store
+from nogps import cli, evaluation, geo, images, measure, model, store, training
 from nogps.dataset import Photos, predict
 from nogps.locate import Calibration, Locator
 from nogps.partition import fixed_level
@@ -146,7 +148,7 @@ def test_measuring_calibrates_nothing(packed, locator):
     photos, path = packed
     moved = photos.assign(latitude=-photos["latitude"])
     again = measured((moved, path), locator)
-    assert (again.probabilities == found.probabilities).all()
+    assert again.likeliest == found.likeliest
     for column in ("guess_latitude", "guess_longitude", "radius_50_km", "radius_90_km"):
         assert again.predictions[column].equals(found.predictions[column])
 
@@ -205,12 +207,16 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
         jpeg = images.pack((folder / name).read_bytes(), images.pack_side(SIZE)).jpeg
         expected.append(images.normalise(images.whole(images.to_tensor(jpeg), SIZE)[None])[0])
     network = locator.network
+    run = training.Run.__new__(training.Run)
+    run.model, run.device, run.autocast = network, torch.device("cpu"), nullcontext()
+    run.settings = SimpleNamespace(batch_size=4, workers=0)
     ways = {
         "locate": lambda: [locator.locate(folder / name) for name in names],
         "together": lambda: locator.locate(*(folder / name for name in names)),
         "measure": lambda: measured(packed, locator),
         "predict": lambda: predict(network, batch, 4, 0),  # by which training validates
         "describe": lambda: evaluation.describe(batch, network, 4, 0),
+        "features": lambda: training._features(run, batch),  # on which the head learns first
     }
     for way, act in ways.items():
         shown = seen_by(network, act)
@@ -269,6 +275,16 @@ def test_together_answers_the_photos_of_an_owner_alike(capsys, saved, folder, tm
     assert ways.to_dict() == {"": 2, "ann": 1, "ben": 1}
 
 
+def test_the_command_says_what_locate_says(capsys, saved, folder, tmp_path):
+    path = tmp_path / "predictions.parquet"
+    evaluate(capsys, folder, "--model", saved, "--predictions", path)
+    locator = Locator.load(saved)
+    for row in pd.read_parquet(path).query("photo_id != 'b.jpg'").itertuples():
+        guess = locator.locate(folder / row.photo_id)
+        assert guess.confidence == pytest.approx(row.confidence, rel=1e-4)
+        assert guess.radius_90_km == pytest.approx(row.radius_90_km, rel=1e-4)
+
+
 def test_people_get_a_table(capsys, saved, folder):
     cli.main(["evaluate", str(folder), "--model", str(saved), "--workers", "0"])
     out = capsys.readouterr().out
@@ -301,6 +317,18 @@ def test_what_is_wrong_is_told_in_a_sentence(saved, folder, tmp_path):
     assert "photos.csv" in complaint(empty, "--model", saved)
 
 
+@pytest.mark.parametrize(("option", "value"), [("--batch-size", 0), ("--workers", -1)])
+def test_numbers_that_make_no_sense_are_told_in_a_sentence(saved, folder, option, value):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["evaluate", str(folder), "--model", str(saved), option, str(value)])
+    assert stopped.value.code.startswith("nogps: --batch-size is a number from 1")
+
+
 def test_predictions_that_cannot_be_written_are_told_in_a_sentence(saved, folder, tmp_path):
     path = tmp_path / "missing" / "predictions.parquet"
     assert str(path.parent) in complaint(folder, "--model", saved, "--predictions", path)
+    named = complaint(folder, "--model", saved, "--predictions", tmp_path)
+    assert named == f"nogps: --predictions: {tmp_path} is a directory; name a file"
+    closed = tmp_path / "closed.parquet"
+    closed.symlink_to(tmp_path / "missing" / "file")
+    assert "No such file" in complaint(folder, "--model", saved, "--predictions", closed)

@@ -12,7 +12,9 @@ import torch
 import yaml
 
 import train
-from nogps import geo, training
+from nogps import geo, images, regions, store, training
+from nogps.dataset import Photos, predict
+from nogps.locate import Locator
 from tests.project import ROOT, Project, fill_folder, make_project
 
 pytestmark = pytest.mark.pipeline
@@ -143,6 +145,40 @@ def test_the_table_and_the_predictions_agree(finished):
     )
     model = read(finished, "eval")["test"]["model"]
     assert model["country_750km"] == pytest.approx(100 * (distance <= 750).mean(), abs=1e-3)
+
+
+def test_photos_are_packed_at_the_size_that_a_model_is_shown_later(finished):
+    params = yaml.safe_load((finished.root / "params.yaml").read_text())
+    index = pd.read_parquet(finished.root / "data/packed/index.parquet").query("status == 'ok'")
+    sides = index[["width", "height"]].min(axis=1)
+    assert set(sides) == {images.pack_side(params["image_size"])}
+
+
+def test_eval_asks_the_model_as_it_was_saved(finished):
+    """And adjusts nothing to the photos that it is asked about."""
+    predictions = pd.read_parquet(finished.root / "data/predictions.parquet")
+    index = store.read_index(finished.root / "data/packed").query("status == 'ok'")
+    asked = predictions.merge(index, on="photo_id", validate="one_to_one")
+    locator = Locator.load(finished.root / "models/model.pt")
+    shards = store.Shards(finished.root / "data/packed")
+    photos = Photos(shards, store.places(asked), locator.image_size)
+    answers = locator.answers(predict(locator.network, photos, 16, 0))
+    for name in ("confidence", "radius_50_km", "radius_90_km"):
+        assert asked[name].to_numpy() == pytest.approx(getattr(answers, name), rel=1e-4), name
+    assert asked["guess_latitude"].to_numpy() == pytest.approx(answers.latitude)
+    assert asked["guess_longitude"].to_numpy() == pytest.approx(answers.longitude)
+
+
+def test_regions_are_those_of_their_fold(finished):
+    table = pd.read_csv(finished.root / "metrics/regions.csv", dtype={"region": str})
+    folds = pd.read_parquet(finished.root / "data/splits.parquet")["fold"].value_counts()
+    for fold in ("val", "test"):
+        assert table.loc[table["fold"] == fold, "n"].sum() == folds[fold]
+    asked = pd.read_parquet(finished.root / "data/predictions.parquet")
+    columns = (asked[name] for name in ("latitude", "longitude", "distance_km"))
+    expected = regions.by_region(*columns, level=2).set_index("region")
+    found = table[table["fold"] == "test"].set_index("region")
+    assert found["geoguessr"].to_dict() == pytest.approx(expected["geoguessr"].to_dict(), abs=1e-5)
 
 
 def test_a_second_repro_does_nothing(project):

@@ -287,6 +287,25 @@ def test_the_head_learns_what_its_features_tell(tmp_path, pictures):
     assert state.history[0].train_loss == pytest.approx(state.history[0].val_loss, rel=0.05)
 
 
+def test_the_head_learns_from_the_photos_that_teach_and_their_own_labels(tmp_path, pictures):
+    """The first four are in no class; each of the others finds its own."""
+    some = moved(pictures, 90.0, 0.0, 4)
+    settings = dataclasses.replace(PRETRAINED, epochs=0, head_epochs=400, head_lr=0.1)
+    state = fit(tmp_path, network(), some, some, 16, settings)
+    assert state.history[0].photos == 12 * 400
+    assert state.history[0].val_accuracy == 100
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize(("head_lr", "decay"), [(1.0, 10.0), (1e-3, 1e4)])
+def test_a_head_that_explodes_is_one_sentence(tmp_path, pictures, epochs, head_lr, decay):
+    settings = dataclasses.replace(
+        PRETRAINED, epochs=epochs, head_epochs=120, head_lr=head_lr, head_weight_decay=decay
+    )
+    with pytest.raises(InputError, match=r"head_lr: at .*the head's loss"):
+        fit(tmp_path, network(), pictures, pictures, 16, settings)
+
+
 def test_the_body_sees_each_photo_once_however_long_the_head_learns(tmp_path, pictures):
     net, seen = network(), []
     net.conv1.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
@@ -511,6 +530,7 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
         labels = np.array([0] * 13 + [1, 2, 3])
         few = dataclasses.replace(pictures, latitude=latitude[labels], longitude=longitude[labels])
         classes = partition.fixed_level(few.latitude, few.longitude, level=6, min_photos=1)
+        few = moved(few, 90.0, 0.0, 3)  # in no class
         objective = losses.build("softmax", classes, 75.0)
         settings = dataclasses.replace(PRETRAINED, class_balance=balance, head_lr=0.01)
         run = training.Run(network(classes=4), few, settings, objective)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from nogps import evaluation, images
-from nogps.errors import InputError
+from nogps.errors import InputError, system_error
 from nogps.locate import Locator
 from nogps.measure import Measured, measure, read_folder
 from nogps.report import results_table
@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
         options.run(options)
     except InputError as error:
         sys.exit(f"nogps: {error}")
+    except OSError as error:
+        sys.exit(f"nogps: {system_error(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -33,6 +35,10 @@ def evaluate(options: argparse.Namespace) -> None:
         raise InputError(
             f"--predictions: {options.predictions.parent} is no directory; make it first"
         )
+    if options.predictions and options.predictions.is_dir():
+        raise InputError(f"--predictions: {options.predictions} is a directory; name a file")
+    if options.batch_size < 1 or options.workers < 0:
+        raise InputError("--batch-size is a number from 1, --workers one from 0; mend that")
     locator = Locator.load(options.model)
     name = options.folder.resolve().name
     with tempfile.TemporaryDirectory() as scratch:

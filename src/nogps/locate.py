@@ -6,7 +6,7 @@ a point, and the radii round it that hold half and nine tenths. What that needs 
 validation fold, by `calibrate`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from nogps import geo, images, losses, model
@@ -156,15 +157,13 @@ class Locator:
 
         `together` names the place of each photo: those of one name are answered as one.
         """
-        log_p = self._log_probabilities(outputs)
-        if together is not None:
-            log_p = fuse(log_p, together, self.calibration.together)
-        p = np.exp(log_p)
-        fitted = self.calibration
+        log_p, fitted = self._log_probabilities(outputs), self.calibration
         reach, factors = fitted.reach, (fitted.radius_50, fitted.radius_90)
         if together is not None:
+            log_p = fuse(log_p, together, fitted.together)
             reach = fitted.together_reach
             factors = fitted.together_radius_50, fitted.together_radius_90
+        p = np.exp(log_p, out=log_p)
         latitude, longitude = place(p, self.partition, self.decoding, reach)
         half, most = radii(p, self.partition, latitude, longitude, (0.5, 0.9))
         label = p.argmax(axis=1)
@@ -209,13 +208,41 @@ class Locator:
         `outputs` are the network's, shape (n, outputs); `together` names each photo's place. The
         temperature and the power of photos together minimise the loss of the right class, the
         kernel's reaches maximise the hits within the protocol's radii, and the circles come to
-        hold their share of the truths. `fixed` gives some of Calibration's fields but the radii.
+        hold their share of the truths: of those of half of the places when all else is fitted to
+        the other half, and the other way round. `fixed` gives some of the values but the radii.
         """
-        plain = replace(self, calibration=Calibration())
-        log_p = plain._log_probabilities(outputs)
-        label = np.asarray(self.partition.assign(latitude, longitude))
+        together = np.asarray(together, dtype=object)
+        truth = np.stack([latitude, longitude])
+        half = np.isin(together, np.unique(together)[::2])
+        halves = [(half, ~half), (~half, half)] if not half.all() else [(half, half)]
+        alone, fused = [], []
+        for known, asked in halves:
+            located = self._fitted(outputs[known], truth[:, known], together[known], fixed)
+            alone.append(_off(located.answers(outputs[asked]), *truth[:, asked]))
+            answers = located.answers(outputs[asked], together[asked])
+            fused.append(_off(answers, *truth[:, asked]))
+        located = self._fitted(outputs, truth, together, fixed)
+        names = [f"{of}radius_{share}" for of in ("", "together_") for share in (50, 90)]
+        shares = 2 * (0.5, 0.9)
+        off = np.concatenate([np.concatenate(alone, axis=1), np.concatenate(fused, axis=1)])
+        factors = {
+            name: float(np.quantile(each, share))
+            for name, share, each in zip(names, shares, off, strict=True)
+        }
+        return replace(located, calibration=replace(located.calibration, **factors))
+
+    def _fitted(
+        self,
+        outputs: Tensor,
+        truth: Floats,
+        together: NDArray[np.object_],
+        fixed: Mapping[str, float] | None,
+    ) -> "Locator":
+        """All but the factors of the radii, which are 1."""
+        label = np.asarray(self.partition.assign(*truth))
         inside = np.flatnonzero(label >= 0)
         fitted, fixed = Calibration(), fixed or {}
+        log_p = replace(self, calibration=fitted)._log_probabilities(outputs)
         if len(inside):
             fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
             fitted = replace(fitted, **fixed)
@@ -223,32 +250,19 @@ class Locator:
             fitted = replace(fitted, together=_power(log_p, label, inside, together))
             fitted = replace(fitted, **fixed)
         fused = fuse(log_p, together, fitted.together)
-        truth = latitude, longitude
-        fitted = replace(
-            fitted,
-            reach=_reach(np.exp(log_p), self.partition, *truth),
-            together_reach=_reach(np.exp(fused), self.partition, *truth),
-        )
-        fitted = replace(fitted, **fixed)
-        located = replace(self, calibration=fitted)
-        alone = _radius_factors(located.answers(outputs), *truth)
-        fused = _radius_factors(located.answers(outputs, together), *truth)
-        return replace(
-            self,
-            calibration=replace(
-                fitted,
-                radius_50=alone[0],
-                radius_90=alone[1],
-                together_radius_50=fused[0],
-                together_radius_90=fused[1],
-            ),
-        )
+        reaches = _reaches([np.exp(log_p), np.exp(fused)], self.partition, *truth)
+        fitted = replace(fitted, reach=reaches[0], together_reach=reaches[1])
+        return replace(self, calibration=replace(fitted, **fixed))
 
 
 def log_probabilities(objective: losses.Softmax, outputs: Tensor, temperature: float) -> Floats:
-    """Of the classes, shape (n, classes), for the network's outputs on the CPU (n, outputs)."""
-    scores = objective.cpu().scores(outputs.cpu().double())
-    return (scores / temperature).log_softmax(dim=1).numpy()
+    """Of the classes, shape (n, classes), for the network's outputs, shape (n, outputs)."""
+    objective = objective.cpu()
+    found = np.empty((len(outputs), len(objective.partition)))
+    for chunk in _chunks(len(outputs), objective.outputs):
+        scores = objective.scores(outputs[chunk].cpu().double()) / temperature
+        found[chunk] = scores.log_softmax(dim=1).numpy()
+    return found
 
 
 def places_of(owner: Sequence[str]) -> list[str]:
@@ -263,10 +277,9 @@ def fuse(log_p: Floats, together: Sequence[str], power: float) -> Floats:
     """
     number, _ = pd.factorize(np.asarray(together, dtype=object))
     count = np.bincount(number)
-    mean = np.stack(
-        [np.bincount(number, weights=column, minlength=len(count)) for column in log_p.T], axis=1
-    )
-    fused = mean / count[:, None] * count[:, None] ** power
+    here = np.arange(len(number))
+    mean = csr_array((1 / count[number], (number, here)), (len(count), len(number))) @ log_p
+    fused = mean * count[:, None] ** power
     return torch.from_numpy(fused).log_softmax(dim=1).numpy()[number]
 
 
@@ -278,19 +291,37 @@ def place(p: Floats, partition: Partition, decoding: str, reach: float) -> tuple
     as `kernel` counts it.
     """
     best = p.argmax(axis=1)
-    if decoding == "class_centre":
-        return partition.centre_latitude[best], partition.centre_longitude[best]
-    latitude, longitude = partition.points()
+    latitude, longitude = points(partition, decoding)
     if decoding == "densest":
-        best = (p @ _between_classes(partition, reach)).argmax(axis=1)
+        gathers = _between_classes(partition, reach)
+        for chunk in _chunks(len(p), len(partition)):
+            best[chunk] = (p[chunk] @ gathers).argmax(axis=1)
     return latitude[best], longitude[best]
+
+
+def points(partition: Partition, decoding: str) -> tuple[Floats, Floats]:
+    """The points that a model may answer with, latitudes and longitudes, one a class."""
+    if decoding == "class_centre":
+        return partition.centre_latitude, partition.centre_longitude
+    return partition.points()
 
 
 @lru_cache(maxsize=2)  # a model has one for photos alone and one for those of a place together
 def _between_classes(partition: Partition, reach: float) -> Floats:
+    """The kernel from each class to each, shape (classes, classes): 8 bytes for each pair."""
     latitude, longitude = partition.points()
-    distance = geo.distance_km(latitude[:, None], longitude[:, None], latitude, longitude)
-    return kernel(distance, reach)
+    found = np.empty((len(partition), len(partition)))
+    for chunk in _chunks(len(partition), 8 * len(partition)):
+        there = latitude[chunk, None], longitude[chunk, None]
+        found[chunk] = kernel(geo.distance_km(*there, latitude, longitude), reach)
+    return found
+
+
+def _chunks(n: int, wide: int) -> Iterator[slice]:
+    """Parts of n rows that are so wide, 32 MB of float64 each: so memory stays bounded."""
+    step = max(1, 4_000_000 // wide)
+    for start in range(0, n, step):
+        yield slice(start, start + step)
 
 
 def kernel(distance_km: Floats, reach: float) -> Floats:
@@ -299,8 +330,11 @@ def kernel(distance_km: Floats, reach: float) -> Floats:
     The mean over the protocol's radii, each times `reach`, of 1 / (1 + (distance / radius) ** 4).
     Where probability is dense the small radii decide, where it is thin the large ones.
     """
-    edges = [1 / (1 + (distance_km / (reach * radius)) ** 4) for radius in geo.RADII_KM.values()]
-    return np.mean(edges, axis=0)
+    total = np.zeros_like(distance_km)
+    for radius in geo.RADII_KM.values():
+        squared = np.square(distance_km / (reach * radius))
+        total += 1 / (1 + squared * squared)
+    return total / len(geo.RADII_KM)
 
 
 def density(
@@ -324,8 +358,7 @@ def radii(
     centre = geo.to_unit_vectors(latitude, longitude)
     sample = _sample(partition).reshape(-1, 3)
     found = []
-    for start in range(0, len(p), 256):  # bounded memory
-        chunk = slice(start, start + 256)
+    for chunk in _chunks(len(p), len(sample)):
         angle = np.arccos(np.clip(centre[chunk] @ sample.T, -1, 1))
         order = np.argsort(angle, axis=1)
         mass = np.repeat(p[chunk] / DISC, DISC, axis=1)
@@ -356,22 +389,24 @@ def _loss(log_p: Floats, label: NDArray[np.int64]) -> float:
     return float(-normal[np.arange(len(label)), label].mean())
 
 
-def _reach(p: Floats, partition: Partition, latitude: Floats, longitude: Floats) -> float:
-    def hits(reach: float) -> float:
+def _reaches(
+    each: list[Floats], partition: Partition, latitude: Floats, longitude: Floats
+) -> list[float]:
+    """The best of REACHES for each of several probabilities (n, classes) of photos there."""
+
+    def hits(p: Floats, reach: float) -> float:
         there = place(p, partition, "densest", reach)
         distance = geo.distance_km(latitude, longitude, *there)
         return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
 
-    return max(REACHES, key=hits)
+    table = [[hits(p, reach) for p in each] for reach in REACHES]
+    return [REACHES[best] for best in np.argmax(table, axis=0)]
 
 
-def _radius_factors(answers: Answers, latitude: Floats, longitude: Floats) -> tuple[float, float]:
-    """What the radii have to be multiplied with to hold half and nine tenths of these truths."""
+def _off(answers: Answers, latitude: Floats, longitude: Floats) -> Floats:
+    """How far truths are from the answers, as shares of the two radii: shape (2, n)."""
     distance = geo.distance_km(latitude, longitude, answers.latitude, answers.longitude)
-    return (
-        float(np.quantile(distance / answers.radius_50_km, 0.5)),
-        float(np.quantile(distance / answers.radius_90_km, 0.9)),
-    )
+    return distance / np.stack([answers.radius_50_km, answers.radius_90_km])
 
 
 def _kappa(partition: Partition) -> Floats:

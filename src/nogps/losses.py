@@ -4,6 +4,8 @@ Each objective says how many outputs the network needs, what it is told of a pho
 outputs become scores of the classes. Photos outside every class teach where the loss allows it.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -42,8 +44,9 @@ class Softmax(nn.Module):
 class Smoothed(Softmax):
     """Near classes are nearly right: targets fall off as exp(-distance / smoothing_km).
 
-    Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids.
-    Every photo teaches, those outside every class too.
+    Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids. The
+    point of a half of the world says little of where it ends, so for the two halves distance is
+    that from the half itself. Every photo teaches, those outside every class too.
     """
 
     def __init__(self, partition: Partition, smoothing_km: float):
@@ -66,8 +69,13 @@ class Smoothed(Softmax):
 
     def smooth(self, targets: Tensor) -> Tensor:
         """Probability that each class should have, shape (n, classes)."""
-        chord = torch.cdist(targets, self.points, compute_mode="donot_use_mm_for_euclid_dist")
-        km = 2 * geo.EARTH_RADIUS_KM * torch.asin((chord / 2).clamp(max=1.0))
+        if self.partition.divide is not None:
+            latitude = torch.asin(targets[:, 2].clamp(-1.0, 1.0))
+            north = geo.EARTH_RADIUS_KM * (latitude - math.radians(self.partition.divide))
+            km = torch.stack([north, -north], dim=1).clamp(min=0.0)
+        else:
+            chord = torch.cdist(targets, self.points, compute_mode="donot_use_mm_for_euclid_dist")
+            km = 2 * geo.EARTH_RADIUS_KM * torch.asin((chord / 2).clamp(max=1.0))
         return torch.softmax(-km / self.smoothing_km, dim=1)
 
 

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
 from torch import nn
 
-from nogps import analysis, evaluation, geo, images, store
+from nogps import analysis, evaluation, geo, images, locate, store
 from nogps.dataset import Photos, predict
 from nogps.errors import InputError
 from nogps.evaluation import Points
 from nogps.locate import Answers, Locator, places_of
 from nogps.sources import Status
 from nogps.sources.folder import Folder
+
+LIKELIEST = 20  # classes that a photo's density is drawn from
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Measured:
 
     name: str
     predictions: pd.DataFrame  # a row a photo, unreadable ones included
-    probabilities: NDArray[np.float64]  # (readable photos, classes)
+    likeliest: list[list[tuple[int, float]]]  # of each readable photo, labels and probabilities
     rows: list[evaluation.Row]
     distances: dict[str, NDArray[np.float64]]
     number: dict[str, int]  # of a readable photo, by id
@@ -101,7 +103,7 @@ def measure(
         }
 
     truth = positions(photos)
-    points = np.stack(locator.partition.points(), axis=1)
+    points = np.stack(locate.points(locator.partition, locator.decoding), axis=1)
     guesses = {
         row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, len(photos))
         for row, each in answers.items()
@@ -127,7 +129,7 @@ def measure(
     predictions["nearest_train_km"] = nearest_km(truth, known.places) if known else np.nan
     number = {photo_id: each for each, photo_id in enumerate(read["photo_id"])}
     return Measured(
-        name, predictions, answers["model"].probabilities, rows, distances, number, batch.jpeg
+        name, predictions, _likeliest(answers["model"]), rows, distances, number, batch.jpeg
     )
 
 
@@ -164,6 +166,15 @@ def _row(
         "right_class_balanced": evaluation.balanced(label, right),
     }
     return evaluation.row(name, distance, more, right_class=right, **held)
+
+
+def _likeliest(answers: Answers) -> list[list[tuple[int, float]]]:
+    """The most probable classes of each photo: all of them would not fit into memory for long."""
+    found = []
+    for p in answers.probabilities:
+        best = np.argsort(-p, kind="stable")[:LIKELIEST]
+        found.append(list(zip(best.tolist(), p[best].tolist(), strict=True)))
+    return found
 
 
 def _predictions(

@@ -59,9 +59,9 @@ class Partition:
 
         InputError names a position off the globe.
         """
-        if self._divide is not None:
+        if self.divide is not None:
             latitude, _ = s2.positions(latitude, longitude)
-            return (latitude >= self._divide).astype(np.int64)
+            return (latitude >= self.divide).astype(np.int64)
         ids = s2.cell_ids(latitude, longitude)
         labels = np.searchsorted(s2.range_min(self._cells), ids, side="right") - 1
         # Before the first cell the label is -1 already, whatever the last cell's end says.
@@ -82,7 +82,7 @@ class Partition:
 
         None for the two halves.
         """
-        if self._divide is not None:
+        if self.divide is not None:
             return np.array([], dtype=np.uint64)
         found = []
         for level in range(int(self.levels.max())):
@@ -143,7 +143,7 @@ class Partition:
         return partition
 
     @cached_property
-    def _divide(self) -> float | None:
+    def divide(self) -> float | None:
         """The latitude between the two halves; None if the classes are S2 cells."""
         south, _, latitude = str(self.tokens[0]).partition("<")
         return float(latitude) if south == "south" else None
@@ -169,7 +169,7 @@ class Partition:
 
     def _check_halves(self) -> None:
         try:
-            divide = self._divide
+            divide = self.divide
         except ValueError:
             divide = None
         if (

@@ -414,6 +414,11 @@ def fit_head(run: Run, train: Labelled, val: Labelled) -> Epoch:
             loss.backward()
             optimiser.step()
             total += loss.item() * len(numbers)
+        if not (math.isfinite(total) and linear.weight.isfinite().all()):
+            raise InputError(
+                f"head_lr: at {settings.head_lr:g}, with head_weight_decay "
+                f"{settings.head_weight_decay:g}, the head's loss became {total}; try a tenth of it"
+            )
         with torch.no_grad():
             outputs = linear(unknown.to(run.device)).cpu()
         val_loss, _, _ = judged(run.objective, outputs, val, settings.decoding)
