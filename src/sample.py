@@ -37,6 +37,11 @@ def sample(params: stage.Params) -> None:
         {field.name: [getattr(each, field.name) for each in kept] for field in fields(Candidate)}
     )
     found["heading"] = found["heading"].astype("float64")
+    if weights and params.sampling.photos >= len(found):
+        raise InputError(
+            f"sampling.photos: {params.sampling.photos} keeps all {len(found)} candidates, and "
+            "there is nothing to weigh; keep fewer, or have more of them to choose from"
+        )
     drawn = sampling.draw(
         found["latitude"], found["longitude"], params.sampling.photos, weights, params.seed
     )

@@ -72,6 +72,9 @@ def train(params: stage.Params) -> None:
         start = setup(params)
         start.network.to(device)
         first = distributed.rank() == 0
+        if first:
+            gpu = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+            print(f"training on {device.type}{gpu}, processes: {distributed.world()}", flush=True)
         live = Live(str(stage.CURVES), dvcyaml=None, save_dvc_exp=False) if first else None
         with live or nullcontext():
 
@@ -173,12 +176,14 @@ def finish(
     )
     locator = locator.calibrated(outputs, val.latitude, val.longitude, places_of(val.owner))
     locator.save(stage.MODEL)
-    stage.write_metrics("train", summary(params, start, state, locator, outputs, seconds))
+    numbers = summary(params, start, state, locator, outputs, seconds)
+    stage.write_metrics("train", numbers)
     stage.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with
-    best = state.history[state.best_epoch]
+    head = " (the first is the head alone)" if len(state.history) > state.epoch else ""
     print(
-        f"best of {len(state.history)} epochs: {state.best_epoch + 1}, "
-        f"validation score {best.val_geoguessr:.0f}, accuracy {best.val_accuracy:.1f} %"
+        f"best of {len(state.history)} epochs{head}: {state.best_epoch + 1}, validation score "
+        f"{numbers['val_geoguessr']:.0f}, right class {numbers['val_accuracy']:.1f} % of the "
+        "validation photos that lie in one"
     )
 
 

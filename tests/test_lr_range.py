@@ -110,9 +110,11 @@ def test_smoothing_neither_lags_nor_leads():
 
 def test_without_a_fall_there_is_no_suggestion():
     flat = np.full(300, 4.0)
-    with pytest.raises(InputError, match="--from: the loss does not fall between 1e-07 and 1"):
+    with pytest.raises(
+        InputError, match="--steps: between 1e-07 and 1 the loss falls by less than 2%"
+    ):
         lr_range.suggest(RATES, flat)
-    with pytest.raises(InputError, match="--from"):
+    with pytest.raises(InputError, match="--steps"):
         lr_range.suggest(RATES, flat[:1])
     with pytest.raises(InputError, match="--to: the loss still falls at 1; go higher"):
         lr_range.suggest(RATES, np.linspace(4, 1, 300))

@@ -196,7 +196,9 @@ def test_an_experiment_with_another_rate_reruns_train_and_eval_alone(project):
     assert [each["name"] for each in experiments] == ["slower"]
     params = experiments[0]["revs"][0]["data"]["params"]["params.yaml"]["data"]
     assert params["lr"] == 3e-4
-    table = project.dvc("exp", "show", "--drop", ".*", "--keep", "Exp|^lr$|test.model.[a-z]+_")
+    table = project.dvc(
+        "exp", "show", "--drop", ".*", "--keep", "Exp|^lr$|test.model.[a-z]+_[0-9]+km"
+    )
     assert "slower" in table and "0.0003" in table and "chance" not in table
 
 

@@ -278,6 +278,8 @@ def test_candidates_are_drawn_by_the_weights_of_an_earlier_run(project):
         return np.count_nonzero(ids == s2.from_token(hard))
 
     assert there(evenly) < there(drawn) == there(everything)
+    project.set(sampling__photos=120)
+    refused(project, "sample", "sampling.photos: 120 keeps all 120 candidates", "nothing to weigh")
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> Suggesti
     """
     if len(smooth) < 3 or smooth.min() > (1 - LEAST_FALL) * smooth[0]:
         raise InputError(
-            f"--from: the loss does not fall between {rates[0]:.2g} and {rates[-1]:.2g}; "
-            "begin lower"
+            f"--steps: between {rates[0]:.2g} and {rates[-1]:.2g} the loss falls by less than "
+            f"{LEAST_FALL:.0%}, too little to choose a rate by; take more, or judge by the curve"
         )
     bottom = int(smooth.argmin())
     if bottom == len(rates) - 1:
