@@ -326,6 +326,19 @@ def outs(project: Project) -> dict[str, bytes]:
     }
 
 
+def begun(project: Project, name: str) -> subprocess.Popen:
+    """A stage that runs, in a process group of its own, as a terminal gives it."""
+    return subprocess.Popen(
+        [sys.executable, f"src/{name}.py"],
+        cwd=project.root,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
     planet_project, tmp_path, name
@@ -339,15 +352,7 @@ def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
     for share in (0.5, 0.9):
         if name == "download":
             shutil.rmtree(project.root / "data/.fetched", ignore_errors=True)
-        running = subprocess.Popen(
-            [sys.executable, f"src/{name}.py"],
-            cwd=project.root,
-            env=environment(),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        running = begun(project, name)
         time.sleep(share * whole)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the children as well
         output, _ = running.communicate(timeout=60)
@@ -367,15 +372,7 @@ def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
 def test_ctrl_c_reaches_the_planet_by_way_of_its_stage(planet_project, tmp_path):
     """It would answer with a traceback of its own, were it hit while it starts."""
     project = planet_project.copy(tmp_path / "clone")
-    running = subprocess.Popen(
-        [sys.executable, "src/sample.py"],
-        cwd=project.root,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    running = begun(project, "sample")
     planet = []
     while not planet and running.poll() is None:
         planet = psutil.Process(running.pid).children()
