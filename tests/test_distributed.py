@@ -2,7 +2,7 @@
 
 Two processes add up gradients in another order than one, and what that changes in the last bit
 grows from step to step. Measured here: the final weights of two and of one differ by at most
-2.4e-5, where training has moved those of the body by up to 2.9e-2.
+7.1e-5, where training has moved one layer of the body by up to 1.8e-2.
 """
 
 import json
