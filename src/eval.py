@@ -114,7 +114,7 @@ def write(
     report.write_report(
         stage.REPORT,
         facts={
-            "source": f"{params.source}, {params.world}" if params.source != "folder" else "folder",
+            "source": stage.origin(params),
             "model": params.backbone,
             "pretrained": params.weights,
             "loss": params.loss,
@@ -176,8 +176,8 @@ def shown(measured: Measured) -> list[report.Photo]:
                 photo_id,
                 thumbnail,
                 top,
-                true_place=f"{town.name}, {town.country}",
-                guessed_place=f"{guess.name}, {guess.country}" if guess else "",
+                true_place=str(town),
+                guessed_place=str(guess) if guess else "",
             )
         )
     return photos

@@ -215,6 +215,13 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         raise InputError(f"{path}: {_first_problem(error)}") from None
 
 
+def origin(params: Params) -> str:
+    """Where the photos come from, in words."""
+    if params.source == "folder":
+        return "folder"
+    return f"{params.source}, {params.world}"
+
+
 def _first_problem(error: ValidationError) -> str:
     # A misspelt key is both missing and unknown: the unknown one says more.
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")

@@ -27,6 +27,7 @@ from nogps.partition import Partition
 
 CURVES = ("train_loss", "val_loss", "val_accuracy", "val_geoguessr", "lr")
 
+LICENCES = 10  # that a model names
 # The parameters that a checkpoint depends on.
 DECISIVE = {
     "seed",
@@ -127,13 +128,31 @@ def setup(params: stage.Params) -> Setup:
     return Setup(network, objective, labelled(params, "train"), labelled(params, "val"), settings)
 
 
-def labelled(params: stage.Params, fold: str) -> training.Labelled:
-    """The readable photos of a fold and where they were taken."""
+def readable(fold: str) -> pd.DataFrame:
+    """The readable photos of a fold, a row each."""
     photos = pd.read_parquet(stage.SPLITS).merge(
         pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one"
     )
     photos = photos.merge(store.read_index(stage.PACKED), on="photo_id", validate="one_to_one")
-    photos = photos[(photos["fold"] == fold) & (photos["status"] == "ok")]
+    return photos[(photos["fold"] == fold) & (photos["status"] == "ok")]
+
+
+def about(params: stage.Params) -> dict[str, str]:
+    """What people are told of a model: what it learned from, and under which licences."""
+    photos = readable("train")
+    licences = photos["licence"].replace("", "none stated").value_counts()
+    named = [f"{licence} ({count:,})" for licence, count in licences.head(LICENCES).items()]
+    if len(licences) > LICENCES:
+        named.append(f"{len(licences) - LICENCES:,} others")
+    return {
+        "trained_on": f"{len(photos):,} photos ({stage.origin(params)})",
+        "licence": f"photos under {', '.join(named)}",
+    }
+
+
+def labelled(params: stage.Params, fold: str) -> training.Labelled:
+    """The readable photos of a fold and where they were taken."""
+    photos = readable(fold)
     if photos.empty:
         raise InputError(f"the {fold} fold has no photo that can be read; give more photos")
     return training.Labelled(
@@ -173,6 +192,7 @@ def finish(
         params.image_size,
         params.loss,
         params.decoding,
+        about=about(params),
     )
     locator = locator.calibrated(outputs, val.latitude, val.longitude, places_of(val.owner))
     locator.save(stage.MODEL)

@@ -142,7 +142,7 @@ def test_the_same_picture_has_the_same_hash_and_another_has_not():
 
 
 def test_small_photos_are_enlarged_and_long_ones_stay_long():
-    assert images.pack(encoded(picture(20, 10)), 40).height == 40
+    assert images.pack(encoded(picture(30, 20)), 40).height == 40
     assert images.pack(encoded(picture(900, 90)), 40).width == 400
 
 

@@ -132,10 +132,12 @@ def test_several_photos_are_answered_as_of_one_place():
     photos = [encoded(picture(300, 200, seed=each)) for each in range(3)]
     seen = []
     locator.network.register_forward_hook(lambda *call: seen.append(call[2]))
-    guess = locator.locate(*photos)
-    together = locator.answers(seen[0], ["there"] * 3)
+    guess = locator.locate(photos, together=True)
+    outputs = torch.cat(seen)
+    together = locator.answers(outputs, ["there"] * 3)
     assert locator.guesses(together) == [guess] * 3
-    alone = locator.guesses(locator.answers(seen[0]))
+    alone = locator.guesses(locator.answers(outputs))
+    assert alone == locator.locate(photos) == [locator.locate(each) for each in photos]
     assert guess.confidence != pytest.approx(alone[0].confidence)
 
 

@@ -1,42 +1,300 @@
 """The command `nogps`: what a saved model is asked outside the pipeline."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nogps import evaluation, images
 from nogps.errors import InputError, system_error
-from nogps.locate import Locator
-from nogps.measure import Measured, measure, read_folder
-from nogps.report import results_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nogps.locate import Floats, Locator
+    from nogps.map_page import Located
+    from nogps.measure import Measured
+
+# What a command needs is imported where it runs: torch takes seconds, and neither --help nor
+# `nogps locate` with an ONNX model needs it.
+
+MODEL = Path("models/model.pt")
+SOME_FAILED = 3  # exit code
+BLOTS = 32  # pictures that a model is compared on where there are no photos
+SAME_TOP_CELL = {False: 99.5, True: 97.0}  # percent of the photos, by whether weights have 8 bits
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what the user did wrong comes out as one sentence."""
     parser = argparse.ArgumentParser(prog="nogps", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_locate(commands)
+    _add_export(commands)
     _add_evaluate(commands)
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
     except InputError as error:
         sys.exit(f"nogps: {error}")
+    except BrokenPipeError:  # the reader has had enough, as `head` has
+        sys.stderr.close()
+        sys.exit(1)
     except OSError as error:
         sys.exit(f"nogps: {system_error(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+    if code:
+        sys.exit(code)
+
+
+def _load(path: Path) -> Locator:
+    if path.suffix == ".onnx":
+        from nogps.onnx import OnnxLocator
+
+        return OnnxLocator.load(path)
+    from nogps.locate import Locator
+
+    return Locator.load(path)
+
+
+def _check_file(option: str, path: Path | None) -> None:
+    """InputError if no file can be written there, before an hour of work goes into it."""
+    if path and not path.parent.is_dir():
+        raise InputError(f"{option}: {path.parent} is no directory; make it first")
+    if path and path.is_dir():
+        raise InputError(f"{option}: {path} is a directory; name a file")
+
+
+# ---- nogps locate
+
+
+def locate(options: argparse.Namespace) -> int:
+    """Say where photos were taken."""
+    from tqdm import tqdm
+
+    _check_file("--map", options.map)
+    names = list(_names(options.photos))
+    photos = [sys.stdin.buffer.read() if name == "-" else Path(name) for name in names]
+    locator = _load(options.model)
+    answered: list[tuple[str, Path | bytes, Floats]] = []
+    located: list[Located] = []
+    bar = tqdm(locator.scores_each(photos), total=len(photos), unit="photo", disable=None, delay=1)
+    for name, photo, scores in zip(names, photos, bar, strict=True):
+        if isinstance(scores, Exception):
+            _complain(name, scores, options)
+            continue
+        answered.append((name, photo, scores))
+        if not options.together:
+            located.append(_answer(locator, answered[-1:], options))
+    if options.together and answered:
+        located.append(_answer(locator, answered, options))
+    if options.geojson:
+        features = [each.to_geojson() for each in located]
+        print(json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False))
+    if options.map and located:
+        from nogps.map_page import write_map_page
+
+        write_map_page(options.map, located, locator.partition)
+        print(f"The map to look at: {options.map}", file=sys.stderr)
+    return 0 if len(answered) == len(names) else SOME_FAILED
+
+
+def _names(given: Sequence[str]) -> Iterator[str]:
+    """The photos that the arguments name: files, those in folders, - for what comes in."""
+    from nogps.sources.folder import image_files
+
+    for name in given:
+        if name != "-" and Path(name).is_dir():
+            files, _ = image_files(Path(name))
+            if not files:
+                raise InputError(
+                    f"{name} holds no photos; give a folder with .jpg, .png, .webp, .tif or .heic"
+                )
+            yield from (str(Path(name) / each) for each in sorted(files))
+        else:
+            yield name
+
+
+def _answer(
+    locator: Locator, of: Sequence[tuple[str, Path | bytes, Floats]], options: argparse.Namespace
+) -> Located:
+    """The answer for a photo, or for several of one place, printed at once."""
+    from tqdm import tqdm
+
+    from nogps.exif import read_metadata
+    from nogps.map_page import Located
+
+    names, photos, scores = zip(*of, strict=True)
+    positions = [read_metadata(photo).position for photo in photos]
+    one = Located(
+        list(names), photos[0], locator.guess(scores), next(filter(None, positions), None)
+    )
+    if options.json:
+        tqdm.write(json.dumps(one.to_dict(), ensure_ascii=False))
+    elif not options.geojson:
+        tqdm.write(_told(one))
+    return one
+
+
+def _told(one: Located) -> str:
+    guess = one.guess
+    cells = ", ".join(f"{each.place} {100 * each.probability:.1f} %" for each in guess.cells)
+    lines = [
+        f"{', '.join(one.names)}: {guess.place} ({guess.latitude:.4f}, {guess.longitude:.4f})",
+        f"  {guess.sureness}",
+        f"  Most probable: {cells}.",
+    ]
+    if one.gps:
+        latitude, longitude = one.gps
+        lines.append(
+            f"  Its GPS says {latitude:.4f}, {longitude:.4f}: {one.off_km:,.0f} km from the guess."
+        )
+    return "\n".join(lines)
+
+
+def _complain(name: str, error: Exception, options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    tqdm.write(f"nogps: {name}: {what}", file=sys.stderr)
+    if options.json:
+        tqdm.write(json.dumps({"photo": name, "error": what}, ensure_ascii=False))
+
+
+def _add_locate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "locate",
+        help="say where photos were taken",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Say where photos were taken, by their pixels alone. GPS that a photo carries is not\n"
+            "used; it is shown beside the guess."
+        ),
+        epilog=(
+            "examples:\n"
+            "  nogps locate holiday.jpg\n"
+            "  nogps locate holiday/ --map holiday.html\n"
+            "  nogps locate front.jpg back.jpg --together --json\n"
+            "  curl -s $URL | nogps locate -\n\n"
+            "exit codes: 0 every photo was located; 1 nothing could be done; 2 a wrong command\n"
+            "line; 3 some photo could not be read, which stderr names, and the others were located"
+        ),
+    )
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="a file, a folder with photos, or - for a photo on the standard input",
+    )
+    parser.add_argument(
+        "--model", type=Path, default=MODEL, help=".pt or .onnx (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--together", action="store_true", help="all photos show one place: one answer for them"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="a JSON object a line for each answer")
+    how.add_argument("--geojson", action="store_true", help="one FeatureCollection")
+    parser.add_argument(
+        "--map", type=Path, metavar="FILE.html", help="also write a page with maps, for any browser"
+    )
+    parser.set_defaults(run=locate)
+
+
+# ---- nogps export
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a model as ONNX, in full and small, and check both against it."""
+    from nogps import onnx
+    from nogps.locate import Locator
+
+    folder = options.to or options.model.parent
+    if not folder.is_dir():
+        raise InputError(f"--to: {folder} is no directory; make it first")
+    locator = Locator.load(options.model)
+    pictures = list(_pictures(locator, options.check))
+    code = 0
+    for small in (False, True):
+        path = folder / f"{options.model.stem}{'.small' if small else ''}.onnx"
+        onnx.export(locator, path, small)
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", end="", flush=True)
+        found = onnx.compare(locator, onnx.OnnxLocator.load(path), pictures)
+        share = 100 * found.same_top_cell / found.photos
+        kind = "photos" if options.check else "made-up pictures"
+        print(
+            f"; the same top cell for {found.same_top_cell} of {found.photos} {kind} "
+            f"({share:.1f} %), scores differ by {found.largest_difference:.2g} at most"
+        )
+        if options.check and share < SAME_TOP_CELL[small]:
+            print(f"nogps: that is less than {SAME_TOP_CELL[small]} %", file=sys.stderr)
+            code = SOME_FAILED
+    return code
+
+
+def _pictures(locator: Locator, folder: Path | None) -> Iterator[NDArray[np.uint8]]:
+    """What both models are asked: the photos of a folder, or else random blots."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from nogps.images import BadImage
+
+    if folder is None:
+        rng = np.random.default_rng(0)
+        blots = rng.integers(0, 256, (BLOTS, 8, 8, 3), dtype=np.uint8)
+        yield from map(locator.square, blots.repeat(8, axis=1).repeat(8, axis=2))
+        return
+    if not folder.is_dir():
+        raise InputError(f"--check: {folder} is no directory; give one with photos")
+    found = 0
+    for name in tqdm(list(_names([str(folder)])), unit="photo", disable=None, delay=1):
+        try:
+            square = locator.square(name)
+        except (BadImage, OSError):
+            continue  # what cannot be read, neither can answer
+        found += 1
+        yield square
+    if not found:
+        raise InputError(f"--check: not one photo in {folder} can be read; give others")
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a model as ONNX, for phones, browsers and servers",
+        description=(
+            "Write a model as ONNX: in full, and small, with its weights in 8 bits. All that an "
+            "answer takes is in the file's metadata: preprocessing, class points, temperature, "
+            "licence. Both files are checked against the model."
+        ),
+        epilog="nogps export --check photos/ && nogps locate holiday.jpg --model models/model.onnx",
+    )
+    parser.add_argument("--model", type=Path, default=MODEL, help="(default: %(default)s)")
+    parser.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="(default: the folder of the model)"
+    )
+    parser.add_argument(
+        "--check", type=Path, metavar="FOLDER", help="photos to compare the answers on"
+    )
+    parser.set_defaults(run=export)
+
+
+# ---- nogps evaluate
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on a folder of photos."""
-    if options.predictions and not options.predictions.parent.is_dir():
-        raise InputError(
-            f"--predictions: {options.predictions.parent} is no directory; make it first"
-        )
-    if options.predictions and options.predictions.is_dir():
-        raise InputError(f"--predictions: {options.predictions} is a directory; name a file")
+    from nogps import evaluation, images
+    from nogps.locate import Locator
+    from nogps.measure import measure, read_folder
+
+    _check_file("--predictions", options.predictions)
     if options.batch_size < 1 or options.workers < 0:
         raise InputError("--batch-size is a number from 1, --workers one from 0; mend that")
     locator = Locator.load(options.model)
@@ -62,10 +320,12 @@ def evaluate(options: argparse.Namespace) -> None:
         rows = {row.name: evaluation.numbers(row) for row in measured.rows}
         print(json.dumps({name: rows}, indent=2))
     else:
-        print(_told(measured, options.together))
+        print(_measured(measured, options.together))
 
 
-def _told(measured: Measured, together: str) -> str:
+def _measured(measured: Measured, together: str) -> str:
+    from nogps.report import results_table
+
     model = measured.rows[0]
     how = ", the photos of each owner answered as one" if together == "owner" else ""
     return (
@@ -88,7 +348,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         epilog="nogps evaluate photos/ --model models/model.pt --together owner --json",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--model", type=Path, default=Path("models/model.pt"))
+    parser.add_argument("--model", type=Path, default=MODEL, help="(default: %(default)s)")
     parser.add_argument(
         "--together",
         choices=["none", "owner"],

@@ -17,7 +17,6 @@ from torch import nn
 from nogps import geo, images, model
 from nogps.dataset import Photos, of_each
 
-FARTHEST_KM = math.pi * geo.EARTH_RADIUS_KM
 TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
 
 Points = NDArray[np.float64]  # latitude and longitude, shape (n, 2); NaN where there is no guess
@@ -60,7 +59,7 @@ def row(
     class. `more` are numbers that stand with the row.
     """
     n = len(distance)
-    counted = np.where(np.isnan(distance), FARTHEST_KM, distance)
+    counted = np.where(np.isnan(distance), geo.FARTHEST_KM, distance)
     within = {
         key: int(np.count_nonzero(distance <= radius)) for key, radius in geo.RADII_KM.items()
     }

@@ -3,10 +3,13 @@
 Latitudes and longitudes are degrees, distances kilometres on a sphere of mean Earth radius.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 EARTH_RADIUS_KM = 6371.0088
+FARTHEST_KM = math.pi * EARTH_RADIUS_KM  # the other end of the world
 
 # A guess is a hit when distance <= radius. Names as used since PlaNet.
 RADII_KM = {

@@ -10,6 +10,7 @@ import io
 import math
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +31,13 @@ SUFFIXES = {
     "WEBP": ".webp",
     "HEIF": ".heic",
     "TIFF": ".tif",
+    "GIF": ".gif",
 }
 FORMATS = [name for name in SUFFIXES if name != "MPO"]  # which the JPEG reader recognises
 LARGEST_PIXELS = 300_000_000  # a picture that claims more is not decoded
 HASH_BITS = 256
 LONGEST_SHAPE = 20  # times as long as wide; packed strips would be as large as the disk
+SMALLEST_SIDE = 16  # pixels; less shows nothing that a place could be told by
 JPEG_QUALITY = 92
 
 # What every torchvision classifier was pretrained with.
@@ -43,6 +46,8 @@ STD = (0.229, 0.224, 0.225)
 
 GREY = (0.299, 0.587, 0.114)  # how bright each colour is, ITU-R BT.601
 LARGEST_STRETCH = 1.1  # how much higher or wider than the photo's shape a crop may be
+
+Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]  # a path, a file, or pixels
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, above, raises instead of warning
 
@@ -94,16 +99,37 @@ def pack(body: bytes, side: int) -> Packed:
     Raises:
         BadImage: the bytes are truncated, corrupt, or no picture.
     """
-    image = _decode(body, at_least=side)
-    scale = side / min(image.size)
-    width, height = (max(side, round(length * scale)) for length in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     import imagehash
 
+    image = _shrunk(_decode(body, at_least=side), side)
     phash = imagehash.phash(image, hash_size=16).hash
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=JPEG_QUALITY)
-    return Packed(encoded.getvalue(), width, height, np.packbits(phash).tobytes())
+    return Packed(_encoded(image), *image.size, np.packbits(phash).tobytes())
+
+
+def square(photo: Photo, image_size: int) -> NDArray[np.uint8]:
+    """A photo as a model sees it that was trained on packed ones: (image_size, image_size, 3).
+
+    `photo` is a path, a file's bytes, a Pillow image, or a uint8 array of shape (height, width)
+    or (height, width, 3), RGB. The pixels are those of `pack` and then `whole`, but that torch is
+    not needed, whose rounding is another: a value may differ by one.
+
+    Raises:
+        BadImage: it is no picture that can be read.
+        OSError: the path cannot be opened.
+    """
+    packed = Image.fromarray(simplejpeg.decode_jpeg(packed_jpeg(photo, pack_side(image_size))))
+    return np.asarray(packed.resize((image_size, image_size), Image.Resampling.BILINEAR))
+
+
+def packed_jpeg(photo: Photo, side: int) -> bytes:
+    """The JPEG that `pack` makes of a photo, which may be anything that `square` takes."""
+    if isinstance(photo, Image.Image):
+        image = _upright(_checked(photo))
+    elif isinstance(photo, np.ndarray):
+        image = _upright(_checked(_of_array(photo)))
+    else:
+        image = _decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), side)
+    return _encoded(_shrunk(image, side))
 
 
 def pack_side(image_size: int) -> int:
@@ -236,16 +262,37 @@ def thumbnail(jpeg: bytes, side: int = 256) -> bytes:
     return encoded.getvalue()
 
 
+def _shrunk(image: Image.Image, side: int) -> Image.Image:
+    """At training size: the shorter side becomes `side`."""
+    if min(image.size) < SMALLEST_SIDE:
+        raise BadImage(f"{image.width} x {image.height} pixels are too few to tell a place by")
+    scale = side / min(image.size)
+    width, height = (max(side, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _encoded(image: Image.Image) -> bytes:
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    return encoded.getvalue()
+
+
 def hamming(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Bits that differ between hashes of shape (..., 4)."""
     return np.bitwise_count(a ^ b).sum(axis=-1, dtype=np.int64)
 
 
 def _open(body: bytes) -> Image.Image:
+    if not body:
+        raise BadImage("empty, 0 bytes")
     try:
         image = Image.open(io.BytesIO(body), formats=FORMATS)
     except Exception as error:  # Pillow's readers raise many kinds for corrupt headers
         raise BadImage(f"not an image ({type(error).__name__})") from error
+    return _checked(image)
+
+
+def _checked(image: Image.Image) -> Image.Image:
     if max(image.size) > LONGEST_SHAPE * min(image.size):
         raise BadImage(f"{image.width} x {image.height} pixels are a strip, not a photo")
     if image.width * image.height > LARGEST_PIXELS:
@@ -256,10 +303,16 @@ def _open(body: bytes) -> Image.Image:
 def _decode(body: bytes, at_least: int) -> Image.Image:
     """Upright RGB pixels whose shorter side is `at_least` long where the photo is."""
     image = _open(body)
+    # JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time.
+    scale = 2 * at_least / min(image.size)
+    return _upright(image, (round(image.width * scale), round(image.height * scale)))
+
+
+def _upright(image: Image.Image, draft: tuple[int, int] | None = None) -> Image.Image:
+    """RGB pixels as they are to be seen, without metadata."""
     try:
-        # JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time.
-        scale = 2 * at_least / min(image.size)
-        image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+        if draft:
+            image.draft("RGB", draft)
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I") or image.mode == "F":
@@ -273,6 +326,16 @@ def _decode(body: bytes, at_least: int) -> Image.Image:
         raise BadImage(f"cannot be decoded ({error})") from error
     image.info.clear()  # Pillow would write comments and EXIF into what is saved next
     return image
+
+
+def _of_array(pixels: NDArray) -> Image.Image:
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if pixels.dtype != np.uint8 or not fits or not pixels.size:
+        raise BadImage(
+            f"an array of {pixels.dtype} and shape {pixels.shape} is no photo; give uint8 of shape "
+            "(height, width, 3)"
+        )
+    return Image.fromarray(pixels)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

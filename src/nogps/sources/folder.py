@@ -100,15 +100,16 @@ class Folder:
                 f"{table}: none of the {missing} files it lists can be read under {self.path}; "
                 "write each file relative to photos.csv"
             )
-        self.not_listed = len(set(self._image_files()) - set(rows))
-        self.unreadable += missing
+        found, unreadable = image_files(self.path)
+        self.not_listed = len(set(found) - set(rows))
+        self.unreadable += missing + unreadable
         return [
             replace(candidate, url=_url(file, digest))
             for (file, candidate), digest in zip(rows.items(), digests, strict=True)
         ]
 
     def _located(self) -> list[Candidate]:
-        files = self._image_files()
+        files, self.unreadable = image_files(self.path)
         with warnings.catch_warnings():
             # Pillow remarks on each damaged header; what cannot be read is counted below.
             warnings.simplefilter("ignore")
@@ -130,19 +131,22 @@ class Folder:
             )
         return found
 
-    def _image_files(self) -> list[str]:
-        """Paths of all image files, relative to the folder."""
-        files, errors = [], []
-        for directory, subdirectories, names in os.walk(self.path, onerror=errors.append):
-            subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-            below = PurePosixPath(Path(directory).relative_to(self.path).as_posix())
-            files += [
-                str(below / name)
-                for name in names
-                if not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS
-            ]
-        self.unreadable += len(errors)
-        return files
+
+def image_files(folder: Path) -> tuple[list[str], int]:
+    """Paths of all image files, relative to the folder; and how many directories are unreadable.
+
+    Hidden files and directories are skipped; links to directories are not followed.
+    """
+    files, errors = [], []
+    for directory, subdirectories, names in os.walk(folder, onerror=errors.append):
+        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
+        below = PurePosixPath(Path(directory).relative_to(folder).as_posix())
+        files += [
+            str(below / name)
+            for name in names
+            if not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS
+        ]
+    return files, len(errors)
 
 
 def _located_candidate(file: str, digest: str, metadata: Metadata) -> Candidate:
