@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -295,6 +295,151 @@ def test_normalise_is_imagenets():
     pixels = batch.float().requires_grad_()
     images.normalise(pixels).sum().backward()  # what inference came across can be learned with
     assert torch.allclose(pixels.grad[0, :, 0, 0], 1 / (255 * torch.tensor(images.STD)))
+
+
+# What a model is asked
+
+
+def seen(photo) -> np.ndarray:
+    return images.square(photo, 32).astype(int)
+
+
+def stored(orientation: int, image: Image.Image) -> bytes:
+    """A JPEG that is to be seen as `image`, its pixels turned as a camera turns them."""
+    turned = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = image if orientation == 1 else image.transpose(turned[orientation])
+    return encoded(image, exif=exif)
+
+
+def sixteen_bits(image: Image.Image) -> bytes:
+    """A PNG with 16 bits a channel, which Pillow does not write."""
+    rows = np.asarray(image).astype(">u2") * 257
+    scanlines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", *image.size, 16, 2, 0, 0, 0)
+    body = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(scanlines)), (b"IEND", b"")):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        body += struct.pack(">I", len(data)) + kind + data + check
+    return body
+
+
+def animated(kind: str) -> bytes:
+    others = [picture(seed=each) for each in (1, 2)]
+    return encoded(picture(), kind, save_all=True, append_images=others, duration=100)
+
+
+STRANGE = {
+    "16-bit.png": lambda: sixteen_bits(picture()),
+    "animated.gif": lambda: animated("GIF"),
+    "animated.webp": lambda: animated("WEBP"),
+    "animated.png": lambda: animated("PNG"),
+    "cmyk.jpg": lambda: encoded(picture(mode="CMYK"), quality=95),
+    "cmyk.tif": lambda: encoded(picture(mode="CMYK"), "TIFF"),
+    "palette.png": lambda: encoded(picture().quantize(256), "PNG"),
+    "phone.heic": lambda: encoded(picture(), "HEIF"),
+    "progressive.jpg": lambda: encoded(picture(), progressive=True),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_files_show_their_picture(name):
+    """Of what moves, the first."""
+    off = np.abs(seen(STRANGE[name]()) - seen(encoded(picture(), "PNG")))
+    assert off.mean() < 6
+    other = np.abs(seen(STRANGE[name]()) - seen(encoded(picture(seed=1), "PNG")))
+    assert other.mean() > 30
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_upright_however_the_camera_was_held(orientation):
+    image = picture(240, 160)
+    body = stored(orientation, image)
+    expected = seen(encoded(image))
+    for photo in (body, Image.open(io.BytesIO(body))):
+        assert np.abs(seen(photo) - expected).mean() < 2
+    assert orientation == 1 or np.abs(seen(image.rotate(180)) - expected).mean() > 30
+
+
+def test_what_is_transparent_is_white():
+    image = picture(mode="RGBA")
+    image.paste((200, 0, 0, 0), (0, 0, 60, 80))  # the left half
+    alike = [image, encoded(image, "PNG"), encoded(image, "WEBP", lossless=True)]
+    palette = Image.new("P", (120, 80), 1)
+    palette.putpalette([200, 0, 0, 10, 20, 200])
+    palette.paste(0, (0, 0, 60, 80))
+    alike += [encoded(palette, "PNG", transparency=0), encoded(palette, "GIF", transparency=0)]
+    for photo in alike:
+        square = seen(photo)
+        assert square[:, :12].min() > 245
+        assert np.abs(square[:, 20:] - 255).mean() > 50
+
+
+def test_fifty_megapixels_are_seen_as_their_small_copy():
+    small = picture(128, 96)
+    large = small.resize((8192, 6144), Image.Resampling.NEAREST)
+    assert np.abs(seen(encoded(large)) - seen(small)).mean() < 3
+
+
+def test_no_more_is_left_out_of_a_large_jpeg_than_of_its_pixels():
+    image = picture(1200, 800, detail=80)
+    body = encoded(image, quality=98)
+    assert np.abs(images.square(body, 224).astype(int) - images.square(image, 224)).mean() < 2
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(16, 300),
+    st.integers(16, 300),
+    st.sampled_from(["RGB", "L"]),
+    st.integers(2, 24),
+    st.sampled_from([16, 33, 64]),
+)
+def test_without_torch_a_value_differs_by_one_at_most(width, height, mode, detail, image_size):
+    image = picture(width, height, mode, detail=detail)
+    body = encoded(image)
+    ours = images.square(body, image_size)
+    packed = images.pack(body, images.pack_side(image_size)).jpeg
+    assert images.packed_jpeg(body, images.pack_side(image_size)) == packed
+    torchs = images.whole(images.to_tensor(packed), image_size).permute(1, 2, 0).numpy()
+    assert ours.shape == torchs.shape == (image_size, image_size, 3)
+    assert ours.dtype == torchs.dtype == np.uint8
+    assert np.abs(ours.astype(int) - torchs).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 40), (40, 15)])
+def test_too_few_pixels_say_so(size):
+    image = Image.new("RGB", size)
+    says = f"{size[0]} x {size[1]} pixels are too few"
+    for photo in (encoded(image), encoded(image, "PNG"), image, np.array(image)):
+        with pytest.raises(images.BadImage, match=says):
+            images.square(photo, 32)
+    assert images.square(Image.new("RGB", (16, 16)), 32).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "TIFF"])
+def test_any_file_may_be_cut_off(kind):
+    body = encoded(picture(400, 300), kind)
+    for part in (body[: len(body) // 2], body[: len(body) // 20], body[:3]):
+        with pytest.raises(images.BadImage):
+            images.square(part, 32)
+
+
+def test_a_picture_of_a_closed_file_says_so(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(encoded(picture()))
+    with Image.open(tmp_path / "photo.jpg") as image:
+        pass
+    with pytest.raises(images.BadImage, match="cannot be decoded"):
+        images.square(image, 32)
 
 
 def test_hamming_counts_bits():

@@ -1,18 +1,26 @@
-from dataclasses import asdict, fields, replace
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import vonmises_fisher
 from torch import nn
 
-from nogps import geo, locate, losses, model
+import nogps
+from nogps import geo, images, locate, losses, model, places
 from nogps.errors import InputError
 from nogps.images import BadImage
-from nogps.locate import Calibration, Locator
+from nogps.locate import Calibration, Cell, Guess, Locator
 from nogps.partition import Partition, fixed_level, north_south
 from tests import test_losses
 from tests.test_images import encoded, picture
@@ -59,6 +67,20 @@ def looking(loss="softmax", **how) -> Locator:
     network = model.build(BACKBONE, losses.build(loss, partition, 75.0).outputs)
     network.fc.weight.data *= 1000  # so that classes differ
     return Locator(network.eval(), partition, BACKBONE, 64, loss, **how)
+
+
+def seeing(backbone=BACKBONE, **how) -> Locator:
+    """A locator that puts different pictures in different places, as a trained one does."""
+    partition = over_the_world()
+    torch.manual_seed(0)
+    network = model.build(backbone, len(partition)).eval()
+    photos = [torch.from_numpy(np.array(picture(64, 64, seed=each))) for each in range(8)]
+    batch = images.normalise(torch.stack(photos).permute(0, 3, 1, 2))
+    head = [each for each in network.modules() if isinstance(each, nn.Linear)][-1]
+    with torch.no_grad():
+        head.weight *= 4 / network(batch).std(dim=0).mean()
+        head.bias -= network(batch).mean(dim=0)
+    return Locator(network, partition, backbone, 64, **how)
 
 
 def same(one, other) -> bool:
@@ -125,6 +147,250 @@ def test_a_damaged_model_is_refused(missing, tmp_path):
 def test_a_photo_that_cannot_be_read_says_so():
     with pytest.raises(BadImage):
         looking().locate(b"no photo")
+
+
+@pytest.fixture(scope="module")
+def locator() -> Locator:
+    return seeing(calibration=CALIBRATION)
+
+
+def test_two_lines_of_python(locator, tmp_path):
+    """In a process of its own, whose first line does not wait for torch."""
+    locator.save(tmp_path / "model.pt")
+    (tmp_path / "photo.jpg").write_bytes(encoded(picture()))
+    code = """
+import sys
+import nogps
+assert "torch" not in sys.modules
+from nogps import Locator
+print(Locator.load("model.pt").locate("photo.jpg"))
+"""
+    source = str(Path(nogps.__file__).parents[1])
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": source, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+    )
+    assert found.stdout.strip() == str(locator.locate(tmp_path / "photo.jpg"))
+
+
+def test_the_package_names_what_it_gives():
+    assert nogps.Locator is Locator and nogps.Guess is Guess
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        nogps.Nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_same_pixels_are_answered_alike_however_they_come(locator, mode, tmp_path):
+    image = picture(300, 200, mode)
+    body = encoded(image, "PNG")
+    path = tmp_path / "photo.png"
+    path.write_bytes(body)
+    array = np.array(image)
+    fixed = array.copy()
+    fixed.flags.writeable = False
+    flipped_twice = np.ascontiguousarray(array[:, ::-1])[:, ::-1]
+    forms = [path, str(path), body, image, Image.open(path), array, fixed, flipped_twice]
+    guess = locator.locate(path)
+    assert [locator.locate(each) for each in forms] == [guess] * len(forms)
+    assert locator.locate(forms) == [guess] * len(forms)
+    assert locator.locate(picture(300, 200, mode, seed=1)) != guess
+
+
+def test_photos_are_left_as_they_were(locator):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = Image.open(io.BytesIO(encoded(picture(300, 200), exif=exif, comment=b"of mine")))
+    see_through = Image.open(io.BytesIO(encoded(picture(300, 200, "P"), "PNG", transparency=3)))
+    for image in (turned, see_through):
+        image.load()
+        before = image.mode, image.size, dict(image.info), dict(image.getexif()), image.tobytes()
+        once, again = locator.locate(image), locator.locate(image)
+        after = image.mode, image.size, dict(image.info), dict(image.getexif()), image.tobytes()
+        assert after == before
+        assert once == again
+    array = np.array(picture(300, 200))
+    before = array.copy()
+    locator.locate(array)
+    assert (array == before).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "says"),
+    [
+        (np.zeros((40, 60, 3)), "float64"),
+        (np.zeros((40, 60, 3), np.uint16), "uint16"),
+        (np.zeros((40, 60, 3), bool), "bool"),
+        (np.zeros((40, 60, 4), np.uint8), r"\(40, 60, 4\)"),
+        (np.zeros((3, 40, 60), np.uint8), r"\(3, 40, 60\)"),
+        (np.zeros((2, 40, 60, 3), np.uint8), r"\(2, 40, 60, 3\)"),
+        (np.zeros(40, np.uint8), r"\(40,\)"),
+        (np.zeros((0, 60, 3), np.uint8), r"\(0, 60, 3\)"),
+        (np.zeros((15, 60, 3), np.uint8), "60 x 15 pixels are too few"),
+        (np.zeros((20, 600, 3), np.uint8), "600 x 20 pixels are a strip"),
+    ],
+)
+def test_an_array_that_is_no_photo_is_refused(locator, pixels, says):
+    with pytest.raises(BadImage, match=says):
+        locator.locate(pixels)
+
+
+def test_lists_tuples_and_nothing(locator):
+    photos = [picture(100, 80, seed=each) for each in range(3)]
+    alone = [locator.locate(each) for each in photos]
+    assert locator.locate(photos) == locator.locate(tuple(photos)) == alone
+    assert len(set(alone)) == 3
+    assert locator.locate(tuple(photos), together=True) == locator.locate(photos, together=True)
+    assert locator.locate(photos[:1], together=True) == alone[0]
+    assert locator.locate([]) == []
+    with pytest.raises(InputError, match="no photo to locate"):
+        locator.locate([], together=True)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_list_with_a_photo_that_cannot_be_read_raises(locator, together, tmp_path):
+    photo = encoded(picture())
+    with pytest.raises(BadImage, match="0 bytes"):
+        locator.locate([photo, b"", photo], together=together)
+    with pytest.raises(FileNotFoundError):
+        locator.locate([photo, tmp_path / "none.jpg"], together=together)
+
+
+def test_scores_keep_the_order_of_the_photos_and_go_on_after_errors(locator, tmp_path):
+    bad = {4: b"no photo", 5: tmp_path / "none.jpg", 20: b"", 38: np.zeros(3)}
+    photos = [bad.get(each, picture(90, 70, seed=each)) for each in range(39)]
+    assert len(photos) > 2 * locate.AHEAD
+    taken = []
+    found = locator.scores_each(taken.append(each) or photos[each] for each in range(39))
+    first = [next(found) for _ in range(3)]
+    assert len(taken) <= locate.AHEAD + 3  # memory does not grow with the photos
+    found = [*first, *found]
+    assert taken == list(range(39)) and len(found) == 39
+    kinds = {each: type(one) for each, one in enumerate(found) if isinstance(one, Exception)}
+    assert kinds == {4: BadImage, 5: FileNotFoundError, 20: BadImage, 38: BadImage}
+    for each in set(range(39)) - set(bad):
+        assert (found[each] == locator.scores(locator.square(photos[each]))).all()
+
+
+# Guesses
+
+
+def drawn_guesses(n: int) -> list[Guess]:
+    scores = drawn(over_the_world(), n, seed=9, size=4)[0]
+    locator = answering(over_the_world(), calibration=CALIBRATION)
+    return locator.guesses(locator.answers(scores))
+
+
+def test_a_guess_does_not_change():
+    guess = drawn_guesses(1)[0]
+    with pytest.raises(FrozenInstanceError):
+        guess.latitude = 0.0
+    with pytest.raises(FrozenInstanceError):
+        guess.cells[0].probability = 1.0
+    assert hash(guess) == hash(replace(guess))
+
+
+def test_a_guess_is_json_and_geojson():
+    for guess in drawn_guesses(20):
+        told = json.loads(json.dumps(guess.to_dict(), allow_nan=False))
+        cells = [Cell(**each) for each in told.pop("cells")]
+        assert Guess(**told, cells=tuple(cells)) == guess
+        feature = json.loads(json.dumps(guess.to_geojson(), allow_nan=False))
+        assert feature.keys() == {"type", "geometry", "properties"}
+        assert feature["type"] == "Feature"
+        assert feature["geometry"] == {
+            "type": "Point",
+            "coordinates": [guess.longitude, guess.latitude],
+        }
+        assert feature["properties"] == {
+            name: value
+            for name, value in json.loads(json.dumps(guess.to_dict())).items()
+            if name not in ("latitude", "longitude")
+        }
+
+
+def test_a_guess_names_the_best_cells_and_the_nearest_towns():
+    partition = over_the_world()
+    points = dict(
+        zip(partition.tokens.tolist(), zip(*partition.points(), strict=True), strict=True)
+    )
+    scores = drawn(partition, 20, seed=9, size=4)[0]
+    p = test_losses.softmax(scores.numpy() / CALIBRATION.temperature)
+    everywhere = np.array([(town.latitude, town.longitude) for town in places.towns()])
+    names = [f"{town.name}, {town.country}" for town in places.towns()]
+
+    def nearest(latitude, longitude):
+        return names[geo.distance_km(latitude, longitude, *everywhere.T).argmin()]
+
+    for row, guess in zip(p, drawn_guesses(20), strict=True):
+        assert guess.place == nearest(guess.latitude, guess.longitude)
+        assert len(guess.cells) == locate.BEST
+        found = [each.probability for each in guess.cells]
+        assert found == pytest.approx(sorted(row, reverse=True)[: locate.BEST])
+        assert found == sorted(found, reverse=True) and min(found) >= 0 and sum(found) <= 1
+        assert (guess.cell, guess.confidence) == (partition.tokens[row.argmax()], found[0])
+        for cell in guess.cells:
+            assert row[partition.tokens == cell.token] == pytest.approx(cell.probability)
+            assert (cell.latitude, cell.longitude) == points[cell.token]
+            assert cell.place == nearest(cell.latitude, cell.longitude)
+
+
+def test_where_there_are_fewer_classes_all_are_named():
+    locator = answering(north_south([-10, 30], [0, 5]))
+    [guess] = locator.guesses(locator.answers(torch.tensor([[0.0, 1.0]])))
+    assert [each.token for each in guess.cells] == locator.partition.tokens[[1, 0]].tolist()
+    assert sum(each.probability for each in guess.cells) == pytest.approx(1)
+
+
+def unsure(radius_50_km: float, radius_90_km: float) -> str:
+    return replace(
+        drawn_guesses(1)[0], radius_50_km=radius_50_km, radius_90_km=radius_90_km
+    ).sureness
+
+
+@pytest.mark.parametrize(
+    ("radius_50_km", "radius_90_km", "said"),
+    [
+        (0.26, 0.94, "Likely the right street: half of such guesses are within 0.3 km, nine of ten "
+         "within 0.9 km."),
+        (1.0, 25.0, "Likely the right city, perhaps the right street: half of such guesses are "
+         "within 1.0 km, nine of ten within 25 km."),
+        (12.3, 20.0, "Likely the right city: half of such guesses are within 12 km, nine of ten "
+         "within 20 km."),
+        (30.0, 700.0, "Likely the right country, perhaps the right region: half of such guesses "
+         "are within 30 km, nine of ten within 700 km."),
+        (700.0, 2500.0, "Likely the right continent, perhaps the right country: half of such "
+         "guesses are within 700 km, nine of ten within 2,500 km."),
+        (2400.0, 9000.4, "Perhaps the right continent: half of such guesses are within 2,400 km, "
+         "nine of ten within 9,000 km."),
+        (2501.0, 12345.0, "It does not know: half of such guesses are within 2,501 km, nine of ten "
+         "within 12,345 km."),
+    ],
+)  # fmt: skip
+def test_how_sure_it_is_in_words(radius_50_km, radius_90_km, said):
+    assert unsure(radius_50_km, radius_90_km) == said
+
+
+@settings(max_examples=60)
+@given(st.floats(0.01, 20_000), st.floats(0.01, 20_000))
+def test_what_is_likely_is_no_smaller_than_what_is_perhaps(one, other):
+    half, most = sorted([one, other])
+    said = unsure(half, most).split(":")[0].lower()
+    kinds = [name.split("_")[0] for name in geo.RADII_KM]
+    named = {
+        how: next(each for each in kinds if f"{how} the right {each}" in said)
+        for how in ("likely", "perhaps")
+        if how in said
+    }
+    for how, radius in (("likely", most), ("perhaps", half)):
+        if how in named:
+            assert radius <= dict(zip(kinds, geo.RADII_KM.values(), strict=True))[named[how]]
+    if len(named) == 2:
+        assert kinds.index(named["perhaps"]) < kinds.index(named["likely"])
+    assert (said == "it does not know") == (half > 2500) == (not named)
 
 
 def test_several_photos_are_answered_as_of_one_place():

@@ -1,4 +1,6 @@
 import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from nogps.geo import distance_km
 from nogps.places import nearest_town, towns
@@ -27,6 +29,38 @@ def test_nearest_town_is_the_nearest_of_all():
     for lat, lng, town in zip(latitude, longitude, nearest_town(latitude, longitude), strict=True):
         least = distance_km(lat, lng, everywhere[:, 0], everywhere[:, 1]).min()
         assert abs(distance_km(lat, lng, town.latitude, town.longitude) - least) < 1e-6
+
+
+@settings(max_examples=60)
+@given(st.floats(-90, 90), st.floats(-180, 180))
+@example(90.0, 0.0)
+@example(90.0, -135.0)
+@example(-90.0, 77.0)
+@example(0.0, 180.0)
+@example(0.0, -180.0)
+@example(-16.8, 179.999)
+@example(66.0, -179.999)
+def test_no_town_is_nearer(latitude, longitude):
+    """By the chord through the Earth, at the poles and both sides of the antimeridian, too."""
+    positions = np.array([(town.latitude, town.longitude) for town in towns()])
+    phi, turn = np.radians(positions).T
+    here, there = np.radians([latitude, longitude])
+    chord = (
+        (np.cos(phi) * np.cos(turn) - np.cos(here) * np.cos(there)) ** 2
+        + (np.cos(phi) * np.sin(turn) - np.cos(here) * np.sin(there)) ** 2
+        + (np.sin(phi) - np.sin(here)) ** 2
+    )
+    found = towns().index(nearest_town(latitude, longitude)[0])
+    assert chord[found] <= chord.min() + 1e-12
+
+
+def test_a_pole_and_the_antimeridian_have_one_nearest_town_each():
+    every = np.arange(-180.0, 181.0, 30.0)
+    for pole in (-90.0, 90.0):
+        assert len(set(nearest_town(np.full(len(every), pole), every))) == 1
+    latitude = np.arange(-85.0, 86.0, 5.0)
+    sides = [nearest_town(latitude, np.full(len(latitude), side)) for side in (-180.0, 180.0)]
+    assert sides[0] == sides[1]
 
 
 def test_nearest_town_takes_one_position_or_none():

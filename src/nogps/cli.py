@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -37,13 +39,16 @@ def main(arguments: list[str] | None = None) -> None:
     _add_export(commands)
     _add_evaluate(commands)
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of towns, on any terminal
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = options.run(options)
         sys.stdout.flush()
     except InputError as error:
         sys.exit(f"nogps: {error}")
     except BrokenPipeError:  # the reader has had enough, as `head` has
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         sys.exit(f"nogps: {system_error(error)}")
@@ -110,6 +115,8 @@ def _names(given: Sequence[str]) -> Iterator[str]:
     from nogps.sources.folder import image_files
 
     for name in given:
+        if not name:
+            raise InputError("a PHOTO is empty; name a file, a folder or -")
         if name != "-" and Path(name).is_dir():
             files, _ = image_files(Path(name))
             if not files:
@@ -133,13 +140,21 @@ def _answer(
     names, photos, scores = zip(*of, strict=True)
     positions = [read_metadata(photo).position for photo in photos]
     one = Located(
-        list(names), photos[0], locator.guess(scores), next(filter(None, positions), None)
+        [_printable(name) for name in names],
+        photos[0],
+        locator.guess(scores),
+        next(filter(None, positions), None),
     )
     if options.json:
         tqdm.write(json.dumps(one.to_dict(), ensure_ascii=False))
     elif not options.geojson:
         tqdm.write(_told(one))
     return one
+
+
+def _printable(name: str) -> str:
+    """A file's name as text that every file and terminal can hold."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _told(one: Located) -> str:
@@ -162,9 +177,9 @@ def _complain(name: str, error: Exception, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    tqdm.write(f"nogps: {name}: {what}", file=sys.stderr)
+    tqdm.write(f"nogps: {_printable(name)}: {what}", file=sys.stderr)
     if options.json:
-        tqdm.write(json.dumps({"photo": name, "error": what}, ensure_ascii=False))
+        tqdm.write(json.dumps({"photo": _printable(name), "error": what}, ensure_ascii=False))
 
 
 def _add_locate(commands: argparse._SubParsersAction) -> None:
@@ -218,6 +233,8 @@ def export(options: argparse.Namespace) -> int:
     folder = options.to or options.model.parent
     if not folder.is_dir():
         raise InputError(f"--to: {folder} is no directory; make it first")
+    if options.model.suffix == ".onnx":
+        raise InputError(f"{options.model} is exported already; give the .pt that it came from")
     locator = Locator.load(options.model)
     pictures = list(_pictures(locator, options.check))
     code = 0
@@ -229,11 +246,13 @@ def export(options: argparse.Namespace) -> int:
         share = 100 * found.same_top_cell / found.photos
         kind = "photos" if options.check else "made-up pictures"
         print(
-            f"; the same top cell for {found.same_top_cell} of {found.photos} {kind} "
-            f"({share:.1f} %), scores differ by {found.largest_difference:.2g} at most"
+            f"; of {found.photos} {kind} {share:.1f} % have the same top cell and "
+            f"{100 * found.same_place / found.photos:.1f} % the same place, scores differ by "
+            f"{found.largest_difference:.2g} at most"
         )
         if options.check and share < SAME_TOP_CELL[small]:
-            print(f"nogps: that is less than {SAME_TOP_CELL[small]} %", file=sys.stderr)
+            wanted = f"{SAME_TOP_CELL[small]} % of the top cells should be the same"
+            print(f"nogps: {path}: {wanted}; measure it before you use it", file=sys.stderr)
             code = SOME_FAILED
     return code
 
@@ -271,7 +290,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         description=(
             "Write a model as ONNX: in full, and small, with its weights in 8 bits. All that an "
             "answer takes is in the file's metadata: preprocessing, class points, temperature, "
-            "licence. Both files are checked against the model."
+            "licence. Both files are checked against the model; exit code 3 says that one differs."
         ),
         epilog="nogps export --check photos/ && nogps locate holiday.jpg --model models/model.onnx",
     )
@@ -291,13 +310,12 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on a folder of photos."""
     from nogps import evaluation, images
-    from nogps.locate import Locator
     from nogps.measure import measure, read_folder
 
     _check_file("--predictions", options.predictions)
     if options.batch_size < 1 or options.workers < 0:
         raise InputError("--batch-size is a number from 1, --workers one from 0; mend that")
-    locator = Locator.load(options.model)
+    locator = _load(options.model)
     name = options.folder.resolve().name
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch)

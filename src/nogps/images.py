@@ -111,7 +111,7 @@ def square(photo: Photo, image_size: int) -> NDArray[np.uint8]:
 
     `photo` is a path, a file's bytes, a Pillow image, or a uint8 array of shape (height, width)
     or (height, width, 3), RGB. The pixels are those of `pack` and then `whole`, but that torch is
-    not needed, whose rounding is another: a value may differ by one.
+    not needed, whose rounding is another: a value may differ by one, one in a million by two.
 
     Raises:
         BadImage: it is no picture that can be read.

@@ -10,9 +10,10 @@ torch is imported where it is needed, as in `images`: `OnnxLocator` answers with
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from itertools import islice
@@ -34,6 +35,7 @@ from nogps.partition import Partition
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nogps.dataset import Photos
     from nogps.losses import Softmax
 
 FORMAT = 3  # of the model file
@@ -163,8 +165,11 @@ class Locator:
         except FileNotFoundError:
             raise InputError(f"{path} is not there; `dvc repro` trains a model") from None
         except Exception as error:  # torch raises many kinds for files that are no models
-            raise InputError(f"{path} is no nogps model ({type(error).__name__})") from None
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            kind = type(error).__name__
+            raise InputError(f"{path} is no nogps model ({kind}); `dvc repro` trains one") from None
+        if not isinstance(content, dict) or "format" not in content:
+            raise InputError(f"{path} is no nogps model; `dvc repro` trains one")
+        if content["format"] != FORMAT:
             raise InputError(f"{path} was made by another version of nogps; train it again")
         try:
             partition = partition_of(content["cells"])
@@ -243,17 +248,8 @@ class Locator:
 
         Photos are decoded ahead, on all cores.
         """
-        waiting: deque[Future] = deque()
-        photos = iter(photos)
-        with ThreadPoolExecutor() as pool:
-            waiting.extend(pool.submit(self.square, each) for each in islice(photos, AHEAD))
-            while waiting:
-                decoded = waiting.popleft()
-                waiting.extend(pool.submit(self.square, each) for each in islice(photos, 1))
-                try:
-                    yield self.scores(decoded.result())
-                except (BadImage, OSError) as error:
-                    yield error
+        for found in ahead(self.square, photos):
+            yield found if isinstance(found, Exception) else self.scores(found)
 
     def square(self, photo: Photo) -> NDArray[np.uint8]:
         """A photo as the network sees it, shape (image_size, image_size, 3)."""
@@ -271,6 +267,21 @@ class Locator:
         with torch.inference_mode():
             outputs = self.network(images.normalise(batch.to(device)))
         return _class_scores(_objective(self.loss, self.partition), outputs.float())[0]
+
+    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+        """The network's outputs for packed photos, shape (n, outputs), on a GPU if there is one.
+
+        On a CPU one by one, so that an answer is the same to the last bit whatever else is asked;
+        a GPU, whose bits are others anyway, would idle.
+        """
+        import torch
+
+        from nogps.dataset import predict
+
+        if not torch.cuda.is_available():
+            return predict(self.network, photos, 1, workers)
+        device = torch.device("cuda", torch.cuda.current_device())
+        return predict(self.network.to(device), photos, batch_size, workers)
 
     def guess(self, scores: Sequence[Floats]) -> Guess:
         """Where a photo was taken, by its `scores`; or several photos, of one place."""
@@ -400,6 +411,20 @@ class Locator:
         return replace(self, calibration=replace(fitted, **fixed))
 
 
+def ahead(function: Callable, photos: Iterable[Photo]) -> Iterator:
+    """What a function makes of each photo, in order, or why it cannot be read; on all cores."""
+    photos = iter(photos)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        waiting = deque(pool.submit(function, each) for each in islice(photos, AHEAD))
+        while waiting:
+            first = waiting.popleft()
+            error = first.exception()
+            if error and not isinstance(error, BadImage | OSError):
+                raise error
+            yield error or first.result()
+            waiting.extend(pool.submit(function, each) for each in islice(photos, 1))
+
+
 def partition_of(cells: Mapping[str, list]) -> Partition:
     """The classes as `Locator.description` holds them."""
     return Partition(**{name: np.array(values) for name, values in cells.items()})
@@ -412,7 +437,7 @@ def _area(radius_km: float) -> str:
 
 
 def _km(distance: float) -> str:
-    return f"{distance:,.0f}" if distance >= 10 else f"{distance:.1f}"
+    return f"{distance:,.0f}" if distance >= 10 else f"{max(distance, 1):.1f}"
 
 
 @lru_cache(maxsize=1)
@@ -592,6 +617,7 @@ def _kappa(partition: Partition) -> Floats:
     return (2 * EARTH_RADIUS_KM / np.maximum(partition.spread_km(), 0.01)) ** 2
 
 
+@lru_cache(maxsize=1)
 def _sample(partition: Partition) -> Floats:
     """Unit vectors (classes, DISC, 3), evenly spread over each class's distribution."""
     mean = geo.to_unit_vectors(*partition.points())

@@ -155,7 +155,7 @@ class MultiLabel(Softmax):
 
         A mean, since a sum would favour the coarse classes, which have fewer cells around them.
         """
-        log_yes = functional.logsigmoid(outputs)
+        log_yes = -functional.softplus(-outputs)  # logsigmoid, also where ONNX has float32 only
         total = torch.zeros_like(log_yes[:, : len(self.chain)])
         for column in self.chain.T:
             total += torch.where(column >= 0, log_yes[:, column.clamp(min=0)], 0.0)

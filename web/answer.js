@@ -1,0 +1,197 @@
+// From a network's scores to a place: nogps.locate, in JavaScript. Pure functions, no page.
+//
+// A model is model.json as `prepared` returns it. Angles are degrees, distances kilometres, and
+// probabilities Float64Arrays with one number a class.
+
+const DISC = 16; // places that stand for the spread of a class
+const RADIAN = Math.PI / 180;
+const SHOWN_MASS = 0.998; // the rest of the probability is too thin to be drawn
+const SHOWN_CLASSES = 1500;
+
+/** model.json with what follows from it: unit vectors and concentration of each class. */
+export function prepared(json) {
+  const { token, latitude, longitude, spread_km: spread } = json.classes;
+  const n = token.length;
+  const points = new Float64Array(3 * n);
+  const kappa = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    points.set(unitVector(latitude[i], longitude[i]), 3 * i);
+    kappa[i] = ((2 * json.earth_radius_km) / Math.max(spread[i], 0.01)) ** 2;
+  }
+  return { ...json, n, points, kappa, sample: sample(points, kappa) };
+}
+
+export function unitVector(latitude, longitude) {
+  const [lat, lng] = [latitude * RADIAN, longitude * RADIAN];
+  return [Math.cos(lat) * Math.cos(lng), Math.cos(lat) * Math.sin(lng), Math.sin(lat)];
+}
+
+/** Great-circle distance (haversine). */
+export function distanceKm(latA, lngA, latB, lngB, radius = 6371.0088) {
+  const [a, b] = [latA * RADIAN, latB * RADIAN];
+  const haversine =
+    Math.sin((b - a) / 2) ** 2 +
+    Math.cos(a) * Math.cos(b) * Math.sin(((lngB - lngA) * RADIAN) / 2) ** 2;
+  return 2 * radius * Math.asin(Math.sqrt(Math.min(haversine, 1)));
+}
+
+/** GeoGuessr's score on the map of the world: 5000 for a perfect guess. */
+export const score = (km) => 5000 * Math.exp(-km / 1492.7);
+
+/** The answer for the scores of one photo, or of several that show one place. */
+export function answer(scores, model) {
+  const fitted = model.calibration;
+  let logP = scores.map((each) => logProbabilities(each, fitted.temperature));
+  let { reach, radius_50: factor50, radius_90: factor90 } = fitted;
+  // Python takes the calibration of photos together as soon as it is asked for them together.
+  if (logP.length > 1) {
+    logP = [fuse(logP, fitted.together)];
+    reach = fitted.together_reach;
+    [factor50, factor90] = [fitted.together_radius_50, fitted.together_radius_90];
+  }
+  const p = logP[0].map(Math.exp);
+  const best = model.decoding === "densest" ? densest(p, model, reach) : argmax(p);
+  const latitude = model.classes.point_latitude[best];
+  const longitude = model.classes.point_longitude[best];
+  const [half, most] = radii(p, model, latitude, longitude, [0.5, 0.9]);
+  const radius50Km = half * factor50;
+  return {
+    latitude,
+    longitude,
+    name: model.classes.name[best],
+    confidence: p[argmax(p)],
+    radius50Km,
+    radius90Km: Math.max(radius50Km, most * factor90),
+    best: bestPlaces(p, model.classes.name, 5),
+    glow: glow(p, model),
+  };
+}
+
+export function logProbabilities(scores, temperature) {
+  return logSoftmax(Float64Array.from(scores, (each) => each / temperature));
+}
+
+function logSoftmax(x) {
+  const top = x.reduce((a, b) => Math.max(a, b), -Infinity);
+  const norm = top + Math.log(x.reduce((sum, each) => sum + Math.exp(each - top), 0));
+  return x.map((each) => each - norm);
+}
+
+/** k photos of one place err alike, so that they count as k ** power. */
+export function fuse(logP, power) {
+  const weight = logP.length ** power / logP.length;
+  return logSoftmax(logP[0].map((_, j) => weight * logP.reduce((sum, each) => sum + each[j], 0)));
+}
+
+const argmax = (x) => x.reduce((best, each, i) => (each > x[best] ? i : best), 0);
+
+/**
+ * The class that gathers the most probability around it.
+ *
+ * Classes are counted from the most probable on, and candidates that can no longer win are
+ * dropped: the result is that of the whole sum, mostly for a small part of it.
+ */
+export function densest(p, model, reach) {
+  const { points, n } = model;
+  const scale = Object.values(model.radii_km).map((radius) => (reach * radius) ** -4);
+  const order = Uint32Array.from(p.keys()).sort((a, b) => p[b] - p[a]);
+  const total = new Float64Array(n);
+  let candidates = Uint32Array.from(p.keys());
+  let left = 1;
+  for (let counted = 0; counted < n && candidates.length > 1; counted++) {
+    const i = order[counted];
+    const [x, y, z] = points.subarray(3 * i, 3 * i + 3);
+    for (const j of candidates) {
+      // Half the chord, rather than the cosine: it keeps its precision between neighbours.
+      const [dx, dy, dz] = [points[3 * j] - x, points[3 * j + 1] - y, points[3 * j + 2] - z];
+      const half = Math.sqrt(dx * dx + dy * dy + dz * dz) / 2;
+      const km = 2 * model.earth_radius_km * Math.asin(half < 1 ? half : 1);
+      const fourth = km * km * (km * km);
+      let worth = 0;
+      for (let k = 0; k < scale.length; k++) worth += 1 / (1 + fourth * scale[k]);
+      total[j] += (p[i] * worth) / scale.length;
+    }
+    left -= p[i];
+    if (counted % 32 < 31) continue;
+    const top = candidates.reduce((max, j) => Math.max(max, total[j]), 0);
+    candidates = candidates.filter((j) => total[j] + left + 1e-12 >= top);
+  }
+  return candidates.reduce((best, j) => (total[j] > total[best] ? j : best), candidates[0]);
+}
+
+/** For each share, the radius round a position that holds it of the density. */
+export function radii(p, model, latitude, longitude, shares) {
+  const { sample } = model;
+  const [x, y, z] = unitVector(latitude, longitude);
+  const angle = new Float64Array(p.length * DISC);
+  for (let i = 0; i < angle.length; i++) {
+    const cosine = x * sample[3 * i] + y * sample[3 * i + 1] + z * sample[3 * i + 2];
+    angle[i] = Math.acos(Math.min(1, Math.max(-1, cosine)));
+  }
+  const order = Uint32Array.from(angle.keys()).sort((a, b) => angle[a] - angle[b]);
+  return shares.map((share) => {
+    let [held, reached] = [0, 0];
+    for (; reached < order.length - 1; reached++) {
+      held += p[Math.floor(order[reached] / DISC)] / DISC;
+      if (held >= share) break;
+    }
+    return model.earth_radius_km * angle[order[reached]];
+  });
+}
+
+/** Unit vectors, DISC a class, evenly spread over its von Mises-Fisher distribution. */
+function sample(points, kappa) {
+  const found = new Float64Array(points.length * DISC);
+  for (let i = 0; i < kappa.length; i++) {
+    const [x, y, z] = points.subarray(3 * i, 3 * i + 3);
+    const across = Math.hypot(x, y);
+    const east = across < 1e-9 ? [1, 0, 0] : [-y / across, x / across, 0]; // a pole has no east
+    const north = [y * east[2] - z * east[1], z * east[0] - x * east[2], x * east[1] - y * east[0]];
+    for (let k = 0; k < DISC; k++) {
+      const step = k + 0.5;
+      const cosine = 1 + Math.log1p((step / DISC) * Math.expm1(-2 * kappa[i])) / kappa[i];
+      const sine = Math.sqrt(Math.max(0, 1 - cosine ** 2));
+      const turn = step * Math.PI * (3 - Math.sqrt(5)); // Vogel's sunflower
+      const [a, b] = [sine * Math.cos(turn), sine * Math.sin(turn)];
+      const at = 3 * (i * DISC + k);
+      found[at] = cosine * x + a * east[0] + b * north[0];
+      found[at + 1] = cosine * y + a * east[1] + b * north[1];
+      found[at + 2] = cosine * z + a * east[2] + b * north[2];
+    }
+  }
+  return found;
+}
+
+/** Probability per square km at a position. */
+export function density(p, model, latitude, longitude) {
+  const { points, kappa } = model;
+  const [x, y, z] = unitVector(latitude, longitude);
+  return p.reduce((sum, each, i) => {
+    const cosine = x * points[3 * i] + y * points[3 * i + 1] + z * points[3 * i + 2];
+    const peak = kappa[i] / (2 * Math.PI * -Math.expm1(-2 * kappa[i]) * model.earth_radius_km ** 2);
+    return sum + each * peak * Math.exp(kappa[i] * (cosine - 1));
+  }, 0);
+}
+
+/** Places of one name are one: cells go by the town nearest to them. */
+function bestPlaces(p, names, count) {
+  const sum = new Map();
+  for (let i = 0; i < p.length; i++) sum.set(names[i], (sum.get(names[i]) ?? 0) + p[i]);
+  const sorted = [...sum].sort((a, b) => b[1] - a[1]).slice(0, count);
+  return sorted.map(([name, probability]) => ({ name, probability }));
+}
+
+/** What a map needs to draw the density: the classes that hold nearly all of it. */
+function glow(p, model) {
+  const order = Uint32Array.from(p.keys()).sort((a, b) => p[b] - p[a]);
+  let [count, held] = [0, 0];
+  while (count < Math.min(p.length, SHOWN_CLASSES) && held < SHOWN_MASS) held += p[order[count++]];
+  const shown = order.subarray(0, count);
+  return {
+    points: Float64Array.from({ length: 3 * count }, (_, i) => {
+      return model.points[3 * shown[Math.floor(i / 3)] + (i % 3)];
+    }),
+    kappa: Float64Array.from(shown, (i) => model.kappa[i]),
+    probability: Float64Array.from(shown, (i) => p[i]),
+  };
+}

@@ -1,0 +1,63 @@
+// The camera: a live picture with a shutter where the browser has one, else the phone's own app.
+
+const at = (id) => document.getElementById(id);
+const dialog = at("camera");
+const video = dialog.querySelector("video");
+let stream = null;
+let facing = "environment";
+
+export const hasCamera = () => isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
+
+/** Resolves with a JPEG, or null when the person cancels; rejects with a sentence if refused. */
+export async function shoot() {
+  await open();
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const finish = (photo) => {
+      close();
+      resolve(photo);
+    };
+    at("shutter").onclick = async () => finish(await still());
+    at("camera-close").onclick = () => finish(null);
+    at("camera-flip").onclick = async () => {
+      facing = facing === "user" ? "environment" : "user";
+      await open().catch(() => finish(null));
+    };
+    dialog.oncancel = () => finish(null);
+  });
+}
+
+async function open() {
+  stop();
+  try {
+    const size = { width: { ideal: 1920 }, height: { ideal: 1440 } };
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, ...size } });
+    video.srcObject = stream;
+    await video.play();
+  } catch (error) {
+    stop();
+    throw new Error(
+      error.name === "NotAllowedError"
+        ? "The camera was refused; allow it in the browser’s settings, or choose a photo."
+        : "No camera could be opened; choose a photo instead.",
+    );
+  }
+}
+
+function still() {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
+}
+
+function stop() {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+  stream = null;
+  video.srcObject = null;
+}
+
+function close() {
+  stop();
+  if (dialog.open) dialog.close();
+}

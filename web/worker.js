@@ -1,0 +1,194 @@
+// Off the page's thread: reads photos, runs the network, answers. Nothing leaves the device.
+
+import { answer, prepared } from "./answer.js";
+import { BadPhoto, check, read } from "./pixels.js";
+
+const RUNTIMES = {
+  webgpu: { script: "ort.webgpu.min.mjs", core: "ort-wasm-simd-threaded.asyncify" },
+  wasm: { script: "ort.wasm.min.mjs", core: "ort-wasm-simd-threaded" },
+};
+const vendor = (path) => new URL(`vendor/${path}`, import.meta.url).href;
+
+/** What keeps the page from working at all; the message is a sentence for people. */
+class Failure extends Error {}
+
+let model;
+let ort;
+let session;
+
+const jobs = {
+  load,
+  locate: async ({ blob }) => {
+    if (!session) throw new Failure("The model is not loaded.");
+    const { image_size: size, pack_side: side } = model;
+    const { pixels, preview } = await read(blob, size, side, decodeHeif);
+    const scores = await run(pixels);
+    return { scores, preview, answer: answer([scores], model) };
+  },
+  together: async ({ scores }) => ({ answer: answer(scores, model) }),
+};
+
+let last = Promise.resolve();
+self.addEventListener("message", ({ data: { id, job, ...given } }) => {
+  last = last.then(async () => {
+    try {
+      postMessage({ id, result: await jobs[job](given) });
+    } catch (error) {
+      const known = error instanceof BadPhoto || error instanceof Failure;
+      postMessage({
+        id,
+        error: known ? error.message : `Something went wrong (${error.message}).`,
+      });
+    }
+  });
+});
+
+async function load({ wasmOnly }) {
+  if (typeof WebAssembly !== "object")
+    throw new Failure("This browser has no WebAssembly, which the network needs to run.");
+  const [json, kind] = await Promise.all([readModel(), wasmOnly ? "wasm" : bestRuntime()]);
+  const files = ["model.json", json.file]; // what to keep for offline use
+  model = prepared(json);
+  const weights = fetchBytes(json.file, "the model", json.bytes);
+  weights.catch(() => {}); // awaited below; until then its failure is not unhandled
+  let used = kind;
+  try {
+    await start(kind, weights, files);
+  } catch (error) {
+    if (kind === "wasm" || error instanceof Failure) throw error;
+    used = "wasm";
+    await start("wasm", weights, files);
+  }
+  const { backbone, image_size, licence, trained_on: trainedOn } = model;
+  const facts = { backbone, imageSize: image_size, licence, trainedOn, classes: model.n };
+  return { ...facts, bytes: json.bytes, radiiKm: model.radii_km, runtime: used, files };
+}
+
+async function readModel() {
+  let json;
+  try {
+    const response = await fetch("model.json");
+    if (!response.ok) throw new Failure("The model is missing: model.json is not there.");
+    json = await response.json();
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw new Failure("The model could not be loaded: model.json did not arrive whole.");
+  }
+  const { classes, calibration } = json ?? {};
+  const lists = ["token", "latitude", "longitude", "point_latitude", "point_longitude", "name"];
+  const n = classes?.token?.length;
+  const fits =
+    n > 0 &&
+    [...lists, "spread_km"].every((key) => classes[key]?.length === n) &&
+    calibration?.temperature > 0 &&
+    json.image_size > 0 &&
+    json.pack_side > 0 &&
+    json.radii_km &&
+    json.earth_radius_km > 0 &&
+    typeof json.file === "string";
+  if (!fits)
+    throw new Failure("The model is of another format: model.json lacks what this page needs.");
+  return json;
+}
+
+async function bestRuntime() {
+  try {
+    return (await navigator.gpu?.requestAdapter()) ? "webgpu" : "wasm";
+  } catch {
+    return "wasm";
+  }
+}
+
+async function start(kind, weights, files) {
+  const { script, core } = RUNTIMES[kind];
+  const [scriptUrl, mjs, wasm] = [script, `${core}.mjs`, `${core}.wasm`].map((each) =>
+    vendor(`ort/${each}`),
+  );
+  const [library, wasmBinary, bytes] = await Promise.all([
+    import(scriptUrl).catch(() => {
+      throw new Failure("The runtime is missing or could not be loaded.");
+    }),
+    fetchBytes(wasm, "the runtime"),
+    weights,
+  ]);
+  ort = library;
+  ort.env.wasm.wasmPaths = { mjs, wasm };
+  ort.env.wasm.wasmBinary = wasmBinary;
+  // Threads share memory, which a browser allows only to an isolated page.
+  ort.env.wasm.numThreads = self.crossOriginIsolated
+    ? Math.min(4, navigator.hardwareConcurrency)
+    : 1;
+  ort.env.logLevel = "error";
+  postMessage({ progress: { what: "Starting" } });
+  try {
+    const options = { executionProviders: [kind], graphOptimizationLevel: "all" };
+    session = await ort.InferenceSession.create(bytes, options);
+    const scores = await run(new Uint8Array(3 * model.image_size ** 2)); // warm up
+    if (scores.length !== model.n)
+      throw new Failure("model.json and the model do not fit together.");
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    if (kind !== "wasm") throw error;
+    throw new Failure(
+      `The model could not be started (${error.message.split("\n")[0].slice(0, 120)}).`,
+    );
+  }
+  files.push(scriptUrl, mjs, wasm);
+}
+
+async function run(pixels) {
+  const shape = [1, model.image_size, model.image_size, 3];
+  const input = new ort.Tensor("uint8", pixels, shape);
+  const { scores } = await session.run({ pixels: input });
+  return Float32Array.from(scores.data);
+}
+
+/** A file's bytes, with news of how many have come. */
+async function fetchBytes(url, what, size) {
+  let response;
+  try {
+    response = await fetch(url);
+  } catch {
+    throw new Failure(`Loading ${what} failed: no connection.`);
+  }
+  if (!response.ok)
+    throw new Failure(`Loading ${what} failed: the file is not there (${response.status}).`);
+  const encoded = response.headers.get("Content-Encoding"); // then the length is of the packed file
+  const total = size ?? (encoded ? 0 : Number(response.headers.get("Content-Length")));
+  const parts = [];
+  let loaded = 0;
+  const reader = response.body.getReader();
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      parts.push(part.value);
+      loaded += part.value.length;
+      postMessage({ progress: { what, loaded, total } });
+    }
+  } catch {
+    throw new Failure(`Loading ${what} broke off.`);
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+async function decodeHeif(blob) {
+  let heif;
+  try {
+    const { default: libheif } = await import("./vendor/libheif/libheif-bundle.mjs");
+    heif = await libheif();
+  } catch {
+    throw new BadPhoto(
+      "This browser cannot read HEIC, and the decoder for it could not be loaded.",
+    );
+  }
+  const [image] = new heif.HeifDecoder().decode(new Uint8Array(await blob.arrayBuffer()));
+  if (!image) throw new BadPhoto("The file is damaged: it does not decode to its end.");
+  const [width, height] = [image.get_width(), image.get_height()];
+  check(width, height);
+  const data = new ImageData(width, height);
+  await new Promise((resolve, reject) => {
+    const failed = new BadPhoto("The file is damaged: it does not decode to its end.");
+    image.display(data, (shown) => (shown ? resolve() : reject(failed)));
+  });
+  image.free();
+  return createImageBitmap(data);
+}
