@@ -1,4 +1,6 @@
 PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := src
 export DVC_NO_ANALYTICS := 1
@@ -17,6 +19,12 @@ lint: .venv/ready  ## check style
 	ruff check .
 	ruff format --check .
 
+page: .venv/ready  ## build the page that locates photos in a browser: static files, in web/site
+	python src/page.py
+
+serve: page  ## build the page and serve it on this machine; HOST=0.0.0.0 lets others in
+	python -m http.server --directory web/site --bind $(HOST) $(PORT)
+
 bench: .venv/ready  ## cell ids and partitions against s2sphere
 	python bench/cells.py
 
@@ -32,4 +40,4 @@ lock:  ## pin again what pyproject.toml asks for (needs uv)
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help repro test lint bench lock
+.PHONY: help repro test lint page serve bench lock

@@ -241,14 +241,23 @@ def test_a_wrong_command_line_ends_with_two(arguments):
     assert (done.code, done.out) == (2, "") and "usage: nogps" in done.err
 
 
-@pytest.mark.parametrize("name", ["export", "evaluate"])
-def test_an_onnx_model_where_a_trained_one_is_needed_has_a_sentence(saved, photos, tmp_path, name):
+def test_an_onnx_model_is_not_exported_again(saved, tmp_path):
+    done = called("export", "--to", tmp_path, "--model", saved.onnx)
+    assert (done.code, done.out) == (1, "")
+    assert f"{saved.onnx} is exported already" in one_sentence(done.err)
+
+
+def test_an_onnx_model_is_evaluated_as_the_one_it_came_from(saved, photos, tmp_path):
     (tmp_path / "0.jpg").write_bytes((photos / "0.jpg").read_bytes())
     (tmp_path / "photos.csv").write_text("file,latitude,longitude,owner\n0.jpg,1,2,\n")
-    given = [tmp_path] if name == "evaluate" else ["--to", tmp_path]
-    done = called(name, *given, "--model", saved.onnx)
-    assert (done.code, done.out) == (1, "")
-    assert str(saved.onnx) in one_sentence(done.err)
+    found = []
+    for path in (saved.pt, saved.onnx):
+        done = called("evaluate", tmp_path, "--model", path, "--workers", "0", "--json")
+        assert done.code == 0, done.err
+        [rows] = json.loads(done.out).values()
+        found.append(rows["model"])
+    assert found[1]["median_km"] == pytest.approx(found[0]["median_km"])
+    assert found[1]["radius_50_km"] == pytest.approx(found[0]["radius_50_km"], rel=1e-3)
 
 
 def test_names_in_any_encoding_are_told(saved, tmp_path):

@@ -354,8 +354,8 @@ def unsure(radius_50_km: float, radius_90_km: float) -> str:
 @pytest.mark.parametrize(
     ("radius_50_km", "radius_90_km", "said"),
     [
-        (0.26, 0.94, "Likely the right street: half of such guesses are within 0.3 km, nine of ten "
-         "within 0.9 km."),
+        (0.26, 0.94, "Likely the right street: half of such guesses are within 1.0 km, nine of ten "
+         "within 1.0 km."),
         (1.0, 25.0, "Likely the right city, perhaps the right street: half of such guesses are "
          "within 1.0 km, nine of ten within 25 km."),
         (12.3, 20.0, "Likely the right city: half of such guesses are within 12 km, nine of ten "

@@ -97,7 +97,7 @@ async function keepAll() {
     return showStatus("Ready. Offline use and the live camera need https or localhost.");
   }
   const rest = [
-    "vendor/libheif/libheif-bundle.mjs",
+    "vendor/libheif-js/libheif-bundle.mjs",
     "game.json",
     ...listed.map(({ file }) => file),
   ];

@@ -102,7 +102,7 @@ async function bestRuntime() {
 async function start(kind, weights, files) {
   const { script, core } = RUNTIMES[kind];
   const [scriptUrl, mjs, wasm] = [script, `${core}.mjs`, `${core}.wasm`].map((each) =>
-    vendor(`ort/${each}`),
+    vendor(`onnxruntime-web/${each}`),
   );
   const [library, wasmBinary, bytes] = await Promise.all([
     import(scriptUrl).catch(() => {
@@ -173,7 +173,7 @@ async function fetchBytes(url, what, size) {
 async function decodeHeif(blob) {
   let heif;
   try {
-    const { default: libheif } = await import("./vendor/libheif/libheif-bundle.mjs");
+    const { default: libheif } = await import("./vendor/libheif-js/libheif-bundle.mjs");
     heif = await libheif();
   } catch {
     throw new BadPhoto(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 BLOCK = 32  # weights that share a scale
 HALF = 0.1
+LARGEST_HALF = 60_000  # that float16 holds
 SMALLEST = 8192  # values; smaller weights stay as they are, since 8 bits would gain little there
 OPSET = 18
 
@@ -231,7 +232,8 @@ def _quantise(graph: onnx.GraphProto) -> None:
     left = HALF * sum(rows.size for rows, _ in large.values())
     unpack = []
     for name, (rows, by_columns) in sorted(large.items(), key=lambda item: item[1][0].size):
-        if rows.shape[0] < rows.shape[1] and rows.size <= left:
+        narrows = rows.shape[0] < rows.shape[1] and np.abs(rows).max() < LARGEST_HALF
+        if narrows and rows.size <= left:
             left -= rows.size
             parts, nodes = {"half": rows.astype(np.float16)}, [("Cast", ["half"], "rows")]
         else:
@@ -281,9 +283,9 @@ def _blocks(rows: NDArray[np.float32]) -> tuple[dict[str, NDArray], list[tuple]]
     inputs = rows.shape[1]
     blocks = rows.reshape(len(rows), -1, BLOCK if inputs % BLOCK == 0 else inputs)
     exact = np.abs(blocks).max(axis=2, keepdims=True) / 127
-    scale = exact.astype(np.float16)
-    scale = np.where(scale < exact, np.nextafter(scale, np.float16(np.inf)), scale)
-    scale = np.maximum(scale, np.finfo(np.float16).smallest_subnormal)
+    kind = np.float16 if exact.max() < LARGEST_HALF else np.float32
+    scale = np.maximum(exact.astype(kind), np.finfo(kind).smallest_subnormal)
+    scale = np.where(scale < exact, np.nextafter(scale, kind(np.inf)), scale)
     whole = np.round(blocks / scale.astype(np.float32)).astype(np.int8)
     parts = {"int8": whole, "scale": scale, "rows_shape": np.array(rows.shape)}
     return parts, [
