@@ -42,6 +42,7 @@ async function start() {
   }
   page.dataset.state = "ready";
   showFacts();
+  showLearned();
   showStatus("Ready.");
   say("Ready.");
   workOff();
@@ -72,6 +73,15 @@ function showProgress({ what, loaded, total }) {
   showStatus(`Loading ${names}: ${megabytes(sum("loaded"))}${of} MB`);
 }
 
+/** People who try a model on what it never saw should know. */
+function showLearned() {
+  const drawn = /simulated/.test(model.trainedOn);
+  at("learned").textContent = !model.trainedOn
+    ? ""
+    : `It learned from ${model.trainedOn}.` +
+      (drawn ? " They are drawn streets; of real ones it knows nothing." : "");
+}
+
 function showFacts() {
   const runs =
     model.runtime === "webgpu"
@@ -96,6 +106,7 @@ async function keepAll() {
   if (!canBeOffline) {
     return showStatus("Ready. Offline use and the live camera need https or localhost.");
   }
+  await gameRead;
   const rest = [
     "vendor/libheif-js/libheif-bundle.mjs",
     "game.json",
@@ -335,7 +346,7 @@ function setPin(pin) {
 
 // ---- examples and the game
 
-let listed = []; // the photos of game.json
+let listed = null; // the photos of game.json, once it is read
 
 async function loadGame() {
   try {
@@ -392,9 +403,11 @@ function openView() {
   }
   at("legend").classList.toggle("on", !inGame() && Boolean(answerOf(current())));
   if (!inGame()) return render(true);
+  at("game-go").hidden = !game;
   if (game) return game.enter();
-  at("game-text").textContent = "This site has no photos to play with, so there is no game.";
-  at("game-go").hidden = true;
+  at("game-text").textContent = listed
+    ? "This site has no photos to play with, so there is no game."
+    : "Looking for photos to play with.";
   globe.show({});
 }
 
@@ -468,7 +481,7 @@ globe
   .load("coarse", "vendor/world-atlas/countries-110m.json")
   .then(() => globe.load("fine", "vendor/world-atlas/countries-50m.json"))
   .catch(() => showMessage("The map could not be loaded whole; answers still come."));
-loadGame();
+const gameRead = loadGame();
 register((replace) => {
   at("update").hidden = false;
   at("update").onclick = replace;

@@ -28,11 +28,14 @@ export function position(latitude, longitude) {
 
 export const megabytes = (bytes) => number(bytes / 1e6, 1);
 
-/** How sure an answer is, by the radius that half of such guesses lie within. */
+/** How sure an answer is: Guess.sureness of nogps.locate. */
 export function sureness({ radius50Km, radius90Km }, radii) {
-  const found = Object.entries(radii).find(([, radius]) => radius50Km <= radius);
-  const area = found?.[0].split("_")[0]; // street_1km
-  const words = area ? `Good to about a ${area}.` : "It does not know.";
+  const area = (reach) => Object.entries(radii).find(([, radius]) => reach <= radius)?.[0];
+  const [likely, perhaps] = [radius90Km, radius50Km].map((each) => area(each)?.split("_")[0]);
+  const said = [];
+  if (likely) said.push(`likely the right ${likely}`); // street_1km
+  if (perhaps && perhaps !== likely) said.push(`perhaps the right ${perhaps}`);
+  const text = said.join(", ") || "it does not know";
   const within = `Half of such guesses lie within ${km(radius50Km)}, nine of ten within ${km(radius90Km)}.`;
-  return { words, within };
+  return { words: `${text[0].toUpperCase()}${text.slice(1)}.`, within };
 }
