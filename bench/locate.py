@@ -10,7 +10,7 @@ from the file to a guess:
 - Pillow, torchvision: the loader of torchvision's data sets, its transforms on what that gives,
   forward in torch, the best class;
 - torchvision: the same, but decoded by decode_image and resized as a tensor;
-- nogps: `Locator.load("model.onnx").locate(path)`, circles and names of towns included;
+- nogps: `OnnxLocator.load("model.onnx").locate(path)`, circles and names of towns included;
 - bare: the file decoded at the scale that nogps asks for, and the call of ONNX Runtime, no more.
 
 Then a folder at once and, in turn, as single calls. The ratios are medians over the rounds.
@@ -117,7 +117,7 @@ def decode(path: Path, side: int) -> None:
     image.load()
 
 
-def exported(folder: Path) -> Path:
+def untrained() -> Locator:
     """A model as large as a real one; what it answers matters to nobody."""
     rng = np.random.default_rng(0)
     latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, 50_000)))
@@ -125,10 +125,16 @@ def exported(folder: Path) -> Path:
     classes = Partition(
         **{each.name: getattr(classes, each.name)[:CLASSES] for each in fields(Partition)}
     )
-    network = model.build(BACKBONE, CLASSES).eval()
-    path = folder / "model.onnx"
-    onnx.export(Locator(network, classes, BACKBONE, SIZE), path)
-    return path
+    return Locator(model.build(BACKBONE, CLASSES).eval(), classes, BACKBONE, SIZE)
+
+
+def exported(folder: Path) -> Path:
+    """That model as ONNX, in full and small; says how large both are."""
+    paths = folder / "model.onnx", folder / "model.small.onnx"
+    for path, small in zip(paths, (False, True), strict=True):
+        onnx.export(untrained(), path, small)
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
+    return paths[0]
 
 
 def photos_in(folder: Path | None, scratch: Path) -> list[Path]:

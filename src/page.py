@@ -1,8 +1,9 @@
-"""Build the page: a folder of static files, web/site, that finds places of photos in a browser.
+"""Build the page that finds places of photos in a browser.
 
+Writes web/site, a folder of static files that any web host can serve; `make serve` serves it here.
 It holds models/model.pt as small ONNX, and for the game and as examples photos of the test fold
 that may be shown: all of the simulated planet's, and of the real world those whose licence allows
-it. `make serve` builds and serves it; any web host can.
+it.
 """
 
 import argparse

