@@ -18,7 +18,7 @@ from PIL.ExifTags import GPS, IFD
 
 import nogps
 from nogps import cli
-from nogps.locate import BEST, Locator
+from nogps.locate import BEST
 from nogps.onnx import OnnxLocator
 from tests.test_images import STRANGE, encoded, picture, stored
 from tests.test_locate import CALIBRATION, seeing
@@ -352,7 +352,7 @@ def test_a_reader_that_has_had_enough_sees_no_traceback(saved, photos, how):
 
 def test_every_answer_is_that_of_the_locator(model, photos):
     names = [photos / f"{each}.jpg" for each in range(6)]
-    guesses = Locator.load(model).locate(names)
+    guesses = cli._load(model).locate(names)
     assert len({each.place for each in guesses}) > 3
     answers = jsons(called("locate", *names, "--model", model, "--json").out)
     for name, guess, found in zip(names, guesses, answers, strict=True):

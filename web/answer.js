@@ -7,6 +7,8 @@ const DISC = 16; // places that stand for the spread of a class
 const RADIAN = Math.PI / 180;
 const SHOWN_MASS = 0.998; // the rest of the probability is too thin to be drawn
 const SHOWN_CLASSES = 1500;
+const FEW = 3000; // classes whose kernel fits into memory, 36 MB
+const BINS = 4096;
 
 /** model.json with what follows from it: unit vectors and concentration of each class. */
 export function prepared(json) {
@@ -18,7 +20,8 @@ export function prepared(json) {
     points.set(unitVector(latitude[i], longitude[i]), 3 * i);
     kappa[i] = ((2 * json.earth_radius_km) / Math.max(spread[i], 0.01)) ** 2;
   }
-  return { ...json, n, points, kappa, sample: sample(points, kappa) };
+  const radiiKm = Object.values(json.radii_km);
+  return { ...json, n, points, kappa, radiiKm, kernels: {}, sample: sample(points, kappa) };
 }
 
 export function unitVector(latitude, longitude) {
@@ -88,35 +91,59 @@ const argmax = (x) => x.reduce((best, each, i) => (each > x[best] ? i : best), 0
 /**
  * The class that gathers the most probability around it.
  *
- * Classes are counted from the most probable on, and candidates that can no longer win are
- * dropped: the result is that of the whole sum, mostly for a small part of it.
+ * With few classes, what each gathers of each is reckoned once. With many, classes are counted from
+ * the most probable on, and candidates that can no longer win are dropped: the result is that of
+ * the whole sum, mostly for a small part of it.
  */
 export function densest(p, model, reach) {
-  const { points, n } = model;
-  const scale = Object.values(model.radii_km).map((radius) => (reach * radius) ** -4);
+  if (model.n <= FEW) return argmax(gathered(p, model, reach));
   const order = Uint32Array.from(p.keys()).sort((a, b) => p[b] - p[a]);
-  const total = new Float64Array(n);
+  const total = new Float64Array(model.n);
   let candidates = Uint32Array.from(p.keys());
   let left = 1;
-  for (let counted = 0; counted < n && candidates.length > 1; counted++) {
+  for (let counted = 0; counted < model.n && candidates.length > 1; counted++) {
     const i = order[counted];
-    const [x, y, z] = points.subarray(3 * i, 3 * i + 3);
-    for (const j of candidates) {
-      // Half the chord, rather than the cosine: it keeps its precision between neighbours.
-      const [dx, dy, dz] = [points[3 * j] - x, points[3 * j + 1] - y, points[3 * j + 2] - z];
-      const half = Math.sqrt(dx * dx + dy * dy + dz * dz) / 2;
-      const km = 2 * model.earth_radius_km * Math.asin(half < 1 ? half : 1);
-      const fourth = km * km * (km * km);
-      let worth = 0;
-      for (let k = 0; k < scale.length; k++) worth += 1 / (1 + fourth * scale[k]);
-      total[j] += (p[i] * worth) / scale.length;
-    }
+    for (const j of candidates) total[j] += p[i] * worth(i, j, model, reach);
     left -= p[i];
     if (counted % 32 < 31) continue;
     const top = candidates.reduce((max, j) => Math.max(max, total[j]), 0);
     candidates = candidates.filter((j) => total[j] + left + 1e-12 >= top);
   }
   return candidates.reduce((best, j) => (total[j] > total[best] ? j : best), candidates[0]);
+}
+
+function gathered(p, model, reach) {
+  const { n } = model;
+  const kernel = (model.kernels[reach] ??= kernelOf(model, reach));
+  const total = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0, at = i * n; j < n; j++, at++) total[j] += p[i] * kernel[at];
+  }
+  return total;
+}
+
+function kernelOf(model, reach) {
+  const { n } = model;
+  const kernel = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) kernel[i * n + j] = kernel[j * n + i] = worth(i, j, model, reach);
+  }
+  return kernel;
+}
+
+/** nogps.locate.kernel between the points of two classes. */
+function worth(i, j, { points, radiiKm, earth_radius_km: earth }, reach) {
+  const a = 3 * i;
+  const b = 3 * j;
+  // Half the chord, rather than the cosine: it keeps its precision between neighbours.
+  const x = points[a] - points[b];
+  const y = points[a + 1] - points[b + 1];
+  const z = points[a + 2] - points[b + 2];
+  const half = Math.sqrt(x * x + y * y + z * z) / 2;
+  const km = 2 * earth * Math.asin(half < 1 ? half : 1);
+  let sum = 0;
+  for (const radius of radiiKm) sum += 1 / (1 + (km / (reach * radius)) ** 4);
+  return sum / radiiKm.length;
 }
 
 /** For each share, the radius round a position that holds it of the density. */
@@ -128,14 +155,19 @@ export function radii(p, model, latitude, longitude, shares) {
     const cosine = x * sample[3 * i] + y * sample[3 * i + 1] + z * sample[3 * i + 2];
     angle[i] = Math.acos(Math.min(1, Math.max(-1, cosine)));
   }
-  const order = Uint32Array.from(angle.keys()).sort((a, b) => angle[a] - angle[b]);
+  const mass = (k) => p[Math.floor(k / DISC)] / DISC;
+  const bin = (k) => Math.min(BINS - 1, Math.floor((angle[k] / Math.PI) * BINS));
+  const binned = new Float64Array(BINS);
+  for (let k = 0; k < angle.length; k++) binned[bin(k)] += mass(k);
   return shares.map((share) => {
-    let [held, reached] = [0, 0];
-    for (; reached < order.length - 1; reached++) {
-      held += p[Math.floor(order[reached] / DISC)] / DISC;
-      if (held >= share) break;
-    }
-    return model.earth_radius_km * angle[order[reached]];
+    let held = 0;
+    let reached = 0;
+    while (reached < BINS - 1 && held + binned[reached] < share) held += binned[reached++];
+    // Only what lies in the bin where the share is reached has to be in order.
+    const there = Uint32Array.from(angle.keys()).filter((k) => bin(k) === reached);
+    there.sort((a, b) => angle[a] - angle[b]);
+    const last = there.find((k) => (held += mass(k)) >= share) ?? there.at(-1);
+    return model.earth_radius_km * angle[last];
   });
 }
 

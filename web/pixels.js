@@ -1,13 +1,13 @@
 // From a file to what the network sees: nogps.images `pack` and `whole`, in a browser.
 //
-// The network learned from photos that Pillow shrank, so the same steps are taken here: blocks of
-// pixels are averaged while the photo is far too large, then come a bicubic and a triangle filter.
+// The network learned from photos that Pillow shrank, so the same steps are taken here: a JPEG that
+// is far too large is decoded at a fraction of its size, then come a bicubic and a triangle filter.
 
 const SMALLEST_SIDE = 16;
 const LARGEST_PIXELS = 300_000_000;
 const LONGEST_SHAPE = 20; // times as long as wide
-const PREVIEW_SIDE = 800;
-const STRIP_PIXELS = 4_000_000; // read at a time, so that memory stays bounded
+const PREVIEW_SIDE = 400;
+const MANY_PIXELS = 4_000_000; // to filter here
 const JPEG_QUALITY = 0.92;
 
 /** A file that is no photo we can use; the message says why, in a sentence for people. */
@@ -23,14 +23,41 @@ export async function read(blob, imageSize, packSide, decodeHeif) {
   const head = new DataView(await blob.slice(0, 256 * 1024).arrayBuffer());
   const claimed = sizeOf(head);
   if (claimed) check(...claimed);
-  const bitmap = await decode(blob, head, claimed, decodeHeif);
+  const isJpeg = head.byteLength > 2 && head.getUint16(0) === 0xffd8;
+  const scale = isJpeg && claimed ? draft(Math.min(...claimed), packSide) : 1;
+  const scaled = scale > 1 ? await decodeScaled(blob, claimed, scale) : null;
+  const picture = scaled ?? (await decode(blob, head, claimed, decodeHeif));
   try {
-    check(bitmap.width, bitmap.height);
-    const isJpeg = head.byteLength > 2 && head.getUint16(0) === 0xffd8;
-    const square = await squeeze(bitmap, imageSize, packSide, isJpeg);
-    return { pixels: withoutAlpha(square), preview: await preview(bitmap) };
+    const size = [picture.displayWidth ?? picture.width, picture.displayHeight ?? picture.height];
+    check(...size);
+    const wanted = size.map((each) => Math.ceil(each / (scaled ? 1 : scale)));
+    const square = await squeeze(picture, wanted, imageSize, packSide);
+    return { pixels: withoutAlpha(square), preview: await preview(picture, size) };
   } finally {
-    bitmap.close();
+    picture.close();
+  }
+}
+
+/** A JPEG is decoded at an eighth, a quarter or half, while that is twice what is needed. */
+const draft = (short, packSide) => [8, 4, 2].find((each) => short >= each * 2 * packSide) ?? 1;
+
+/** A JPEG decoded at a fraction of its size, several times as fast; null if this browser cannot. */
+async function decodeScaled(blob, [width, height], scale) {
+  if (!("ImageDecoder" in self)) return null;
+  const [desiredWidth, desiredHeight] = [width, height].map((each) => Math.ceil(each / scale));
+  const data = await blob.arrayBuffer();
+  let decoder;
+  try {
+    decoder = new ImageDecoder({ data, type: "image/jpeg", desiredWidth, desiredHeight });
+    const { image, complete } = await decoder.decode();
+    // A decoder that takes no wishes gives it whole: then it is shrunk as where there is none.
+    if (complete && image.codedWidth === desiredWidth) return image;
+    image.close();
+    return null;
+  } catch {
+    return null; // what is wrong with it, the other decoder finds out
+  } finally {
+    decoder?.close();
   }
 }
 
@@ -119,72 +146,28 @@ function context(width, height) {
   return drawing;
 }
 
-async function squeeze(bitmap, imageSize, packSide, isJpeg) {
-  const { width, height } = bitmap;
-  const short = Math.min(width, height);
-  // A JPEG is first decoded at an eighth, a quarter or half, while that is twice what is needed.
-  const draft = isJpeg ? ([8, 4, 2, 1].find((each) => short >= each * 2 * packSide) ?? 1) : 1;
-  const [drafted, draftedHeight] = [Math.ceil(width / draft), Math.ceil(height / draft)];
-  const scale = packSide / Math.min(drafted, draftedHeight);
-  const packed = [drafted, draftedHeight].map((each) =>
-    Math.max(packSide, roundEven(each * scale)),
-  );
-  const gap = [drafted / packed[0] / 3, draftedHeight / packed[1] / 3];
-  const [across, down] = gap.map((each) => Math.max(1, Math.floor(each)));
-  const blocks = averaged(bitmap, draft * across, draft * down);
-  blocks.box = [drafted / across, draftedHeight / down];
-  const small = await throughJpeg(resample(blocks, ...packed, bicubic, 2));
+async function squeeze(picture, [width, height], imageSize, packSide) {
+  const scale = packSide / Math.min(width, height);
+  const packed = [width, height].map((each) => Math.max(packSide, roundEven(each * scale)));
+  // What is still vast the browser halves, as far as three times of what is needed is left.
+  const vast = Math.sqrt((width * height) / MANY_PIXELS);
+  const fewer = Math.max(1, Math.floor(Math.min(vast, 1 / (3 * scale))));
+  const size = [width, height].map((each) => Math.ceil(each / fewer));
+  const small = await throughJpeg(resample(await rgba(picture, size), ...packed, bicubic, 2));
   return resample(small, imageSize, imageSize, triangle, 1);
 }
 
 /** As Python rounds. */
 const roundEven = (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
 
-/** A picture, { data, width, height } in RGBA, of the mean colours of blocks of pixels. */
-function averaged(bitmap, across, down) {
-  const width = Math.ceil(bitmap.width / across);
-  const height = Math.ceil(bitmap.height / down);
-  const data = new Uint8ClampedArray(4 * width * height);
-  const rows = Math.max(1, Math.floor(STRIP_PIXELS / bitmap.width / down)); // of blocks
-  const strip = context(bitmap.width, Math.min(rows * down, bitmap.height));
-  const sum = new Float64Array(3 * width);
-  for (let top = 0; top < height; top += rows) {
-    const high = Math.min(rows * down, bitmap.height - top * down);
-    strip.fillRect(0, 0, bitmap.width, high);
-    strip.drawImage(bitmap, 0, -top * down);
-    const pixels = strip.getImageData(0, 0, bitmap.width, high).data;
-    if (across === 1 && down === 1) {
-      data.set(pixels, 4 * top * width);
-      continue;
-    }
-    for (let row = 0; row * down < high; row++) {
-      const last = Math.min((row + 1) * down, high);
-      sum.fill(0);
-      for (let y = row * down; y < last; y++) {
-        let from = 4 * y * bitmap.width;
-        for (let block = 0; block < width; block++) {
-          const end = Math.min(across, bitmap.width - block * across);
-          let [r, g, b] = [0, 0, 0];
-          for (let x = 0; x < end; x++, from += 4) {
-            r += pixels[from];
-            g += pixels[from + 1];
-            b += pixels[from + 2];
-          }
-          sum[3 * block] += r;
-          sum[3 * block + 1] += g;
-          sum[3 * block + 2] += b;
-        }
-      }
-      for (let block = 0; block < width; block++) {
-        const wide = Math.min(across, bitmap.width - block * across);
-        const count = wide * (last - row * down);
-        const to = 4 * ((top + row) * width + block);
-        for (let k = 0; k < 3; k++) data[to + k] = Math.floor(sum[3 * block + k] / count + 0.5);
-        data[to + 3] = 255;
-      }
-    }
-  }
-  return { data, width, height };
+/** A picture as { data, width, height }, RGBA, shrunk by the browser if it is larger. */
+async function rgba(picture, [width, height]) {
+  const options = { resizeWidth: width, resizeHeight: height, resizeQuality: "medium" };
+  const resized = await createImageBitmap(picture, options);
+  const drawing = context(width, height);
+  drawing.drawImage(resized, 0, 0);
+  resized.close();
+  return { data: drawing.getImageData(0, 0, width, height).data, width, height };
 }
 
 /** The same blemishes as the photos that the network learned from. */
@@ -208,13 +191,11 @@ function bicubic(x) {
 
 /**
  * A picture at another size: the filter is widened where it shrinks, one direction after the
- * other, rounded to 8 bits after each, as Pillow and torch do. `box` is how much of the picture
- * counts, from its top left.
+ * other, rounded to 8 bits after each, as Pillow and torch do.
  */
-export function resample({ data, width, height, box }, wide, high, filter, support) {
-  const [boxWide, boxHigh] = box ?? [width, height];
-  const columns = weights(width, boxWide, wide, filter, support);
-  const rows = weights(height, boxHigh, high, filter, support);
+export function resample({ data, width, height }, wide, high, filter, support) {
+  const columns = weights(width, wide, filter, support);
+  const rows = weights(height, high, filter, support);
   const narrow = new Uint8ClampedArray(4 * wide * height);
   const result = new Uint8ClampedArray(4 * wide * high);
   convolve(data, narrow, columns, height, 4, 4 * width, 4, 4 * wide);
@@ -222,8 +203,8 @@ export function resample({ data, width, height, box }, wide, high, filter, suppo
   return { data: result, width: wide, height: high };
 }
 
-function weights(size, box, count, filter, support) {
-  const scale = box / count;
+function weights(size, count, filter, support) {
+  const scale = size / count;
   const stretch = Math.max(scale, 1);
   return Array.from({ length: count }, (_, i) => {
     const centre = (i + 0.5) * scale;
@@ -259,16 +240,18 @@ function convolve(source, target, taps, lines, from, fromLine, to, toLine) {
 }
 
 function withoutAlpha({ data, width, height }) {
-  return Uint8Array.from({ length: 3 * width * height }, (_, i) => {
-    return data[4 * Math.floor(i / 3) + (i % 3)];
-  });
+  const pixels = new Uint8Array(3 * width * height);
+  for (let from = 0, to = 0; to < pixels.length; from++) {
+    if (from % 4 < 3) pixels[to++] = data[from];
+  }
+  return pixels;
 }
 
-async function preview(bitmap) {
-  const shrink = Math.min(1, PREVIEW_SIDE / Math.max(bitmap.width, bitmap.height));
-  const size = [bitmap.width, bitmap.height].map((each) => Math.max(1, Math.round(each * shrink)));
-  const drawing = context(...size);
+async function preview(picture, size) {
+  const shrink = Math.min(1, PREVIEW_SIDE / Math.max(...size));
+  const small = size.map((each) => Math.max(1, Math.round(each * shrink)));
+  const drawing = context(...small);
   drawing.imageSmoothingQuality = "high";
-  drawing.drawImage(bitmap, 0, 0, ...size);
+  drawing.drawImage(picture, 0, 0, ...small);
   return drawing.canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
 }

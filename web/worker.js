@@ -126,6 +126,7 @@ async function start(kind, weights, files) {
     const scores = await run(new Uint8Array(3 * model.image_size ** 2)); // warm up
     if (scores.length !== model.n)
       throw new Failure("model.json and the model do not fit together.");
+    answer([scores], model); // so that the first photo does not wait for what all need
   } catch (error) {
     if (error instanceof Failure) throw error;
     if (kind !== "wasm") throw error;

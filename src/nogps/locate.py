@@ -45,6 +45,7 @@ REACHES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # those that `calibrated` tries
 POWERS = np.linspace(0, 1, 21)
 BEST = 5  # cells that a guess names
 AHEAD = 16  # photos decoded before their turn
+AT_ONCE = 256  # photos whose probabilities are held at the same time
 
 Floats = NDArray[np.float64]
 
@@ -236,7 +237,10 @@ class Locator:
                 raise found
             scores.append(found)
         if not together:
-            return [self.guess([each]) for each in scores]
+            parts = (scores[start : start + AT_ONCE] for start in range(0, len(scores), AT_ONCE))
+            return [
+                each for part in parts for each in self.guesses(self._answers(self._log_p(part)))
+            ]
         if not scores:
             raise InputError("there is no photo to locate; give at least one")
         return self.guess(scores)
@@ -283,9 +287,8 @@ class Locator:
 
     def guess(self, scores: Sequence[Floats]) -> Guess:
         """Where a photo was taken, by its `scores`; or several photos, of one place."""
-        log_p = log_softmax(np.stack(scores) / self.calibration.temperature, axis=1)
         together = ["one place"] * len(scores) if len(scores) > 1 else None
-        return self.guesses(self._answers(log_p, together), 1)[0]
+        return self.guesses(self._answers(self._log_p(scores), together), 1)[0]
 
     def answers(self, outputs: Tensor, together: Sequence[str] | None = None) -> Answers:
         """Where photos are, by the network's outputs, shape (n, outputs).
@@ -294,7 +297,10 @@ class Locator:
         """
         return self._answers(self._log_probabilities(outputs), together)
 
-    def _answers(self, log_p: Floats, together: Sequence[str] | None) -> Answers:
+    def _log_p(self, scores: Sequence[Floats]) -> Floats:
+        return log_softmax(np.stack(scores) / self.calibration.temperature, axis=1)
+
+    def _answers(self, log_p: Floats, together: Sequence[str] | None = None) -> Answers:
         fitted = self.calibration
         reach, factors = fitted.reach, (fitted.radius_50, fitted.radius_90)
         if together is not None:
@@ -317,33 +323,36 @@ class Locator:
 
     def guesses(self, answers: Answers, n: int | None = None) -> list[Guess]:
         """The first n answers, or all, one by one."""
-        found = []
-        for each in range(n or len(answers.label)):
-            best = np.argsort(-answers.probabilities[each], kind="stable")[:BEST]
-            cell_latitude, cell_longitude = (axis[best] for axis in self.partition.points())
-            here = answers.latitude[each], answers.longitude[each]
-            town, *towns = places.nearest_town(
-                np.append(here[0], cell_latitude), np.append(here[1], cell_longitude)
+        n = len(answers.label) if n is None else n
+        best = np.argsort(-answers.probabilities[:n], axis=1, kind="stable")[:, :BEST]
+        latitude, longitude = (axis[best] for axis in self.partition.points())
+        named = places.nearest_town(
+            np.column_stack([answers.latitude[:n], latitude]).ravel(),
+            np.column_stack([answers.longitude[:n], longitude]).ravel(),
+        )
+        named = np.array(list(map(str, named)), dtype=object).reshape(n, -1)
+        tokens = self.partition.tokens[best]
+        probability = np.take_along_axis(answers.probabilities[:n], best, axis=1)
+        return [
+            Guess(
+                float(answers.latitude[each]),
+                float(answers.longitude[each]),
+                float(answers.radius_50_km[each]),
+                float(answers.radius_90_km[each]),
+                named[each, 0],
+                tuple(
+                    map(
+                        Cell,
+                        tokens[each].tolist(),
+                        probability[each].tolist(),
+                        latitude[each].tolist(),
+                        longitude[each].tolist(),
+                        named[each, 1:],
+                    )
+                ),
             )
-            cells = zip(
-                self.partition.tokens[best].tolist(),
-                answers.probabilities[each][best].tolist(),
-                cell_latitude.tolist(),
-                cell_longitude.tolist(),
-                map(str, towns),
-                strict=True,
-            )
-            found.append(
-                Guess(
-                    float(here[0]),
-                    float(here[1]),
-                    float(answers.radius_50_km[each]),
-                    float(answers.radius_90_km[each]),
-                    str(town),
-                    tuple(Cell(*values) for values in cells),
-                )
-            )
-        return found
+            for each in range(n)
+        ]
 
     def _log_probabilities(self, outputs: Tensor) -> Floats:
         objective = _objective(self.loss, self.partition)
