@@ -330,10 +330,11 @@ def test_the_exit_codes_are_those_of_the_help(saved, photos, tmp_path):
 def test_a_reader_that_has_had_enough_sees_no_traceback(saved, photos, how):
     read, write = os.pipe()
     os.close(read)
+    buffered = {"PYTHONUNBUFFERED": ""}  # as a shell has it
     try:
         done = subprocess.run(
             [sys.executable, "-m", "nogps.cli", "locate", photos, "--model", saved.onnx, *how],
-            env=os.environ | {"PYTHONPATH": str(Path(nogps.__file__).parents[1])},
+            env=os.environ | buffered | {"PYTHONPATH": str(Path(nogps.__file__).parents[1])},
             stdout=write,
             stderr=subprocess.PIPE,
         )

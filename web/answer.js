@@ -194,17 +194,6 @@ function sample(points, kappa) {
   return found;
 }
 
-/** Probability per square km at a position. */
-export function density(p, model, latitude, longitude) {
-  const { points, kappa } = model;
-  const [x, y, z] = unitVector(latitude, longitude);
-  return p.reduce((sum, each, i) => {
-    const cosine = x * points[3 * i] + y * points[3 * i + 1] + z * points[3 * i + 2];
-    const peak = kappa[i] / (2 * Math.PI * -Math.expm1(-2 * kappa[i]) * model.earth_radius_km ** 2);
-    return sum + each * peak * Math.exp(kappa[i] * (cosine - 1));
-  }, 0);
-}
-
 /** Places of one name are one: cells go by the town nearest to them. */
 function bestPlaces(p, names, count) {
   const sum = new Map();

@@ -372,7 +372,11 @@ async function loadGame() {
     game = new Game({
       globe,
       photos: listed,
-      locate: async (url) => (await locator.locate(await blobOf(url))).answer,
+      locate: async (url) => {
+        const blob = await blobOf(url);
+        await started;
+        return (await locator.locate(blob)).answer;
+      },
       say,
     });
   if (inGame()) openView();
@@ -482,7 +486,7 @@ globe
   .then(() => globe.load("fine", "vendor/world-atlas/countries-50m.json"))
   .catch(() => showMessage("The map could not be loaded whole; answers still come."));
 const gameRead = loadGame();
-register((replace) => {
+const started = register((replace) => {
   at("update").hidden = false;
   at("update").onclick = replace;
 }).then(start);

@@ -145,10 +145,9 @@ def _answer(
         locator.guess(scores),
         next(filter(None, positions), None),
     )
-    if options.json:
-        tqdm.write(json.dumps(one.to_dict(), ensure_ascii=False))
-    elif not options.geojson:
-        tqdm.write(_told(one))
+    if not options.geojson:
+        tqdm.write(json.dumps(one.to_dict(), ensure_ascii=False) if options.json else _told(one))
+        sys.stdout.flush()  # a program that reads along gets each answer as it comes
     return one
 
 
