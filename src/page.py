@@ -21,7 +21,7 @@ import pandas as pd
 
 import stage
 from nogps import geo, images, locate, onnx, places, store
-from nogps.errors import InputError
+from nogps.errors import InputError, system_error
 from nogps.locate import Locator
 
 WEB = Path("web")
@@ -66,10 +66,14 @@ def main() -> None:
         build(options.model, options.site, options.photos)
     except InputError as error:
         sys.exit(f"page: {error}")
+    except OSError as error:
+        sys.exit(f"page: {system_error(error)}")
 
 
 def build(model: Path, site: Path, photos: int) -> None:
     """Put the site together beside the old one, and then in its place."""
+    if site.exists() and not (site / "model.json").is_file() and any(site.iterdir()):
+        raise InputError(f"--site: {site} holds other things than a site; name another folder")
     locator = Locator.load(model)
     new = site.with_name(f".{site.name}.part")
     shutil.rmtree(new, ignore_errors=True)
@@ -115,11 +119,14 @@ def copy_libraries(modules: Path, vendor: Path) -> None:
 def described(locator: Locator, path: Path) -> dict:
     """What web/answer.js needs to make places of the scores."""
     latitude, longitude = locator.partition.points()
+    towns = places.nearest_town(latitude, longitude)
+    number = {town: number for number, town in enumerate(dict.fromkeys(towns))}
     point_latitude, point_longitude = locate.points(locator.partition, locator.decoding)
     return {
         "format": locate.FORMAT,
         "file": path.name,
         "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "backbone": locator.backbone,
         "image_size": locator.image_size,
         "pack_side": images.pack_side(locator.image_size),
@@ -132,7 +139,8 @@ def described(locator: Locator, path: Path) -> dict:
             "point_latitude": point_latitude.tolist(),
             "point_longitude": point_longitude.tolist(),
             "spread_km": locator.partition.spread_km().tolist(),
-            "name": list(map(str, places.nearest_town(latitude, longitude))),
+            "name": list(map(str, towns)),
+            "town": [number[town] for town in towns],  # of one name there may be several
         },
         "radii_km": geo.RADII_KM,
         "earth_radius_km": geo.EARTH_RADIUS_KM,
@@ -148,11 +156,11 @@ def game(folder: Path, most: int) -> list[dict]:
     table = showable().iloc[:most]
     towns = places.nearest_town(table["latitude"], table["longitude"])
     shards, found = store.Shards(stage.PHOTOS), []
-    for number, (row, at, town) in enumerate(
-        zip(table.itertuples(), store.places(table), towns, strict=True)
-    ):
-        file = f"game/{number:04d}.jpg"
-        (folder.parent / file).write_bytes(images.thumbnail(shards.read(at), GAME_SIDE))
+    for row, at, town in zip(table.itertuples(), store.places(table), towns, strict=True):
+        jpeg = images.thumbnail(shards.read(at), GAME_SIDE)
+        # Named by its content: a browser that has kept another one will not show that instead.
+        file = f"game/{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg"
+        (folder.parent / file).write_bytes(jpeg)
         found.append(
             {
                 "file": file,

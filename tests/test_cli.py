@@ -19,7 +19,7 @@ from PIL.ExifTags import GPS, IFD
 import nogps
 from nogps import cli
 from nogps.locate import BEST
-from nogps.onnx import OnnxLocator
+from nogps.onnx import OnnxLocator, Parity
 from tests.test_images import STRANGE, encoded, picture, stored
 from tests.test_locate import CALIBRATION, seeing
 
@@ -218,9 +218,25 @@ def test_without_a_model_it_says_where_one_comes_from(photos, tmp_path, monkeypa
 def test_a_folder_without_photos_has_a_sentence(saved, photos, tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"rain")
     (tmp_path / ".hidden.jpg").write_bytes(encoded(picture()))
-    done = called("locate", photos / "0.jpg", tmp_path, "--model", saved.pt)
+    done = called("locate", tmp_path, "--model", saved.pt)
     assert (done.code, done.out) == (1, "")
     assert one_sentence(done.err).startswith(f"nogps: {tmp_path} holds no photos; give")
+    done = called("locate", tmp_path, "", photos / "0.jpg", "--model", saved.onnx)
+    assert done.code == 3 and done.out.startswith(f"{photos / '0.jpg'}: ")
+    said = [one_sentence(line + "\n") for line in done.err.splitlines()]
+    assert len(said) == 2 and said[0].startswith(f"nogps: {tmp_path}: holds no photos; give")
+
+
+def test_a_photo_may_come_through_a_pipe_and_its_name_be_anything(saved, photos, tmp_path):
+    forged = tmp_path / "a\n\x1b[31mnogps: b.jpg: not there.jpg"
+    forged.write_bytes((photos / "0.jpg").read_bytes())
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with subprocess.Popen(["cp", photos / "1.jpg", tmp_path / "pipe.jpg"]):
+        page = tmp_path / "map.html"
+        done = called("locate", tmp_path, "--model", saved.onnx, "--map", page)
+    assert done.code == 0 and len(done.out.splitlines()) == 2 * 3
+    assert "\x1b" not in done.out and r"a\n\x1b[31mnogps" in done.out
+    assert page.read_text("utf-8").count("<img ") == 2
 
 
 def test_a_map_that_cannot_be_written_is_said_before_any_work(saved, photos, tmp_path):
@@ -510,6 +526,15 @@ def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypat
     }
     done = called("export", "--model", tmp_path / "model.pt", "--check", photos)
     assert (done.code, done.err) == (0, "")
+
+
+def test_export_judges_the_full_file_also_by_made_up_pictures(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("nogps.onnx.export", lambda locator, path, small: path.write_bytes(b""))
+    monkeypatch.setattr("nogps.onnx.OnnxLocator.load", lambda path: None)
+    monkeypatch.setattr("nogps.onnx.compare", lambda *both: Parity(32, 0, 0, 1.0))
+    done = called("export", "--model", saved.pt, "--to", tmp_path)
+    assert done.code == cli.SOME_FAILED
+    assert one_sentence(done.err).startswith(f"nogps: {tmp_path / 'model.onnx'}: 99.5 %")
 
 
 def test_what_is_asked_without_photos_is_a_picture_each(saved):

@@ -7,7 +7,7 @@ const DISC = 16; // places that stand for the spread of a class
 const RADIAN = Math.PI / 180;
 const SHOWN_MASS = 0.998; // the rest of the probability is too thin to be drawn
 const SHOWN_CLASSES = 1500;
-const FEW = 3000; // classes whose kernel fits into memory, 36 MB
+const STEPS = 65_536; // of the kernel's table
 const BINS = 4096;
 
 /** model.json with what follows from it: unit vectors and concentration of each class. */
@@ -46,7 +46,6 @@ export function answer(scores, model) {
   const fitted = model.calibration;
   let logP = scores.map((each) => logProbabilities(each, fitted.temperature));
   let { reach, radius_50: factor50, radius_90: factor90 } = fitted;
-  // Python takes the calibration of photos together as soon as it is asked for them together.
   if (logP.length > 1) {
     logP = [fuse(logP, fitted.together)];
     reach = fitted.together_reach;
@@ -65,7 +64,7 @@ export function answer(scores, model) {
     confidence: p[argmax(p)],
     radius50Km,
     radius90Km: Math.max(radius50Km, most * factor90),
-    best: bestPlaces(p, model.classes.name, 5),
+    best: bestPlaces(p, model.classes, 5),
     glow: glow(p, model),
   };
 }
@@ -91,19 +90,24 @@ const argmax = (x) => x.reduce((best, each, i) => (each > x[best] ? i : best), 0
 /**
  * The class that gathers the most probability around it.
  *
- * With few classes, what each gathers of each is reckoned once. With many, classes are counted from
- * the most probable on, and candidates that can no longer win are dropped: the result is that of
- * the whole sum, mostly for a small part of it.
+ * Classes are counted from the most probable on, and candidates that can no longer win are dropped:
+ * the result is that of the whole sum, mostly for a small part of it.
  */
 export function densest(p, model, reach) {
-  if (model.n <= FEW) return argmax(gathered(p, model, reach));
+  const { n, points } = model;
+  const kernel = (model.kernels[reach] ??= kernelTable(model, reach));
   const order = Uint32Array.from(p.keys()).sort((a, b) => p[b] - p[a]);
-  const total = new Float64Array(model.n);
+  const total = new Float64Array(n);
   let candidates = Uint32Array.from(p.keys());
   let left = 1;
-  for (let counted = 0; counted < model.n && candidates.length > 1; counted++) {
+  for (let counted = 0; counted < n && candidates.length > 1; counted++) {
     const i = order[counted];
-    for (const j of candidates) total[j] += p[i] * worth(i, j, model, reach);
+    const [x, y, z] = [points[3 * i], points[3 * i + 1], points[3 * i + 2]];
+    for (let k = 0; k < candidates.length; k++) {
+      const j = candidates[k];
+      const [dx, dy, dz] = [points[3 * j] - x, points[3 * j + 1] - y, points[3 * j + 2] - z];
+      total[j] += p[i] * lookUp(kernel, dx * dx + dy * dy + dz * dz);
+    }
     left -= p[i];
     if (counted % 32 < 31) continue;
     const top = candidates.reduce((max, j) => Math.max(max, total[j]), 0);
@@ -112,38 +116,20 @@ export function densest(p, model, reach) {
   return candidates.reduce((best, j) => (total[j] > total[best] ? j : best), candidates[0]);
 }
 
-function gathered(p, model, reach) {
-  const { n } = model;
-  const kernel = (model.kernels[reach] ??= kernelOf(model, reach));
-  const total = new Float64Array(n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0, at = i * n; j < n; j++, at++) total[j] += p[i] * kernel[at];
-  }
-  return total;
+/** nogps.locate.kernel for chords from 0 to 2, in even steps of their square root. */
+function kernelTable({ radiiKm, earth_radius_km: earth }, reach) {
+  return Float64Array.from({ length: STEPS + 2 }, (_, step) => {
+    const half = Math.min(1, (step / STEPS) ** 2);
+    const km = 2 * earth * Math.asin(half);
+    const worth = radiiKm.map((radius) => 1 / (1 + (km / (reach * radius)) ** 4));
+    return worth.reduce((sum, each) => sum + each) / radiiKm.length;
+  });
 }
 
-function kernelOf(model, reach) {
-  const { n } = model;
-  const kernel = new Float32Array(n * n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) kernel[i * n + j] = kernel[j * n + i] = worth(i, j, model, reach);
-  }
-  return kernel;
-}
-
-/** nogps.locate.kernel between the points of two classes. */
-function worth(i, j, { points, radiiKm, earth_radius_km: earth }, reach) {
-  const a = 3 * i;
-  const b = 3 * j;
-  // Half the chord, rather than the cosine: it keeps its precision between neighbours.
-  const x = points[a] - points[b];
-  const y = points[a + 1] - points[b + 1];
-  const z = points[a + 2] - points[b + 2];
-  const half = Math.sqrt(x * x + y * y + z * z) / 2;
-  const km = 2 * earth * Math.asin(half < 1 ? half : 1);
-  let sum = 0;
-  for (const radius of radiiKm) sum += 1 / (1 + (km / (reach * radius)) ** 4);
-  return sum / radiiKm.length;
+function lookUp(table, squaredChord) {
+  const at = STEPS * Math.sqrt(Math.sqrt(squaredChord) / 2);
+  const below = Math.floor(at);
+  return table[below] + (at - below) * (table[below + 1] - table[below]);
 }
 
 /** For each share, the radius round a position that holds it of the density. */
@@ -194,12 +180,15 @@ function sample(points, kappa) {
   return found;
 }
 
-/** Places of one name are one: cells go by the town nearest to them. */
-function bestPlaces(p, names, count) {
+/** Cells go by the town nearest to them: those of one town are one place. */
+function bestPlaces(p, { town, name }, count) {
   const sum = new Map();
-  for (let i = 0; i < p.length; i++) sum.set(names[i], (sum.get(names[i]) ?? 0) + p[i]);
-  const sorted = [...sum].sort((a, b) => b[1] - a[1]).slice(0, count);
-  return sorted.map(([name, probability]) => ({ name, probability }));
+  for (let i = 0; i < p.length; i++) {
+    const there = sum.get(town[i]) ?? { name: name[i], probability: 0 };
+    there.probability += p[i];
+    sum.set(town[i], there);
+  }
+  return [...sum.values()].sort((a, b) => b.probability - a.probability).slice(0, count);
 }
 
 /** What a map needs to draw the density: the classes that hold nearly all of it. */

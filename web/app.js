@@ -12,7 +12,7 @@ const EXAMPLES = 4;
 const at = (id) => document.getElementById(id);
 const page = document.documentElement;
 
-const locator = new Locator(showProgress);
+const locator = new Locator(showProgress, failed);
 const globe = new Globe(at("globe"), {
   onTap,
   onView: (text) => at("globe").setAttribute("aria-label", text),
@@ -34,11 +34,7 @@ async function start() {
   try {
     model = await locator.load();
   } catch (error) {
-    page.dataset.state = "failed";
-    showStatus(error.message);
-    at("retry").hidden = false;
-    say(error.message);
-    return;
+    return failed(error.message);
   }
   page.dataset.state = "ready";
   showFacts();
@@ -47,6 +43,13 @@ async function start() {
   say("Ready.");
   workOff();
   keepAll();
+}
+
+function failed(message) {
+  page.dataset.state = "failed";
+  showStatus(message);
+  at("retry").hidden = false;
+  say(message);
 }
 
 function showStatus(text) {
@@ -140,13 +143,14 @@ function add(blobs, given = {}) {
   workOff();
 }
 
+const isReady = () => page.dataset.state === "ready";
 let working = false;
 
 /** One photo after the other, so that memory stays bounded; a bad one stops no other. */
 async function workOff() {
-  if (working || !model) return;
+  if (working || !isReady()) return;
   working = true;
-  for (let photo = nextWaiting(); photo; photo = nextWaiting()) {
+  for (let photo = nextWaiting(); photo && isReady(); photo = nextWaiting()) {
     try {
       photo.result = await locator.locate(photo.blob);
       photo.url = URL.createObjectURL(photo.result.preview);
@@ -172,6 +176,7 @@ function remove(photo) {
   if (photo.url) URL.revokeObjectURL(photo.url);
   forgetJoint();
   select(photos[Math.min(where, photos.length - 1)] ?? null);
+  if (!photos.length) at("choose").focus(); // the button that had the focus is gone
 }
 
 function select(photo) {
@@ -191,9 +196,18 @@ async function joinIfAsked() {
     return;
   }
   if (joint?.count === some.length) return;
-  const { answer } = await locator.together(some.map((each) => each.result.scores));
-  joint = { answer, pin: joint?.pin ?? null, count: some.length };
+  try {
+    const { answer } = await locator.together(some.map((each) => each.result.scores));
+    // Meanwhile a photo may have come or gone, or the switch been turned: then another answers.
+    if (!at("together").checked || String(located().map(idOf)) !== String(some.map(idOf))) return;
+    joint = { answer, pin: joint?.pin ?? null, count: some.length };
+  } catch (error) {
+    at("together").checked = false;
+    showMessage(error.message);
+  }
 }
+
+const idOf = ({ id }) => id;
 
 // ---- what is shown
 
@@ -256,7 +270,7 @@ function renderPhoto() {
   at("kicker").textContent = name;
   const waits =
     page.dataset.state === "failed" ? "The model is not loaded." : "Waiting for the model.";
-  at("place").textContent = { waiting: model ? "Looking at the pixels." : waits, failed: error }[
+  at("place").textContent = { waiting: isReady() ? "Looking at the pixels." : waits, failed: error }[
     state
   ];
   at("position").textContent = "";
@@ -452,8 +466,14 @@ function listen() {
     );
     at("unpin").focus();
   });
-  at("unpin").addEventListener("click", () => setPin(null));
-  at("retry").addEventListener("click", start);
+  at("unpin").addEventListener("click", () => {
+    setPin(null);
+    at("globe").focus();
+  });
+  at("retry").addEventListener("click", () => {
+    start();
+    at("panel").focus();
+  });
   at("zoom-in").addEventListener("click", () => globe.zoomBy(1.6));
   at("zoom-out").addEventListener("click", () => globe.zoomBy(1 / 1.6));
   at("zoom-reset").addEventListener("click", () => globe.reset());

@@ -5,25 +5,35 @@ const dialog = at("camera");
 const video = dialog.querySelector("video");
 let stream = null;
 let facing = "environment";
+let busy = false; // one picture at a time: a second stream would stay on
 
 export const hasCamera = () => isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
 
 /** Resolves with a JPEG, or null when the person cancels; rejects with a sentence if refused. */
 export async function shoot() {
-  await open();
+  if (busy) return null;
+  busy = true;
+  try {
+    await open();
+    return await taken();
+  } finally {
+    close();
+    busy = false;
+  }
+}
+
+function taken() {
   dialog.showModal();
-  return new Promise((resolve) => {
-    const finish = (photo) => {
-      close();
-      resolve(photo);
-    };
-    at("shutter").onclick = async () => finish(await still());
-    at("camera-close").onclick = () => finish(null);
+  return new Promise((resolve, reject) => {
+    at("shutter").onclick = () => resolve(still());
+    at("camera-close").onclick = () => resolve(null);
     at("camera-flip").onclick = async () => {
       facing = facing === "user" ? "environment" : "user";
-      await open().catch(() => finish(null));
+      at("camera-flip").disabled = true;
+      await open().catch(reject);
+      at("camera-flip").disabled = false;
     };
-    dialog.oncancel = () => finish(null);
+    dialog.oncancel = () => resolve(null);
   });
 }
 

@@ -36,6 +36,7 @@ export class Game {
   }
 
   go() {
+    if (!this.ready) return;
     if (this.stage === "intro" || this.stage === "end") return this.start();
     if (this.stage === "round") return this.judge();
     if (this.rounds.length < this.deck.length) return this.next();
@@ -66,7 +67,7 @@ export class Game {
     if (this.stage !== "round" || this.judging) return;
     this.pin = { latitude, longitude };
     this.mark();
-    at("game-go").disabled = false;
+    this.setReady(true);
     at("game-text").textContent = "Move your square with another tap, or settle for it.";
     this.say("Your guess is marked.");
   }
@@ -79,7 +80,7 @@ export class Game {
   async judge() {
     const { round, pin } = this;
     this.judging = true;
-    at("game-go").disabled = true;
+    this.setReady(false);
     at("game-text").textContent = "The model looks at the photo.";
     const rate = ({ latitude, longitude }) => {
       const { latitude: lat, longitude: lng } = round.photo;
@@ -95,8 +96,14 @@ export class Game {
     this.judging = false;
     round.you = rate(pin);
     this.stage = "truth";
-    at("game-go").disabled = false;
+    this.setReady(true);
     if (!at("view-game").hidden) this.reveal();
+  }
+
+  /** Whether the button does something; a disabled one would lose the focus. */
+  setReady(ready) {
+    this.ready = ready;
+    at("game-go").setAttribute("aria-disabled", String(!ready));
   }
 
   // ---- what is seen
@@ -112,7 +119,7 @@ export class Game {
     at("game-photo").hidden = !photo;
     if (photo) at("game-photo").src = photo.file;
     at("game-go").textContent = button;
-    at("game-go").disabled = !ready;
+    this.setReady(ready);
     at("game-table").replaceChildren();
     at("game-credit").replaceChildren();
   }

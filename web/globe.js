@@ -353,8 +353,7 @@ export class Globe {
     const place = { x: this.width / 2, y: this.height / 2, radius: this.radius };
     const size = { width: this.width, height: this.height };
     const colour = this.colours.guess.match(/\w\w/g).map((each) => parseInt(each, 16));
-    const cell = this.moving ? 5 : 2.5;
-    drawGlow(this.context, this.shown.glow, view, { ...place, ...size }, colour, cell);
+    drawGlow(this.context, this.shown.glow, view, { ...place, ...size }, colour, this.moving);
   }
 
   fill(shape, style) {

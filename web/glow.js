@@ -1,6 +1,7 @@
 // The density over the part of the globe that is seen, as a soft glow.
 
 const SIGMAS = 4; // how far from its centre a class still shows
+const MOST = { moving: 1e6, still: 4e6 }; // values to reckon; a coarser grid has fewer
 const NARROWEST = 0.9; // of a class, in pixels of the grid: a glow too small to be seen is widened
 
 const canvas = document.createElement("canvas");
@@ -10,10 +11,16 @@ const drawing = canvas.getContext("2d");
  * Draws the sum of von Mises-Fisher distributions, each of a class, onto a context.
  *
  * `glow` has points (unit vectors), kappa and probability; `view` east, north and centre, the unit
- * vectors of the projection; the globe stands at x, y with a radius, in pixels. `cell` is how many
- * pixels share a value.
+ * vectors of the projection; the globe stands at x, y with a radius, in pixels.
  */
-export function drawGlow(context, glow, view, { x, y, radius, width, height }, colour, cell) {
+export function drawGlow(context, glow, view, place, colour, moving) {
+  const { x, y, radius, width, height } = place;
+  const finest = moving ? 5 : 2.5; // pixels that share a value
+  const work = glow.kappa.reduce((sum, kappa) => {
+    const reach = Math.min(SIGMAS / Math.sqrt(kappa), 2) * radius;
+    return sum + Math.min(2 * reach, width) * Math.min(2 * reach, height);
+  }, 0);
+  const cell = Math.max(finest, Math.sqrt(work / (moving ? MOST.moving : MOST.still)));
   const [wide, high] = [Math.ceil(width / cell), Math.ceil(height / cell)];
   const scale = radius / cell;
   const density = new Float32Array(wide * high);

@@ -1,8 +1,8 @@
 // The page's side of the worker: asks, and waits for answers.
 
 export class Locator {
-  constructor(onProgress) {
-    this.onProgress = onProgress;
+  constructor(onProgress, onStop) {
+    Object.assign(this, { onProgress, onStop });
     this.waiting = new Map();
     this.asked = 0;
   }
@@ -19,7 +19,10 @@ export class Locator {
     this.worker.addEventListener("message", ({ data }) => this.hear(data));
     this.worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.refuse("The worker stopped, or could not be loaded.");
+      const why = "The worker stopped, or could not be loaded.";
+      this.worker = null;
+      this.refuse(why);
+      this.onStop(why);
     });
     const wasmOnly = new URLSearchParams(location.search).has("wasm");
     return this.ask("load", { wasmOnly });
@@ -36,6 +39,7 @@ export class Locator {
   }
 
   ask(job, given) {
+    if (!this.worker) return Promise.reject(new Error("The model is not loaded."));
     const id = ++this.asked;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });

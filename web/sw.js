@@ -4,6 +4,8 @@
 const PREFIX = `nogps ${registration.scope} `;
 const CACHE = `${PREFIX}@BUILD@`;
 const FILES = @FILES@;
+// A worker does not take over the page's policy: it may load from here alone, as the page.
+const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
 
 addEventListener("install", (event) => event.waitUntil(fill()));
 
@@ -29,13 +31,12 @@ addEventListener("message", (event) => {
 
 async function keep(urls, port) {
   let kept = true;
+  const cache = await caches.open(CACHE);
   for (const url of urls) {
     try {
-      const response = await serve(new Request(url));
-      await response.body?.cancel();
-      kept &&= response.ok;
+      if (!(await cache.match(url))) await cache.add(new Request(url, { cache: "no-cache" }));
     } catch {
-      kept = false;
+      kept = false; // no connection, or no room
     }
   }
   port.postMessage({ kept });
@@ -44,23 +45,25 @@ async function keep(urls, port) {
 addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method !== "GET" || !request.url.startsWith(registration.scope)) return;
-  event.respondWith(serve(request));
+  event.respondWith(serve(request, event));
 });
 
-async function serve(request) {
+async function serve(request, event) {
   const cache = await caches.open(CACHE);
   const { origin, pathname } = new URL(request.url);
   const path = origin + pathname;
   const key = path === registration.scope ? `${path}index.html` : path;
   const found = await cache.match(key);
-  if (found) return found;
-  const response = await fetch(request);
-  if (response.status === 200) {
-    try {
-      await cache.put(key, response.clone());
-    } catch {
-      // No room: it works, but not offline.
-    }
-  }
+  if (found) return key.endsWith("/worker.js") ? held(found) : found;
+  const response = await fetch(new Request(request, { cache: "no-cache" }));
+  // Where there is no room, it works, but not offline.
+  if (response.status === 200) event.waitUntil(cache.put(key, response.clone()).catch(() => {}));
   return response;
+}
+
+/** The same answer, whose script may load from here alone. */
+function held({ body, headers }) {
+  const more = new Headers(headers);
+  more.set("Content-Security-Policy", POLICY);
+  return new Response(body, { headers: more });
 }

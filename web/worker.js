@@ -15,6 +15,7 @@ class Failure extends Error {}
 let model;
 let ort;
 let session;
+let runtime; // of RUNTIMES
 
 const jobs = {
   load,
@@ -22,7 +23,7 @@ const jobs = {
     if (!session) throw new Failure("The model is not loaded.");
     const { image_size: size, pack_side: side } = model;
     const { pixels, preview } = await read(blob, size, side, decodeHeif);
-    const scores = await run(pixels);
+    const scores = await run(pixels).catch(onProcessor(pixels));
     return { scores, preview, answer: answer([scores], model) };
   },
   together: async ({ scores }) => ({ answer: answer(scores, model) }),
@@ -49,19 +50,17 @@ async function load({ wasmOnly }) {
   const [json, kind] = await Promise.all([readModel(), wasmOnly ? "wasm" : bestRuntime()]);
   const files = ["model.json", json.file]; // what to keep for offline use
   model = prepared(json);
-  const weights = fetchBytes(json.file, "the model", json.bytes);
+  const weights = readWeights();
   weights.catch(() => {}); // awaited below; until then its failure is not unhandled
-  let used = kind;
   try {
     await start(kind, weights, files);
   } catch (error) {
     if (kind === "wasm" || error instanceof Failure) throw error;
-    used = "wasm";
     await start("wasm", weights, files);
   }
   const { backbone, image_size, licence, trained_on: trainedOn } = model;
   const facts = { backbone, imageSize: image_size, licence, trainedOn, classes: model.n };
-  return { ...facts, bytes: json.bytes, radiiKm: model.radii_km, runtime: used, files };
+  return { ...facts, bytes: json.bytes, radiiKm: model.radii_km, runtime, files };
 }
 
 async function readModel() {
@@ -75,7 +74,7 @@ async function readModel() {
     throw new Failure("The model could not be loaded: model.json did not arrive whole.");
   }
   const { classes, calibration } = json ?? {};
-  const lists = ["token", "latitude", "longitude", "point_latitude", "point_longitude", "name"];
+  const lists = ["token", "latitude", "longitude", "point_latitude", "point_longitude", "name", "town"];
   const n = classes?.token?.length;
   const fits =
     n > 0 &&
@@ -90,6 +89,23 @@ async function readModel() {
     throw new Failure("The model is of another format: model.json lacks what this page needs.");
   return json;
 }
+
+/** The network, whose file must be the one that model.json describes. */
+async function readWeights() {
+  const bytes = await fetchBytes(model.file, "the model", model.bytes);
+  const hashed = await self.crypto.subtle?.digest("SHA-256", bytes); // over https alone
+  const hex = hashed && Array.from(new Uint8Array(hashed), (each) => each.toString(16).padStart(2, "0"));
+  if (bytes.length !== model.bytes || (hex && hex.join("") !== model.sha256))
+    throw new Failure("The model is not the one that model.json describes; reload the page.");
+  return bytes;
+}
+
+/** A graphics processor may be taken away at any moment: then the processor goes on. */
+const onProcessor = (pixels) => async (error) => {
+  if (runtime === "wasm") throw error;
+  await start("wasm", readWeights(), []);
+  return run(pixels);
+};
 
 async function bestRuntime() {
   try {
@@ -134,6 +150,7 @@ async function start(kind, weights, files) {
       `The model could not be started (${error.message.split("\n")[0].slice(0, 120)}).`,
     );
   }
+  runtime = kind;
   files.push(scriptUrl, mjs, wasm);
 }
 
@@ -148,7 +165,7 @@ async function run(pixels) {
 async function fetchBytes(url, what, size) {
   let response;
   try {
-    response = await fetch(url);
+    response = await fetch(url, { cache: "no-cache" });
   } catch {
     throw new Failure(`Loading ${what} failed: no connection.`);
   }

@@ -150,6 +150,10 @@ class Locator:
     calibration: Calibration = Calibration()
     about: Mapping[str, str] = field(default_factory=dict)  # trained_on, licence
 
+    def __post_init__(self) -> None:
+        if self.decoding not in DECODINGS or not isinstance(self.image_size, int):
+            raise ValueError(f"decoding {self.decoding!r}, image_size {self.image_size!r}")
+
     @classmethod
     def load(cls, path: str | Path) -> Locator:
         """Read a file that `save` wrote; InputError if it is anything else."""
@@ -185,7 +189,7 @@ class Locator:
                 Calibration(**content["calibration"]),
                 content["about"],
             )
-        except (KeyError, RuntimeError, TypeError):
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
             raise InputError(f"{path} is damaged; train it again, or `dvc pull` it") from None
 
     def save(self, path: Path) -> None:
@@ -229,7 +233,7 @@ class Locator:
             images.BadImage: one of them is no picture that can be read.
             OSError: a path cannot be opened.
         """
-        if not isinstance(photos, Sequence) or isinstance(photos, str | bytes):
+        if not isinstance(photos, Iterable) or isinstance(photos, str | bytes | np.ndarray):
             return self.guess([self.scores(self.square(photos))])
         scores = []
         for found in self.scores_each(photos):

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from nogps import geo, images, maps
 from nogps.files import replacing
+from nogps.images import BadImage
 from nogps.locate import Guess
 from nogps.partition import Partition
 
@@ -74,14 +75,13 @@ def _card(one: Located, partition: Partition) -> dict:
     guess = one.guess
     here = (guess.latitude, guess.longitude)
     spread = dict(zip(partition.tokens.tolist(), partition.spread_km(), strict=True))
-    body = one.photo if isinstance(one.photo, bytes) else one.photo.read_bytes()
     seen = [here, *maps.rim(here, guess.radius_50_km)[:, ::-1]]
     seen += [(cell.latitude, cell.longitude) for cell in guess.cells]
     if one.gps:
         seen.append(one.gps)
     return {
         "one": one,
-        "jpeg": b64encode(images.thumbnail(body, THUMBNAIL)).decode(),
+        "jpeg": _thumbnail(one.photo),
         "box": maps.view_box(np.array(seen)),
         # The square root: a tenth of the probability is still to be seen.
         "discs": [
@@ -97,3 +97,12 @@ def _card(one: Located, partition: Partition) -> dict:
         "truth": maps.dot(one.gps) if one.gps else "",
         "line": maps.arc(one.gps, here) if one.gps else "",
     }
+
+
+def _thumbnail(photo: Path | bytes) -> str:
+    """In base64; empty if the file has gone since it was located."""
+    try:
+        body = photo if isinstance(photo, bytes) else photo.read_bytes()
+        return b64encode(images.thumbnail(body, THUMBNAIL)).decode()
+    except (OSError, BadImage):
+        return ""

@@ -15,7 +15,8 @@ import json
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,15 @@ class OnnxLocator(Locator):
     """A `Locator` whose network runs in ONNX Runtime: of one photo on all cores."""
 
     network: onnxruntime.InferenceSession
-    path: Path = Path()
+    file: bytes = field(default=b"", repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> OnnxLocator:
         """Read a file that `export` wrote; InputError if it is anything else."""
         if not Path(path).is_file():
             raise InputError(f"{path} is not there; `nogps export` writes one")
-        session = _session(path)
+        file = Path(path).read_bytes()
+        session = _session(file, path)
         described = session.get_modelmeta().custom_metadata_map
         try:
             content = {name: json.loads(value) for name, value in described.items()}
@@ -80,9 +82,11 @@ class OnnxLocator(Locator):
                 decoding=content["decoding"],
                 calibration=Calibration(**content["calibration"]),
                 about=content["about"],
-                path=Path(path),
+                file=file,
             )
-        except (KeyError, TypeError, json.JSONDecodeError):
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise InputError(f"{path} is no nogps model; `nogps export` writes one") from None
 
     def square(self, photo: Photo) -> NDArray[np.uint8]:
@@ -110,11 +114,14 @@ class OnnxLocator(Locator):
 
         Each core looks at a photo of its own.
         """
-        session = _session(self.path, threads=1)
-        yield from ahead(lambda photo: _run(session, self.square(photo)), photos)
+        yield from ahead(lambda photo: _run(self._one_thread, self.square(photo)), photos)
+
+    @cached_property
+    def _one_thread(self) -> onnxruntime.InferenceSession:
+        return _session(self.file, "the model", threads=1)
 
 
-def _session(path: str | Path, threads: int = 0) -> onnxruntime.InferenceSession:
+def _session(file: bytes, path: str | Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """The model in ONNX Runtime, on so many threads, or on all cores."""
     import onnxruntime
 
@@ -124,7 +131,7 @@ def _session(path: str | Path, threads: int = 0) -> onnxruntime.InferenceSession
     # Its threads would keep the cores busy between calls, which decode and reckon meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(path, options)
+        return onnxruntime.InferenceSession(file, options)
     except Exception as error:  # onnxruntime raises kinds of its own
         kind = type(error).__name__
         raise InputError(f"{path} is no ONNX model ({kind}); `nogps export` writes one") from None
