@@ -10,7 +10,8 @@ In turn, round after round:
 - bare decode: createImageBitmap, drawn to a canvas as large as the model's input and read back;
 - bare runtime: the call of onnxruntime-web on pixels at hand.
 
-Also how long the page was ever kept from its next frame while nogps worked, beside an idle page.
+Also how long the page was ever kept from its next frame while nogps worked, and while a person
+turned the globe with the answer on it, beside an idle page.
 """
 
 import argparse
@@ -18,17 +19,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 from locate import laid_together, photos_in, print_ratio, print_table, untrained
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 PORT = 8642
 
 MEASURE = """async ([rounds, size]) => {
-  const blob = await (await fetch("large.jpg")).blob();
+  window.blob = await (await fetch("large.jpg")).blob();
   const ort = await import("./vendor/onnxruntime-web/ort.wasm.min.mjs");
   ort.env.wasm.wasmPaths = new URL("vendor/onnxruntime-web/", location.href).href;
   ort.env.wasm.numThreads = 1;
@@ -54,24 +56,18 @@ MEASURE = """async ([rounds, size]) => {
       await side();
       if (round >= 0) times[name].push((performance.now() - began) / 1000);
     }
-  const longest = async (work) => {
-    let [last, most, on] = [performance.now(), 0, true];
-    const tick = (now) => {
-      most = Math.max(most, now - last);
-      last = now;
-      if (on) requestAnimationFrame(tick);
-    };
-    requestAnimationFrame(tick);
-    await work();
-    on = false;
-    return most;
+  return times;
+}"""
+
+WATCH = """() => {
+  window.longest = 0;
+  let last = performance.now();
+  const tick = (now) => {
+    longest = Math.max(longest, now - last);
+    last = now;
+    window.watching = requestAnimationFrame(tick);
   };
-  const gaps = { working: [], idle: [] };
-  for (let round = 0; round < rounds; round++) {
-    gaps.working.push(await longest(() => nogps.locate(blob)));
-    gaps.idle.push(await longest(() => new Promise((resolve) => setTimeout(resolve, 300))));
-  }
-  return { times, gaps };
+  window.watching = requestAnimationFrame(tick);
 }"""
 
 
@@ -111,9 +107,39 @@ def measured(site: Path, rounds: int, size: int) -> dict:
             page = browser.new_context(service_workers="block").new_page()
             page.goto(f"http://127.0.0.1:{PORT}/?wasm")
             page.locator("html[data-state=ready]").wait_for(timeout=120_000)
-            return page.evaluate(MEASURE, [rounds, size])
+            times = page.evaluate(MEASURE, [rounds, size])
+            page.set_input_files("#files", site / "large.jpg")
+            page.locator("#answer[data-state=done]").wait_for()
+            page.wait_for_timeout(2000)  # the globe turns to the guess
+            works = {
+                "idle": lambda: page.wait_for_timeout(300),
+                "locating": lambda: page.evaluate("() => nogps.locate(blob)"),
+                "turning the globe": lambda: turn(page),
+            }
+            gaps = {
+                name: [longest(page, work) for _ in range(rounds)] for name, work in works.items()
+            }
+            return {"times": times, "gaps": gaps}
     finally:
         server.kill()
+
+
+def longest(page: Page, work: Callable[[], object]) -> float:
+    """The longest that the page was kept from its next frame during work, in milliseconds."""
+    page.evaluate(WATCH)
+    work()
+    return page.evaluate("() => { cancelAnimationFrame(watching); return longest; }")
+
+
+def turn(page: Page) -> None:
+    """A drag over the globe, of a mouse."""
+    box = page.locator("#globe").bounding_box()
+    across = [box["x"] + box["width"] * share for share in (0.3, 0.7)]
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(across[0], middle)
+    page.mouse.down()
+    page.mouse.move(across[1], middle, steps=40)
+    page.mouse.up()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ const DISC = 16; // places that stand for the spread of a class
 const RADIAN = Math.PI / 180;
 const SHOWN_MASS = 0.998; // the rest of the probability is too thin to be drawn
 const SHOWN_CLASSES = 1500;
-const STEPS = 65_536; // of the kernel's table
+const STEPS = 65_536; // of the kernel's table: off by 5e-6 at most
 const BINS = 4096;
 
 /** model.json with what follows from it: unit vectors and concentration of each class. */
@@ -94,26 +94,36 @@ const argmax = (x) => x.reduce((best, each, i) => (each > x[best] ? i : best), 0
  * the result is that of the whole sum, mostly for a small part of it.
  */
 export function densest(p, model, reach) {
-  const { n, points } = model;
   const kernel = (model.kernels[reach] ??= kernelTable(model, reach));
   const order = Uint32Array.from(p.keys()).sort((a, b) => p[b] - p[a]);
-  const total = new Float64Array(n);
+  const total = new Float64Array(p.length);
   let candidates = Uint32Array.from(p.keys());
   let left = 1;
-  for (let counted = 0; counted < n && candidates.length > 1; counted++) {
+  for (let counted = 0; counted < p.length && candidates.length > 1; counted++) {
     const i = order[counted];
-    const [x, y, z] = [points[3 * i], points[3 * i + 1], points[3 * i + 2]];
-    for (let k = 0; k < candidates.length; k++) {
-      const j = candidates[k];
-      const [dx, dy, dz] = [points[3 * j] - x, points[3 * j + 1] - y, points[3 * j + 2] - z];
-      total[j] += p[i] * lookUp(kernel, dx * dx + dy * dy + dz * dz);
-    }
+    gather(total, candidates, p[i], i, model.points, kernel);
     left -= p[i];
     if (counted % 32 < 31) continue;
     const top = candidates.reduce((max, j) => Math.max(max, total[j]), 0);
     candidates = candidates.filter((j) => total[j] + left + 1e-12 >= top);
   }
   return candidates.reduce((best, j) => (total[j] > total[best] ? j : best), candidates[0]);
+}
+
+/** Adds to each candidate its part of a class's probability; the innermost loop, so all in line. */
+function gather(total, candidates, probability, i, points, kernel) {
+  const [x, y, z] = [points[3 * i], points[3 * i + 1], points[3 * i + 2]];
+  const scale = STEPS / Math.SQRT2;
+  for (let k = 0; k < candidates.length; k++) {
+    const j = candidates[k];
+    const dx = points[3 * j] - x;
+    const dy = points[3 * j + 1] - y;
+    const dz = points[3 * j + 2] - z;
+    const at = scale * Math.sqrt(Math.sqrt(dx * dx + dy * dy + dz * dz));
+    const below = at | 0;
+    const worth = kernel[below];
+    total[j] += probability * (worth + (at - below) * (kernel[below + 1] - worth));
+  }
 }
 
 /** nogps.locate.kernel for chords from 0 to 2, in even steps of their square root. */
@@ -124,12 +134,6 @@ function kernelTable({ radiiKm, earth_radius_km: earth }, reach) {
     const worth = radiiKm.map((radius) => 1 / (1 + (km / (reach * radius)) ** 4));
     return worth.reduce((sum, each) => sum + each) / radiiKm.length;
   });
-}
-
-function lookUp(table, squaredChord) {
-  const at = STEPS * Math.sqrt(Math.sqrt(squaredChord) / 2);
-  const below = Math.floor(at);
-  return table[below] + (at - below) * (table[below + 1] - table[below]);
 }
 
 /** For each share, the radius round a position that holds it of the density. */
