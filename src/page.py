@@ -145,6 +145,7 @@ def described(locator: Locator, path: Path) -> dict:
         "radii_km": geo.RADII_KM,
         "earth_radius_km": geo.EARTH_RADIUS_KM,
         **locator.about,
+        "learned": locator.learned,
     }
 
 

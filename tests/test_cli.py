@@ -211,7 +211,7 @@ def test_without_a_model_it_says_where_one_comes_from(photos, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     done = called("locate", photos / "0.jpg")
     assert done.code == 1
-    said = "nogps: models/model.pt is not there; `dvc repro` trains a model"
+    said = "nogps: models/model.pt is not there; name a model, or train one with `dvc repro`"
     assert one_sentence(done.err) == said
 
 
@@ -391,8 +391,22 @@ def test_every_answer_is_that_of_the_locator(model, photos):
         assert told[0] == f"{name}: {guess.place} {where}"
         assert told[1] == f"  {guess.sureness}"
         best = guess.cells[0]
-        assert told[2].startswith(f"  Most probable: {best.place} {100 * best.probability:.1f} %")
+        cells = "  Most probable cells, by the nearest town: "
+        assert told[2].startswith(f"{cells}{best.place} {100 * best.probability:.1f} %")
         assert told[2].count(" %") == BEST
+
+
+def test_people_are_told_what_a_model_learned_from(photos, tmp_path):
+    seeing(about={"trained_on": "7 photos (flickr, simulated)"}).save(tmp_path / "drawn.pt")
+    seeing(about={"trained_on": "7 photos (folder)"}).save(tmp_path / "real.pt")
+    real = called("locate", photos / "0.jpg", "--model", tmp_path / "real.pt")
+    assert one_sentence(real.err) == "The model: it learned from 7 photos (folder)."
+    asked = ("locate", photos / "0.jpg", "--model", tmp_path / "drawn.pt")
+    assert (
+        "They are drawn" in called(*asked).err
+        and "of real ones it knows nothing" in called(*asked).err
+    )
+    assert called(*asked, "--json").err == "" == called(*asked, "--geojson").err
 
 
 def test_photos_together_have_one_answer(saved, photos):

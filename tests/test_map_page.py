@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from nogps import geo, map_page, maps
-from nogps.locate import Guess
+from nogps.locate import Guess, Locator
 from nogps.map_page import Located, write_map_page
 from tests.test_images import encoded, picture
 from tests.test_locate import CALIBRATION, answering, drawn, over_the_world
@@ -54,9 +54,13 @@ class Page(HTMLParser):
         ]
 
 
+def locator(**given) -> Locator:
+    return answering(over_the_world(), calibration=CALIBRATION, **given)
+
+
 def guesses(n: int) -> list[Guess]:
-    locator = answering(over_the_world(), calibration=CALIBRATION)
-    return locator.guesses(locator.answers(drawn(over_the_world(), n, seed=3, size=4)[0]))
+    asked = locator()
+    return asked.guesses(asked.answers(drawn(over_the_world(), n, seed=3, size=4)[0]))
 
 
 def located(n: int, names=None, gps=None) -> list[Located]:
@@ -67,8 +71,8 @@ def located(n: int, names=None, gps=None) -> list[Located]:
     ]
 
 
-def written(path: Path, answers: list[Located]) -> tuple[str, Page]:
-    write_map_page(path / "map.html", answers, over_the_world())
+def written(path: Path, answers: list[Located], **given) -> tuple[str, Page]:
+    write_map_page(path / "map.html", answers, locator(**given))
     html = (path / "map.html").read_text("utf-8")
     return html, Page(html)
 
@@ -201,12 +205,25 @@ def test_a_photo_that_has_gone_keeps_its_map(tmp_path):
     assert len(page.all("li")) == 2 and len(page.all("img")) == 1
 
 
+def test_it_says_what_the_model_learned_from_and_what_the_dots_are(tmp_path):
+    of = {"about": {"trained_on": "7 photos (folder)"}}
+    _, page = written(tmp_path, located(2, gps=(48.8566, 2.3522)), **of)
+    (caption,) = (each["text"] for each in page.all("small") if "solid circle" in each["text"])
+    assert "● guess, ● where GPS says" in caption
+    assert caption.endswith("The model: it learned from 7 photos (folder).")
+    assert page.all("path", **{"class": "truth"})[0]["d"].count("M") == 2
+    _, page = written(tmp_path, located(2))
+    (caption,) = (each["text"] for each in page.all("small") if "solid circle" in each["text"])
+    assert "GPS" not in caption and "The model" not in caption
+    assert page.all("path", **{"class": "truth"})[0]["d"] == ""
+
+
 def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
     page = tmp_path / "map.html"
     page.write_text("the old one")
     monkeypatch.setattr("nogps.images.thumbnail", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_map_page(page, located(1), over_the_world())
+        write_map_page(page, located(1), locator())
     assert page.read_text() == "the old one" and list(tmp_path.iterdir()) == [page]
 
 

@@ -369,7 +369,7 @@ def test_photos_get_the_answer_that_python_gives(context, served, site, locator)
 def test_a_photo_is_chosen_and_answered_in_words(context, served, site, locator):
     page = opened(context, served)
     assert "learned from" in page.locator("#learned").inner_text()
-    assert "drawn streets" in page.locator("#learned").inner_text()
+    assert "of real ones it knows nothing" in page.locator("#learned").inner_text()
     give(page, jpeg(site, 0))
     place = answered(page)
     guess = locator.locate(jpeg(site, 0))

@@ -38,7 +38,7 @@ async function start() {
   }
   page.dataset.state = "ready";
   showFacts();
-  showLearned();
+  at("learned").textContent = model.learned && `The model: ${model.learned}`;
   showStatus("Ready.");
   say("Ready.");
   workOff();
@@ -74,15 +74,6 @@ function showProgress({ what, loaded, total }) {
   const of = known ? ` of ${megabytes(sum("total"))}` : "";
   const names = [...loads.keys()].reverse().join(" and ");
   showStatus(`Loading ${names}: ${megabytes(sum("loaded"))}${of} MB`);
-}
-
-/** People who try a model on what it never saw should know. */
-function showLearned() {
-  const drawn = /simulated/.test(model.trainedOn);
-  at("learned").textContent = !model.trainedOn
-    ? ""
-    : `It learned from ${model.trainedOn}.` +
-      (drawn ? " They are drawn streets; of real ones it knows nothing." : "");
 }
 
 function showFacts() {
@@ -165,6 +156,15 @@ async function workOff() {
     render(photo === selected || (at("together").checked && Boolean(joint)));
   }
   working = false;
+  showFailed();
+}
+
+/** Among many photos, those that could not be read are easily missed. */
+function showFailed() {
+  const failed = photos.filter(({ state }) => state === "failed").map(({ name }) => name);
+  if (failed.length && photos.length > 1)
+    showMessage(`Could not be read: ${failed.slice(0, 5).join(", ")}${failed.length > 5 ? ` and ${failed.length - 5} more` : ""}.`);
+  else at("messages").replaceChildren();
 }
 
 const nextWaiting = () => photos.find((each) => each.state === "waiting");
@@ -235,6 +235,7 @@ function render(turn) {
 
 function renderStrip() {
   at("several").hidden = photos.length < 2;
+  at("join").hidden = photos.filter(({ state }) => state !== "failed").length < 2;
   const active = document.activeElement?.closest?.("#strip li")?.dataset.id;
   at("strip").replaceChildren(
     ...photos.map((photo) => {
@@ -327,7 +328,8 @@ function renderMap(answer, turn) {
   const marks = [{ kind: "guess", label: pin ? "guess" : "", latitude, longitude }];
   const lines = [];
   if (pin) {
-    marks.push({ kind: "truth", label: "truth", latitude: pin.latitude, longitude: pin.longitude });
+    const off = distanceKm(latitude, longitude, pin.latitude, pin.longitude);
+    marks.push({ kind: "truth", label: `truth, ${exactKm(off)} off`, ...pin });
     lines.push({ from: [latitude, longitude], to: [pin.latitude, pin.longitude] });
   }
   const said = [`Guess: near ${name}, ${position(latitude, longitude)}.`, words, within];
@@ -461,6 +463,7 @@ function listen() {
   at("remove").addEventListener("click", () => remove(selected));
   at("reveal").addEventListener("click", () => {
     setPin(current().truth);
+    at("globe").scrollIntoView({ block: "nearest" });
     globe.turnToAll(
       [answerOf(current()), current().truth].map((each) => [each.latitude, each.longitude]),
     );

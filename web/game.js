@@ -5,6 +5,7 @@ import { circlesOf } from "./globe.js";
 import { exactKm, points } from "./words.js";
 
 const ROUNDS = 5;
+const APART_KM = 300; // between the photos of a game, if there are so many
 const at = (id) => document.getElementById(id);
 
 export class Game {
@@ -48,7 +49,7 @@ export class Game {
     this.rounds = [];
     const shuffled = this.photos.map((photo) => ({ photo, key: Math.random() }));
     shuffled.sort((a, b) => a.key - b.key);
-    this.deck = shuffled.slice(0, ROUNDS).map(({ photo }) => photo);
+    this.deck = farApart(shuffled.map(({ photo }) => photo)).slice(0, ROUNDS);
     this.next();
   }
 
@@ -116,6 +117,8 @@ export class Game {
       : `${Math.min(ROUNDS, this.photos.length)} rounds`;
     at("game-title").textContent = title;
     at("game-text").textContent = text;
+    at("view-game").dataset.stage = this.stage;
+    at("legend").classList.toggle("on", this.stage === "truth");
     at("game-photo").hidden = !photo;
     if (photo) at("game-photo").src = photo.file;
     at("game-go").textContent = button;
@@ -128,7 +131,7 @@ export class Game {
     const title = "You against the model";
     const text =
       "A photo, a globe: tap where you think it was taken. Then you see the truth, and where the " +
-      "model put it. Who is nearer gets more points, 5,000 at most. It has not seen these photos before.";
+      "model put it. The nearer, the more points: 5,000 at most. It has not seen these photos before.";
     this.frame({ title, text, button: "Play" });
     this.globe.show({});
   }
@@ -209,14 +212,15 @@ export class Game {
       table(
         ["Photo", "You", "Model"],
         this.rounds.map(({ photo, you, model }, i) => [
-          photo.place || `Round ${i + 1}`,
+          [i + 1, photo.place].filter(Boolean).join(" "),
           exactKm(you.km),
           model ? exactKm(model.km) : "no answer",
         ]),
       ),
     );
-    const marks = this.rounds.map(({ photo: { latitude, longitude } }) => ({
+    const marks = this.rounds.map(({ photo: { latitude, longitude } }, i) => ({
       kind: "truth",
+      label: String(i + 1),
       latitude,
       longitude,
     }));
@@ -238,6 +242,19 @@ export class Game {
     link.textContent = "its page";
     at("game-credit").append(" ", link);
   }
+}
+
+/** Photos in another order: first those that are APART_KM from each one before. */
+function farApart(photos) {
+  const [chosen, near] = [[], []];
+  for (const photo of photos) {
+    const far = chosen.every(
+      (each) =>
+        distanceKm(each.latitude, each.longitude, photo.latitude, photo.longitude) > APART_KM,
+    );
+    (far ? chosen : near).push(photo);
+  }
+  return [...chosen, ...near];
 }
 
 function table(head, rows) {

@@ -72,7 +72,7 @@ export class Globe {
     this.fly([longitude, latitude], zoom < 1.25 ? 1 : zoom); // a little more only cuts its edges off
   }
 
-  /** Turns so that all positions, [[latitude, longitude], ...], are seen if that can be. */
+  /** Turns so that all positions, [[latitude, longitude], ...], are seen; or else the last. */
   turnToAll(positions) {
     const sum = positions
       .map(([latitude, longitude]) => unitVector(latitude, longitude))
@@ -80,6 +80,7 @@ export class Globe {
     const centre = [Math.atan2(sum[1], sum[0]), Math.atan2(sum[2], Math.hypot(sum[0], sum[1]))];
     const [longitude, latitude] = centre.map((each) => each * DEGREE);
     const far = positions.map(([lat, lng]) => geoDistance([lng, lat], [longitude, latitude]));
+    if (Math.max(...far) > 1.4) return this.turnTo(...positions.at(-1), EARTH_RADIUS_KM * Math.PI);
     this.turnTo(latitude, longitude, 1.1 * Math.max(...far, 0.03) * EARTH_RADIUS_KM);
   }
 

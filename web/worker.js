@@ -58,8 +58,8 @@ async function load({ wasmOnly }) {
     if (kind === "wasm" || error instanceof Failure) throw error;
     await start("wasm", weights, files);
   }
-  const { backbone, image_size, licence, trained_on: trainedOn } = model;
-  const facts = { backbone, imageSize: image_size, licence, trainedOn, classes: model.n };
+  const { backbone, image_size, licence, learned, trained_on: trainedOn } = model;
+  const facts = { backbone, imageSize: image_size, licence, learned, trainedOn, classes: model.n };
   return { ...facts, bytes: json.bytes, radiiKm: model.radii_km, runtime, files };
 }
 

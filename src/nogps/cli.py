@@ -96,6 +96,8 @@ def locate(options: argparse.Namespace) -> int:
             ok = False
     photos = [_readable(name) for name in names]
     locator = _load(options.model)
+    if locator.learned and not (options.json or options.geojson):
+        print(f"The model: {locator.learned}", file=sys.stderr)
     together: list[tuple[str, Path | bytes, Floats]] = []
     located: list[Located] = []  # for what is written at the end
     bar = tqdm(locator.scores_each(photos), total=len(photos), unit="photo", disable=None, delay=1)
@@ -116,7 +118,7 @@ def locate(options: argparse.Namespace) -> int:
     if options.map and located:
         from nogps.map_page import write_map_page
 
-        write_map_page(options.map, located, locator.partition)
+        write_map_page(options.map, located, locator)
         print(f"The map to look at: {options.map}", file=sys.stderr)
     return 0 if ok else SOME_FAILED
 
@@ -183,12 +185,13 @@ def _told(one: Located) -> str:
     lines = [
         f"{', '.join(one.names)}: {guess.place} ({guess.latitude:.4f}, {guess.longitude:.4f})",
         f"  {guess.sureness}",
-        f"  Most probable: {cells}.",
+        f"  Most probable cells, by the nearest town: {cells}.",
     ]
     if one.gps:
         latitude, longitude = one.gps
+        whose = "Its GPS" if len(one.names) == 1 else "The first GPS among them"
         lines.append(
-            f"  Its GPS says {latitude:.4f}, {longitude:.4f}: {one.off_km:,.0f} km from the guess."
+            f"  {whose} says {latitude:.4f}, {longitude:.4f}: {one.off_km:,.0f} km from the guess."
         )
     return "\n".join(lines)
 

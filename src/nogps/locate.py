@@ -164,7 +164,9 @@ class Locator:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
-            raise InputError(f"{path} is not there; `dvc repro` trains a model") from None
+            raise InputError(
+                f"{path} is not there; name a model, or train one with `dvc repro`"
+            ) from None
         except Exception as error:  # torch raises many kinds for files that are no models
             if Path(path).suffix == ".onnx":
                 raise InputError(f"{path} is an exported model; OnnxLocator loads it") from None
@@ -191,6 +193,17 @@ class Locator:
             )
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
             raise InputError(f"{path} is damaged; train it again, or `dvc pull` it") from None
+
+    @property
+    def learned(self) -> str:
+        """What it learned from, in words that belong beside its answers; "" if it does not say."""
+        photos = self.about.get("trained_on")
+        if not photos:
+            return ""
+        drawn = (
+            " They are drawn, some with nothing that shows a place; of real ones it knows nothing."
+        )
+        return f"it learned from {photos}.{drawn if 'simulated' in photos else ''}"
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file."""

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from nogps import geo, images, maps
 from nogps.files import replacing
 from nogps.images import BadImage
-from nogps.locate import Guess
+from nogps.locate import Guess, Locator
 from nogps.partition import Partition
 
 SHOWN = 500  # photos with a picture of their own; the page grows by 15 kB with each
@@ -51,7 +51,7 @@ class Located:
         return {**names, "gps": gps, "off_km": self.off_km}
 
 
-def write_map_page(path: Path, located: Sequence[Located], partition: Partition) -> None:
+def write_map_page(path: Path, located: Sequence[Located], locator: Locator) -> None:
     """Write the page; it needs no network. Of more than SHOWN photos the others are dots only."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -65,7 +65,9 @@ def write_map_page(path: Path, located: Sequence[Located], partition: Partition)
         borders=borders,
         box=maps.view_box(places),
         guesses="".join(maps.dot(each) for each in places),
-        cards=[_card(each, partition) for each in located[:SHOWN]],
+        truths="".join(maps.dot(each.gps) for each in located if each.gps),
+        cards=[_card(each, locator.partition) for each in located[:SHOWN]],
+        learned=locator.learned,
     )
     with replacing(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
