@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def main() -> None:
     )
     parser.add_argument("--photos", type=int, default=100, help="at most, for the game")
     options = parser.parse_args()
+    if options.photos < 0:
+        parser.error("--photos is a number from 0")
     try:
         build(options.model, options.site, options.photos)
     except InputError as error:
@@ -72,12 +75,30 @@ def main() -> None:
 
 def build(model: Path, site: Path, photos: int) -> None:
     """Put the site together beside the old one, and then in its place."""
-    if site.exists() and not (site / "model.json").is_file() and any(site.iterdir()):
+    site = site.resolve()
+    if site.exists() and any(site.iterdir()) and not is_site(site):
         raise InputError(f"--site: {site} holds other things than a site; name another folder")
     locator = Locator.load(model)
-    new = site.with_name(f".{site.name}.part")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{site.name}.", dir=site.parent) as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        put_together(locator, new, photos)
+        if site.exists():
+            site.rename(old)
+        new.rename(site)
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    print(f"{site}: {size / 1e6:.0f} MB, of which a browser fetches about a half")
+
+
+def is_site(folder: Path) -> bool:
+    """Whether it was built here, so that it may be built anew."""
+    worker = folder / "sw.js"
+    return worker.is_file() and "nogps" in worker.read_text(errors="replace")
+
+
+def put_together(locator: Locator, new: Path, photos: int) -> None:
+    """Write the site into a folder that is not there yet."""
+    new.mkdir()
     for pattern in OWN:
         for path in WEB.glob(pattern):
             shutil.copy(path, new)
@@ -86,10 +107,6 @@ def build(model: Path, site: Path, photos: int) -> None:
     write_json(new / "model.json", described(locator, new / "model.onnx"))
     write_json(new / "game.json", {"photos": game(new / "game", photos)})
     complete_service_worker(new)
-    shutil.rmtree(site, ignore_errors=True)
-    new.rename(site)
-    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
-    print(f"{site}: {size / 1e6:.0f} MB, of which a browser fetches about a half")
 
 
 def libraries() -> Path:
@@ -123,7 +140,6 @@ def described(locator: Locator, path: Path) -> dict:
     number = {town: number for number, town in enumerate(dict.fromkeys(towns))}
     point_latitude, point_longitude = locate.points(locator.partition, locator.decoding)
     return {
-        "format": locate.FORMAT,
         "file": path.name,
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -143,7 +159,6 @@ def described(locator: Locator, path: Path) -> dict:
             "town": [number[town] for town in towns],  # of one name there may be several
         },
         "radii_km": geo.RADII_KM,
-        "earth_radius_km": geo.EARTH_RADIUS_KM,
         **locator.about,
         "learned": locator.learned,
     }

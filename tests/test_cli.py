@@ -220,7 +220,7 @@ def test_a_folder_without_photos_has_a_sentence(saved, photos, tmp_path):
     (tmp_path / ".hidden.jpg").write_bytes(encoded(picture()))
     done = called("locate", tmp_path, "--model", saved.pt)
     assert (done.code, done.out) == (1, "")
-    assert one_sentence(done.err).startswith(f"nogps: {tmp_path} holds no photos; give")
+    assert one_sentence(done.err).startswith(f"nogps: {tmp_path}: holds no photos; give")
     done = called("locate", tmp_path, "", photos / "0.jpg", "--model", saved.onnx)
     assert done.code == 3 and done.out.startswith(f"{photos / '0.jpg'}: ")
     said = [one_sentence(line + "\n") for line in done.err.splitlines()]
@@ -292,6 +292,44 @@ def test_names_in_any_encoding_are_told(saved, tmp_path):
 
 
 # In a process of its own
+
+
+def test_a_map_takes_the_place_of_no_photo(saved, photos):
+    before = (photos / "0.jpg").read_bytes()
+    done = called("locate", "--map", photos / "0.jpg", photos / "1.jpg", "--model", saved.onnx)
+    assert done.code == 1 and "give one that ends in .html" in one_sentence(done.err)
+    assert (photos / "0.jpg").read_bytes() == before
+
+
+def test_a_name_that_is_too_long_stops_no_other(saved, photos):
+    done = called("locate", "x" * 300, photos / "0.jpg", "--model", saved.onnx)
+    assert done.code == 3 and "File name too long" in one_sentence(done.err)
+    assert "0.jpg" in done.out
+    empty = called("locate", "", "--model", saved.onnx)
+    assert (empty.code, one_sentence(empty.err)) == (
+        1,
+        "nogps: '': no name; give a file, a folder or -",
+    )
+
+
+def test_a_file_larger_than_memory_stops_no_other(saved, photos, tmp_path):
+    with (tmp_path / "endless.jpg").open("wb") as file:
+        file.truncate(2**40)
+    done = called("locate", tmp_path / "endless.jpg", photos / "0.jpg", "--model", saved.onnx)
+    assert done.code == 3 and "larger than the memory" in one_sentence(done.err)
+    assert "0.jpg" in done.out
+
+
+def test_closed_streams_have_a_sentence(saved, photos):
+    close = "import os, sys; {}; import nogps.cli as cli; cli.main()"
+    done = command("locate", "-", "--model", saved.onnx, code=close.format("sys.stdin = None"))
+    assert done.returncode == 1
+    assert (
+        one_sentence(done.stderr.decode()) == "nogps: -: the standard input is closed; name a file"
+    )
+    out = command("locate", photos / "0.jpg", code=close.format("sys.stdout = None"))
+    assert out.returncode == 1
+    assert one_sentence(out.stderr.decode()).startswith("nogps: the standard output is closed")
 
 
 def test_neither_help_nor_an_onnx_model_imports_torch(saved, photos):
@@ -400,7 +438,7 @@ def test_people_are_told_what_a_model_learned_from(photos, tmp_path):
     seeing(about={"trained_on": "7 photos (flickr, simulated)"}).save(tmp_path / "drawn.pt")
     seeing(about={"trained_on": "7 photos (folder)"}).save(tmp_path / "real.pt")
     real = called("locate", photos / "0.jpg", "--model", tmp_path / "real.pt")
-    assert one_sentence(real.err) == "The model: it learned from 7 photos (folder)."
+    assert real.err == "The model: it learned from 7 photos (folder).\n"
     asked = ("locate", photos / "0.jpg", "--model", tmp_path / "drawn.pt")
     assert (
         "They are drawn" in called(*asked).err

@@ -141,6 +141,25 @@ def test_a_damaged_model_is_refused(missing, tmp_path):
         Locator.load(tmp_path / "model.pt")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"image_size": 0}, {"image_size": -5}, {"calibration": {"temperature": "1"}}, {"loss": 7}],
+)
+def test_a_model_that_cannot_answer_is_refused(damage, tmp_path):
+    looking().save(tmp_path / "model.pt")
+    torch.save(torch.load(tmp_path / "model.pt") | damage, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="is damaged"):
+        Locator.load(tmp_path / "model.pt")
+
+
+def test_a_network_that_is_not_at_hand_is_named(tmp_path):
+    looking().save(tmp_path / "model.pt")
+    other = torch.load(tmp_path / "model.pt") | {"backbone": "resnet1024"}
+    torch.save(other, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="resnet1024"):
+        Locator.load(tmp_path / "model.pt")
+
+
 # From photos to a guess
 
 

@@ -334,6 +334,15 @@ def test_a_damaged_description_is_refused(little, missing, tmp_path):
         OnnxLocator.load(rewritten(little, tmp_path / "model.onnx", **{missing: None}))
 
 
+def test_a_description_of_another_model_is_refused(little, tmp_path):
+    described = {each.key: each.value for each in onnx.load(little).metadata_props}
+    cells = json.loads(described["cells"])
+    fewer = {name: values[1:] for name, values in cells.items()}
+    for damage in ({"image_size": "24"}, {"image_size": "0"}, {"cells": json.dumps(fewer)}):
+        with pytest.raises(InputError, match="is no nogps model"):
+            OnnxLocator.load(rewritten(little, tmp_path / "model.onnx", **damage))
+
+
 def test_another_version_is_refused(little, tmp_path):
     path = rewritten(little, tmp_path / "model.onnx", format=str(locate.FORMAT + 1))
     with pytest.raises(InputError, match="another version of nogps; export it again"):

@@ -5,6 +5,7 @@
 
 const DISC = 16; // places that stand for the spread of a class
 const RADIAN = Math.PI / 180;
+export const EARTH_RADIUS_KM = 6371.0088; // nogps.geo
 const SHOWN_MASS = 0.998; // the rest of the probability is too thin to be drawn
 const SHOWN_CLASSES = 1500;
 const STEPS = 65_536; // of the kernel's table: off by 5e-6 at most
@@ -18,10 +19,10 @@ export function prepared(json) {
   const kappa = new Float64Array(n);
   for (let i = 0; i < n; i++) {
     points.set(unitVector(latitude[i], longitude[i]), 3 * i);
-    kappa[i] = ((2 * json.earth_radius_km) / Math.max(spread[i], 0.01)) ** 2;
+    kappa[i] = ((2 * EARTH_RADIUS_KM) / Math.max(spread[i], 0.01)) ** 2;
   }
-  const radiiKm = Object.values(json.radii_km);
-  return { ...json, n, points, kappa, radiiKm, kernels: {}, sample: sample(points, kappa) };
+  const radii = Object.values(json.radii_km);
+  return { ...json, n, points, kappa, radii, kernels: {}, sample: sample(points, kappa) };
 }
 
 export function unitVector(latitude, longitude) {
@@ -30,12 +31,12 @@ export function unitVector(latitude, longitude) {
 }
 
 /** Great-circle distance (haversine). */
-export function distanceKm(latA, lngA, latB, lngB, radius = 6371.0088) {
+export function distanceKm(latA, lngA, latB, lngB) {
   const [a, b] = [latA * RADIAN, latB * RADIAN];
   const haversine =
     Math.sin((b - a) / 2) ** 2 +
     Math.cos(a) * Math.cos(b) * Math.sin(((lngB - lngA) * RADIAN) / 2) ** 2;
-  return 2 * radius * Math.asin(Math.sqrt(Math.min(haversine, 1)));
+  return 2 * EARTH_RADIUS_KM * Math.asin(Math.sqrt(Math.min(haversine, 1)));
 }
 
 /** GeoGuessr's score on the map of the world: 5000 for a perfect guess. */
@@ -69,7 +70,7 @@ export function answer(scores, model) {
   };
 }
 
-export function logProbabilities(scores, temperature) {
+function logProbabilities(scores, temperature) {
   return logSoftmax(Float64Array.from(scores, (each) => each / temperature));
 }
 
@@ -127,12 +128,12 @@ function gather(total, candidates, probability, i, points, kernel) {
 }
 
 /** nogps.locate.kernel for chords from 0 to 2, in even steps of their square root. */
-function kernelTable({ radiiKm, earth_radius_km: earth }, reach) {
+function kernelTable({ radii }, reach) {
   return Float64Array.from({ length: STEPS + 2 }, (_, step) => {
     const half = Math.min(1, (step / STEPS) ** 2);
-    const km = 2 * earth * Math.asin(half);
-    const worth = radiiKm.map((radius) => 1 / (1 + (km / (reach * radius)) ** 4));
-    return worth.reduce((sum, each) => sum + each) / radiiKm.length;
+    const km = 2 * EARTH_RADIUS_KM * Math.asin(half);
+    const worth = radii.map((radius) => 1 / (1 + (km / (reach * radius)) ** 4));
+    return worth.reduce((sum, each) => sum + each) / radii.length;
   });
 }
 
@@ -157,7 +158,7 @@ export function radii(p, model, latitude, longitude, shares) {
     const there = Uint32Array.from(angle.keys()).filter((k) => bin(k) === reached);
     there.sort((a, b) => angle[a] - angle[b]);
     const last = there.find((k) => (held += mass(k)) >= share) ?? there.at(-1);
-    return model.earth_radius_km * angle[last];
+    return EARTH_RADIUS_KM * angle[last];
   });
 }
 

@@ -106,7 +106,13 @@ async function keepAll() {
     "game.json",
     ...listed.map(({ file }) => file),
   ];
-  if (await keep([...model.files, ...rest])) showStatus("Ready. It works offline from now on.");
+  const kept = await keep([...model.files, ...rest]);
+  if (!isReady()) return;
+  showStatus(
+    kept
+      ? "Ready. It works offline from now on."
+      : "Ready. It needs a connection: this browser has no room to keep all of it.",
+  );
 }
 
 const element = (tag, given, ...children) => {
@@ -144,14 +150,18 @@ async function workOff() {
   for (let photo = nextWaiting(); photo && isReady(); photo = nextWaiting()) {
     try {
       photo.result = await locator.locate(photo.blob);
-      photo.url = URL.createObjectURL(photo.result.preview);
       photo.state = "done";
+      if (photo.result.runtime !== model.runtime) {
+        model.runtime = photo.result.runtime;
+        showFacts();
+      }
     } catch (error) {
       photo.error = error.message;
       photo.state = "failed";
     }
     photo.blob = null;
     if (!photos.includes(photo)) continue;
+    if (photo.result) photo.url = URL.createObjectURL(photo.result.preview);
     await joinIfAsked();
     render(photo === selected || (at("together").checked && Boolean(joint)));
   }
@@ -181,7 +191,11 @@ function remove(photo) {
 
 function select(photo) {
   selected = photo;
-  joinIfAsked().then(() => render(true));
+  joinIfAsked().then(() => {
+    render(true);
+    const item = at("strip").querySelector(`[data-id="${photo?.id}"]`);
+    if (item) at("strip").scrollLeft = item.offsetLeft - at("strip").clientWidth / 2;
+  });
 }
 
 function forgetJoint() {
@@ -253,9 +267,6 @@ function renderStrip() {
       return item;
     }),
   );
-  at("strip")
-    .querySelector("[aria-pressed=true]")
-    ?.scrollIntoView({ block: "nearest", inline: "nearest" });
   if (active) at("strip").querySelector(`[data-id="${active}"] button`)?.focus();
 }
 
@@ -342,7 +353,7 @@ function renderMap(answer, turn) {
     words: said.join(" "),
   });
   if (turn) globe.turnTo(latitude, longitude, answer.radius90Km);
-  say(said.join(" "));
+  if (turn || pin) say(said.join(" "));
 }
 
 // ---- where it was really
@@ -467,7 +478,7 @@ function listen() {
     globe.turnToAll(
       [answerOf(current()), current().truth].map((each) => [each.latitude, each.longitude]),
     );
-    at("unpin").focus();
+    at("unpin").focus({ preventScroll: true });
   });
   at("unpin").addEventListener("click", () => {
     setPin(null);
@@ -475,6 +486,10 @@ function listen() {
   });
   at("retry").addEventListener("click", () => {
     start();
+    at("panel").focus();
+  });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address says which view is open
     at("panel").focus();
   });
   at("zoom-in").addEventListener("click", () => globe.zoomBy(1.6));

@@ -5,6 +5,7 @@ const dialog = at("camera");
 const video = dialog.querySelector("video");
 let stream = null;
 let facing = "environment";
+let wanted = 0; // which of the streams asked for is to be shown
 let busy = false; // one picture at a time: a second stream would stay on
 
 export const hasCamera = () => isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
@@ -29,9 +30,9 @@ function taken() {
     at("camera-close").onclick = () => resolve(null);
     at("camera-flip").onclick = async () => {
       facing = facing === "user" ? "environment" : "user";
-      at("camera-flip").disabled = true;
+      [at("camera-flip").disabled, at("shutter").disabled] = [true, true];
       await open().catch(reject);
-      at("camera-flip").disabled = false;
+      [at("camera-flip").disabled, at("shutter").disabled] = [false, false];
     };
     dialog.oncancel = () => resolve(null);
   });
@@ -39,9 +40,13 @@ function taken() {
 
 async function open() {
   stop();
+  const mine = ++wanted;
   try {
     const size = { width: { ideal: 1920 }, height: { ideal: 1440 } };
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, ...size } });
+    const how = { video: { facingMode: facing, ...size } };
+    const opened = await navigator.mediaDevices.getUserMedia(how);
+    if (mine !== wanted) return end(opened); // it was closed meanwhile
+    stream = opened;
     video.srcObject = stream;
     await video.play();
   } catch (error) {
@@ -61,13 +66,16 @@ function still() {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
 }
 
+const end = (one) => one?.getTracks().forEach((track) => track.stop());
+
 function stop() {
-  for (const track of stream?.getTracks() ?? []) track.stop();
+  end(stream);
   stream = null;
   video.srcObject = null;
 }
 
 function close() {
+  wanted++;
   stop();
   if (dialog.open) dialog.close();
 }

@@ -3,10 +3,9 @@
 import { geoCircle, geoContains, geoDistance, geoGraticule10, geoInterpolate } from "d3-geo";
 import { geoOrthographic, geoPath } from "d3-geo";
 import { feature, mesh } from "topojson-client";
-import { unitVector } from "./answer.js";
+import { EARTH_RADIUS_KM, unitVector } from "./answer.js";
 import { drawGlow } from "./glow.js";
 
-const EARTH_RADIUS_KM = 6371.0088;
 const DEGREE = 180 / Math.PI;
 const MARGIN = 10; // pixels round the globe at zoom 1
 const ZOOMS = [0.9, 60];

@@ -20,6 +20,7 @@ export class Locator {
     this.worker.addEventListener("error", (event) => {
       event.preventDefault();
       const why = "The worker stopped, or could not be loaded.";
+      this.worker.terminate();
       this.worker = null;
       this.refuse(why);
       this.onStop(why);

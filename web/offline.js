@@ -31,6 +31,7 @@ export async function register(onUpdate) {
 }
 
 function replace(worker) {
+  if (worker.state === "activated") return location.reload(); // another tab was first
   navigator.serviceWorker.addEventListener("controllerchange", () => location.reload());
   worker.postMessage({ take: "over" });
 }

@@ -193,7 +193,7 @@ function bicubic(x) {
  * A picture at another size: the filter is widened where it shrinks, one direction after the
  * other, rounded to 8 bits after each, as Pillow and torch do.
  */
-export function resample({ data, width, height }, wide, high, filter, support) {
+function resample({ data, width, height }, wide, high, filter, support) {
   const columns = weights(width, wide, filter, support);
   const rows = weights(height, high, filter, support);
   const narrow = new Uint8ClampedArray(4 * wide * height);

@@ -4,7 +4,7 @@
 const PREFIX = `nogps ${registration.scope} `;
 const CACHE = `${PREFIX}@BUILD@`;
 const FILES = @FILES@;
-// A worker does not take over the page's policy: it may load from here alone, as the page.
+// A worker does not take over the page's policy: served from here, it may load from here alone too.
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
 
 addEventListener("install", (event) => event.waitUntil(fill()));

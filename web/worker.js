@@ -3,11 +3,14 @@
 import { answer, prepared } from "./answer.js";
 import { BadPhoto, check, read } from "./pixels.js";
 
+const runtimeFiles = (script, core) =>
+  [script, `${core}.mjs`, `${core}.wasm`].map(
+    (file) => new URL(`vendor/onnxruntime-web/${file}`, import.meta.url).href,
+  );
 const RUNTIMES = {
-  webgpu: { script: "ort.webgpu.min.mjs", core: "ort-wasm-simd-threaded.asyncify" },
-  wasm: { script: "ort.wasm.min.mjs", core: "ort-wasm-simd-threaded" },
+  webgpu: runtimeFiles("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify"),
+  wasm: runtimeFiles("ort.wasm.min.mjs", "ort-wasm-simd-threaded"),
 };
-const vendor = (path) => new URL(`vendor/${path}`, import.meta.url).href;
 
 /** What keeps the page from working at all; the message is a sentence for people. */
 class Failure extends Error {}
@@ -24,7 +27,7 @@ const jobs = {
     const { image_size: size, pack_side: side } = model;
     const { pixels, preview } = await read(blob, size, side, decodeHeif);
     const scores = await run(pixels).catch(onProcessor(pixels));
-    return { scores, preview, answer: answer([scores], model) };
+    return { scores, preview, answer: answer([scores], model), runtime };
   },
   together: async ({ scores }) => ({ answer: answer(scores, model) }),
 };
@@ -48,16 +51,17 @@ async function load({ wasmOnly }) {
   if (typeof WebAssembly !== "object")
     throw new Failure("This browser has no WebAssembly, which the network needs to run.");
   const [json, kind] = await Promise.all([readModel(), wasmOnly ? "wasm" : bestRuntime()]);
-  const files = ["model.json", json.file]; // what to keep for offline use
   model = prepared(json);
   const weights = readWeights();
   weights.catch(() => {}); // awaited below; until then its failure is not unhandled
   try {
-    await start(kind, weights, files);
+    await start(kind, weights);
   } catch (error) {
     if (kind === "wasm" || error instanceof Failure) throw error;
-    await start("wasm", weights, files);
+    await start("wasm", weights);
   }
+  // To keep for offline use; of both runtimes, if the graphics processor may be taken away.
+  const files = ["model.json", json.file, ...RUNTIMES[runtime], ...RUNTIMES.wasm];
   const { backbone, image_size, licence, learned, trained_on: trainedOn } = model;
   const facts = { backbone, imageSize: image_size, licence, learned, trainedOn, classes: model.n };
   return { ...facts, bytes: json.bytes, radiiKm: model.radii_km, runtime, files };
@@ -66,7 +70,7 @@ async function load({ wasmOnly }) {
 async function readModel() {
   let json;
   try {
-    const response = await fetch("model.json");
+    const response = await fetch("model.json", { cache: "no-cache" });
     if (!response.ok) throw new Failure("The model is missing: model.json is not there.");
     json = await response.json();
   } catch (error) {
@@ -83,7 +87,6 @@ async function readModel() {
     json.image_size > 0 &&
     json.pack_side > 0 &&
     json.radii_km &&
-    json.earth_radius_km > 0 &&
     typeof json.file === "string";
   if (!fits)
     throw new Failure("The model is of another format: model.json lacks what this page needs.");
@@ -96,14 +99,14 @@ async function readWeights() {
   const hashed = await self.crypto.subtle?.digest("SHA-256", bytes); // over https alone
   const hex = hashed && Array.from(new Uint8Array(hashed), (each) => each.toString(16).padStart(2, "0"));
   if (bytes.length !== model.bytes || (hex && hex.join("") !== model.sha256))
-    throw new Failure("The model is not the one that model.json describes; reload the page.");
+    throw new Failure("The model is not the one that model.json describes; use the newer version, or reload the page.");
   return bytes;
 }
 
 /** A graphics processor may be taken away at any moment: then the processor goes on. */
 const onProcessor = (pixels) => async (error) => {
   if (runtime === "wasm") throw error;
-  await start("wasm", readWeights(), []);
+  await start("wasm", readWeights());
   return run(pixels);
 };
 
@@ -115,13 +118,10 @@ async function bestRuntime() {
   }
 }
 
-async function start(kind, weights, files) {
-  const { script, core } = RUNTIMES[kind];
-  const [scriptUrl, mjs, wasm] = [script, `${core}.mjs`, `${core}.wasm`].map((each) =>
-    vendor(`onnxruntime-web/${each}`),
-  );
+async function start(kind, weights) {
+  const [script, mjs, wasm] = RUNTIMES[kind];
   const [library, wasmBinary, bytes] = await Promise.all([
-    import(scriptUrl).catch(() => {
+    import(script).catch(() => {
       throw new Failure("The runtime is missing or could not be loaded.");
     }),
     fetchBytes(wasm, "the runtime"),
@@ -151,7 +151,6 @@ async function start(kind, weights, files) {
     );
   }
   runtime = kind;
-  files.push(scriptUrl, mjs, wasm);
 }
 
 async function run(pixels) {

@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
     _add_export(commands)
     _add_evaluate(commands)
     options = parser.parse_args(arguments)
+    if sys.stdout is None:
+        sys.exit("nogps: the standard output is closed; send it somewhere")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of towns, on any terminal
             stream.reconfigure(errors="backslashreplace")
@@ -71,10 +73,14 @@ def _load(path: Path) -> Locator:
 
 def _check_file(option: str, path: Path | None) -> None:
     """InputError if no file can be written there, before an hour of work goes into it."""
-    if path and not path.parent.is_dir():
+    if not path:
+        return
+    if not path.parent.is_dir():
         raise InputError(f"{option}: {path.parent} is no directory; make it first")
-    if path and path.is_dir():
-        raise InputError(f"{option}: {path} is a directory; name a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{option}: {path} is a directory or a device; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option}: {path.parent} may not be written to; name another place")
 
 
 # ---- nogps locate
@@ -85,16 +91,20 @@ def locate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     _check_file("--map", options.map)
-    names, ok = [], True
+    if options.map and options.map.suffix.lower() not in (".html", ".htm"):
+        # As `--map *.jpg` would have it, which costs the first photo.
+        raise InputError(f"--map: {options.map} is no name for a page; give one that ends in .html")
+    names, photos, ok = [], [], True
     for given in options.photos:
         try:
-            names += _names(given)
-        except InputError as error:
-            if len(options.photos) == 1:
-                raise
+            for name in _names(given):
+                photos.append(_readable(name))
+                names.append(name)
+        except (InputError, OSError) as error:
             _complain(given, error, options)
             ok = False
-    photos = [_readable(name) for name in names]
+    if not photos:
+        return 1
     locator = _load(options.model)
     if locator.learned and not (options.json or options.geojson):
         print(f"The model: {locator.learned}", file=sys.stderr)
@@ -128,20 +138,20 @@ def _names(given: str) -> list[str]:
     from nogps.sources.folder import image_files
 
     if not given:
-        raise InputError("a PHOTO is empty; name a file, a folder or -")
+        raise InputError("no name; give a file, a folder or -")
     if given == "-" or not Path(given).is_dir():
         return [given]
     files, _ = image_files(Path(given))
     if not files:
-        raise InputError(
-            f"{given} holds no photos; give a folder with .jpg, .png, .webp, .tif or .heic"
-        )
+        raise InputError("holds no photos; give a folder with .jpg, .png, .webp, .tif or .heic")
     return [str(Path(given) / each) for each in sorted(files)]
 
 
 def _readable(name: str) -> Path | bytes:
     """A photo as a path that may be read again; what comes through a pipe as its bytes."""
     if name == "-":
+        if sys.stdin is None:
+            raise InputError("the standard input is closed; name a file")
         return sys.stdin.buffer.read()
     path = Path(name)
     return path.read_bytes() if path.is_fifo() else path
@@ -200,8 +210,7 @@ def _complain(name: str, error: Exception, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    what = what.removeprefix(f"{name} ")
-    tqdm.write(f"nogps: {_printable(name)}: {what}", file=sys.stderr)
+    tqdm.write(f"nogps: {_printable(name) or repr(name)}: {what}", file=sys.stderr)
     if options.json:
         tqdm.write(json.dumps({"photo": _printable(name), "error": what}, ensure_ascii=False))
 
@@ -295,8 +304,12 @@ def _pictures(locator: Locator, folder: Path | None) -> Iterator[NDArray[np.uint
         return
     if not folder.is_dir():
         raise InputError(f"--check: {folder} is no directory; give one with photos")
+    try:
+        names = _names(str(folder))
+    except InputError as error:
+        raise InputError(f"--check: {folder} {error}") from None
     found = 0
-    for name in tqdm(_names(str(folder)), unit="photo", disable=None, delay=1):
+    for name in tqdm(names, unit="photo", disable=None, delay=1):
         try:
             square = locator.square(name)
         except (BadImage, OSError):

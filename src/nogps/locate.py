@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 import numpy as np
 import pandas as pd
@@ -190,9 +190,23 @@ class Locator:
                 content["decoding"],
                 Calibration(**content["calibration"]),
                 content["about"],
-            )
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+            ).tried()
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except Exception:  # what is in the file may break anything
             raise InputError(f"{path} is damaged; train it again, or `dvc pull` it") from None
+
+    def tried(self) -> Self:
+        """Itself, once it has answered: what is damaged shows then, not at the first photo.
+
+        Raises:
+            Exception: of any kind.
+        """
+        scores = self.scores(np.zeros((self.image_size, self.image_size, 3), np.uint8))
+        if len(scores) != len(self.partition.tokens):
+            raise ValueError(f"{len(scores)} scores for {len(self.partition.tokens)} classes")
+        self._answers(self._log_p([scores]))
+        return self
 
     @property
     def learned(self) -> str:
@@ -248,16 +262,16 @@ class Locator:
         """
         if not isinstance(photos, Iterable) or isinstance(photos, str | bytes | np.ndarray):
             return self.guess([self.scores(self.square(photos))])
-        scores = []
+        scores, guesses = [], []
         for found in self.scores_each(photos):
             if isinstance(found, Exception):
                 raise found
             scores.append(found)
+            if not together and len(scores) == AT_ONCE:
+                guesses += self.guesses(self._answers(self._log_p(scores)))
+                scores = []
         if not together:
-            parts = (scores[start : start + AT_ONCE] for start in range(0, len(scores), AT_ONCE))
-            return [
-                each for part in parts for each in self.guesses(self._answers(self._log_p(part)))
-            ]
+            return guesses + (self.guesses(self._answers(self._log_p(scores))) if scores else [])
         if not scores:
             raise InputError("there is no photo to locate; give at least one")
         return self.guess(scores)
@@ -443,6 +457,8 @@ def ahead(function: Callable, photos: Iterable[Photo]) -> Iterator:
         while waiting:
             first = waiting.popleft()
             error = first.exception()
+            if isinstance(error, MemoryError):
+                error = BadImage("larger than the memory at hand")
             if error and not isinstance(error, BadImage | OSError):
                 raise error
             yield error or first.result()

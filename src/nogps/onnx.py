@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 BLOCK = 32  # weights that share a scale
-HALF = 0.1
-LARGEST_HALF = 60_000  # that float16 holds
+FLOAT16_SHARE = 0.1  # of all weights, those that suffer most from 8 bits
+LARGEST_FLOAT16 = 60_000  # that it holds
 SMALLEST = 8192  # values; smaller weights stay as they are, since 8 bits would gain little there
 OPSET = 18
 
@@ -83,10 +83,10 @@ class OnnxLocator(Locator):
                 calibration=Calibration(**content["calibration"]),
                 about=content["about"],
                 file=file,
-            )
+            ).tried()
         except InputError:
             raise
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except Exception:  # what is in the file may break anything
             raise InputError(f"{path} is no nogps model; `nogps export` writes one") from None
 
     def square(self, photo: Photo) -> NDArray[np.uint8]:
@@ -114,7 +114,8 @@ class OnnxLocator(Locator):
 
         Each core looks at a photo of its own.
         """
-        yield from ahead(lambda photo: _run(self._one_thread, self.square(photo)), photos)
+        session = self._one_thread  # made here, not by each of the cores
+        yield from ahead(lambda photo: _run(session, self.square(photo)), photos)
 
     @cached_property
     def _one_thread(self) -> onnxruntime.InferenceSession:
@@ -230,16 +231,17 @@ def _quantise(graph: onnx.GraphProto) -> None:
     """Keep large weights as int8, in blocks of BLOCK inputs that have a scale of their own.
 
     Layers that narrow, to which answers are the most sensitive, are kept as float16 instead, the
-    smallest first, up to a share HALF of all weights. All are multiplied out by nodes of the graph
-    whose inputs are constants: runtimes do that once, as they load, so that answers take no longer.
+    smallest first, up to a share FLOAT16_SHARE of all weights. All are multiplied out by nodes of
+    the graph whose inputs are constants: runtimes do that once, as they load, so that answers take
+    no longer.
     """
     from onnx import helper, numpy_helper
 
     large = _large_weights(graph)
-    left = HALF * sum(rows.size for rows, _ in large.values())
+    left = FLOAT16_SHARE * sum(rows.size for rows, _ in large.values())
     unpack = []
     for name, (rows, by_columns) in sorted(large.items(), key=lambda item: item[1][0].size):
-        narrows = rows.shape[0] < rows.shape[1] and np.abs(rows).max() < LARGEST_HALF
+        narrows = rows.shape[0] < rows.shape[1] and np.abs(rows).max() < LARGEST_FLOAT16
         if narrows and rows.size <= left:
             left -= rows.size
             parts, nodes = {"half": rows.astype(np.float16)}, [("Cast", ["half"], "rows")]
@@ -290,7 +292,7 @@ def _blocks(rows: NDArray[np.float32]) -> tuple[dict[str, NDArray], list[tuple]]
     inputs = rows.shape[1]
     blocks = rows.reshape(len(rows), -1, BLOCK if inputs % BLOCK == 0 else inputs)
     exact = np.abs(blocks).max(axis=2, keepdims=True) / 127
-    kind = np.float16 if exact.max() < LARGEST_HALF else np.float32
+    kind = np.float16 if exact.max() < LARGEST_FLOAT16 else np.float32
     scale = np.maximum(exact.astype(kind), np.finfo(kind).smallest_subnormal)
     scale = np.where(scale < exact, np.nextafter(scale, kind(np.inf)), scale)
     whole = np.round(blocks / scale.astype(np.float32)).astype(np.int8)
