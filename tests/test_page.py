@@ -507,12 +507,12 @@ def test_a_camera_that_comes_after_it_was_closed_does_not_stay_on(context, serve
         "() => { window.held = new Promise((resolve) => { window.release = resolve; }); }"
     )
     page.get_by_role("button", name="Turn round").click()
-    page.wait_for_function("streams.length === 2")
+    page.evaluate("async () => { while (streams.length < 2) await new Promise(setTimeout); }")
     expect(page.get_by_role("button", name="Take the photo")).to_be_disabled()
     page.get_by_role("button", name="Cancel").click()
     page.evaluate("release()")
-    tracks = "streams.flatMap((each) => each.getTracks())"
-    page.wait_for_function(f"{tracks}.every((one) => one.readyState === 'ended')")
+    live = "streams.some((each) => each.getTracks().some((one) => one.readyState === 'live'))"
+    page.evaluate(f"async () => {{ while ({live}) await new Promise(setTimeout); }}")
     assert not page.locator("#camera").is_visible()
 
 

@@ -340,7 +340,7 @@ function renderMap(answer, turn) {
   const lines = [];
   if (pin) {
     const off = distanceKm(latitude, longitude, pin.latitude, pin.longitude);
-    marks.push({ kind: "truth", label: `truth, ${exactKm(off)} off`, ...pin });
+    marks.push({ kind: "truth", label: `${exactKm(off)} off`, ...pin });
     lines.push({ from: [latitude, longitude], to: [pin.latitude, pin.longitude] });
   }
   const said = [`Guess: near ${name}, ${position(latitude, longitude)}.`, words, within];
