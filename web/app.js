@@ -9,6 +9,7 @@ import { canBeOffline, keep, register } from "./offline.js";
 import { exactKm, megabytes, percent, points, position, sureness } from "./words.js";
 
 const EXAMPLES = 4;
+const NAMED = 5; // photos that could not be read, at most
 const at = (id) => document.getElementById(id);
 const page = document.documentElement;
 
@@ -172,9 +173,9 @@ async function workOff() {
 /** Among many photos, those that could not be read are easily missed. */
 function showFailed() {
   const failed = photos.filter(({ state }) => state === "failed").map(({ name }) => name);
-  if (failed.length && photos.length > 1)
-    showMessage(`Could not be read: ${failed.slice(0, 5).join(", ")}${failed.length > 5 ? ` and ${failed.length - 5} more` : ""}.`);
-  else at("messages").replaceChildren();
+  if (!failed.length || photos.length < 2) return;
+  const more = failed.length > NAMED ? ` and ${failed.length - NAMED} more` : "";
+  showMessage(`Could not be read: ${failed.slice(0, NAMED).join(", ")}${more}.`);
 }
 
 const nextWaiting = () => photos.find((each) => each.state === "waiting");
@@ -184,6 +185,7 @@ function remove(photo) {
   const where = photos.indexOf(photo);
   photos = photos.filter((each) => each !== photo);
   if (photo.url) URL.revokeObjectURL(photo.url);
+  at("messages").replaceChildren();
   forgetJoint();
   select(photos[Math.min(where, photos.length - 1)] ?? null);
   if (!photos.length) at("choose").focus(); // the button that had the focus is gone
