@@ -334,7 +334,7 @@ def test_predictions_that_cannot_be_written_are_told_in_a_sentence(saved, folder
     path = tmp_path / "missing" / "predictions.parquet"
     assert str(path.parent) in complaint(folder, "--model", saved, "--predictions", path)
     named = complaint(folder, "--model", saved, "--predictions", tmp_path)
-    assert named == f"nogps: --predictions: {tmp_path} is a directory; name a file"
+    assert named == f"nogps: --predictions: {tmp_path} is a directory or a device; name a file"
     closed = tmp_path / "closed.parquet"
     closed.symlink_to(tmp_path / "missing" / "file")
     assert "No such file" in complaint(folder, "--model", saved, "--predictions", closed)
