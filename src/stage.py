@@ -102,11 +102,50 @@ class StreetView(Section):
     free_a_month: CountOrZero
 
 
-class Sampling(Section):
-    """How many of the candidates are kept, and where more of them."""
+class Panoramax(Section):
+    """What the source `panoramax` fetches."""
 
-    photos: CountOrZero
+    size: Literal["sd", "hd"]
+
+
+class Commons(Section):
+    """What the source `commons` takes."""
+
+    width: Literal[330, 500, 960, 1280, 1920]
+    uncertain: bool
+
+
+class Mapillary(Section):
+    """What the source `mapillary` takes."""
+
+    positions: Literal["computed", "original"]
+    width: Literal[256, 1024, 2048]
+
+
+class Sampling(Section):
+    """Which photos of any source are kept; None is the source's own limit."""
+
+    region: Literal["world"] | tuple[float, float, float, float] | Path
+    places: Literal["population", "land", "weights"]
+    cell_level: Level
+    photos: CountOrZero | None
+    per_cell: CountOrZero | None
+    per_owner: CountOrZero | None
+    per_sequence: CountOrZero | None
+    spacing_m: Annotated[float, Field(ge=0)] | None
+    taken_from: date | None
+    taken_to: date | None
     weights: str
+    licences: list[Literal["CC0", "public domain", "CC BY", "CC BY-SA", "Licence Ouverte"]]
+    calls: Count
+
+
+class Panorama(Section):
+    """How pictures of all 360 degrees become photos."""
+
+    headings: Annotated[int, Field(ge=1, le=36)]
+    fov: Annotated[int, Field(ge=10, le=120)]
+    pitch: Annotated[int, Field(ge=-90, le=90)]
 
 
 class Download(Section):
@@ -156,7 +195,7 @@ class Params(Section):
     """All of params.yaml, checked."""
 
     seed: CountOrZero
-    source: Literal["flickr", "streetview", "folder"]
+    source: Literal["flickr", "streetview", "panoramax", "commons", "mapillary", "folder"]
     world: Annotated[str, AfterValidator(_world)]
     budget_usd: Annotated[float, Field(ge=0)]
     push_to: str | None
@@ -165,7 +204,11 @@ class Params(Section):
     folder: Folder
     flickr: Flickr
     streetview: StreetView
+    panoramax: Panoramax
+    commons: Commons
+    mapillary: Mapillary
     sampling: Sampling
+    panorama: Panorama
     download: Download
     split: Split
     partition: Literal["adaptive", "north_south", "fixed_level"]

@@ -13,7 +13,7 @@ class Candidate:
     """A photo that could be fetched: where it was taken, whose it is, how to get it."""
 
     photo_id: str  # unique within a candidate list, the same in every run
-    source: str  # flickr, streetview, folder
+    source: str  # flickr, streetview, panoramax, commons, mapillary, folder
     latitude: float  # degrees
     longitude: float  # degrees
     owner: str  # who took it, as an id; "" when nobody knows
@@ -22,6 +22,12 @@ class Candidate:
     heading: float | None = None  # degrees clockwise from north
     licence: str = ""  # as the source names it
     page_url: str = ""  # where a person can look at it
+    author: str = ""  # whom to credit, as a name
+    title: str = ""
+    licence_url: str = ""
+    sequence: str = ""  # photos of one drive, walk or burst share it
+    field_of_view: float | None = None  # degrees from left to right; 360: all around
+    flickr_id: str = ""  # the photo on Flickr that this one was imported from
 
 
 class Status(StrEnum):
