@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from json import JSONDecodeError
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -181,7 +180,7 @@ class StreetView:
 
         def passes(answer: Answer) -> bool:
             nonlocal last
-            status = _json(answer).get("status")
+            status = answer.told.get("status")
             last = str(status or f"HTTP {answer.status}")
             return last in PASSING or (answer.status == 200 and not isinstance(status, str))
 
@@ -196,14 +195,14 @@ class StreetView:
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
-        told = _json(answer)
+        told = answer.told
         status = told.get("status")
         if status in ("OK", *NO_PANORAMA):
             return told
         raise InputError(self._refused(answer))
 
     def _refused(self, answer: Answer) -> str:
-        told = _json(answer)
+        told = answer.told
         why = str(told.get("error_message") or told.get("status") or "")
         if not told and answer.kind.startswith("text/"):
             why = re.sub(r"<[^>]*>", " ", answer.body[:500].decode(errors="replace"))[:200]
@@ -309,14 +308,6 @@ async def _all(coroutines) -> list:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _json(answer: Answer) -> dict:
-    try:
-        told = json.loads(answer.body)
-    except (JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _picture(answer: Answer) -> Fetched:
