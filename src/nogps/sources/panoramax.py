@@ -6,7 +6,6 @@ Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IG
 (OpenStreetMap France) are the most frequent.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
@@ -15,59 +14,37 @@ from nogps.errors import InputError
 from nogps.fetch import Answer, Polite
 from nogps.licences import licence_of
 from nogps.sources import Candidate, Fetched
-from nogps.sources.kept import Kept
-from nogps.sources.search import Page, Search, Where, fetch_picture
+from nogps.sources.search import Page, Where, fetch_picture, point
 
-MOST_LISTED = 1000  # pictures of one answer
 WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
 
 
 @dataclass
 class Panoramax:
-    """Pictures that Panoramax lists; a `nogps.sources.Source` and a `search.Service`."""
+    """Pictures that Panoramax lists; a `search.Service`."""
 
     where: Where
-    http: Callable[..., Polite]
-    kept: Kept
     size: str = "sd"  # sd: 2,048 pixels wide; hd: as taken
     base_url: str = "https://api.panoramax.xyz"
-    pause_s: float = 0.0
+    most_listed: int = 1000
 
     name = "Panoramax"
     most_square_degrees = 360.0 * 180
     coarse_levels = (4, 7)  # nearly all pictures are in a few countries
 
-    def __post_init__(self):
-        self._search = Search(self, self.where, self.kept, self.pause_s)
-
-    def candidates(self) -> list[Candidate]:
-        """Pictures that may be kept, by id."""
-        self._search = Search(self, self.where, self.kept, self.pause_s)
-        return self._search.run(self.http)
-
-    def counted(self) -> dict[str, int]:
-        """The counts of the last search."""
-        return self._search.counted()
-
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url; its host may send us to another one."""
         return await fetch_picture(url, http)
 
-    # --- as a service to search ---
-
     def key(self, box: Box) -> list:
         """What tells this question from others."""
-        return [self._url(box, MOST_LISTED), self.size, sorted(self.where.licences)]
+        return [self._url(box, self.most_listed), self.size, sorted(self.where.licences)]
 
-    async def ask(self, box: Box, http: Polite) -> Page:
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The pictures in a box."""
-        rows = await self._listed(self._url(box, MOST_LISTED), http)
+        rows = await self._listed(self._url(box, most), http)
         photos = {str(row["id"]): self._candidate(row) for row in rows}
-        return Page(photos, full=len(rows) >= MOST_LISTED)
-
-    async def holds(self, box: Box, http: Polite) -> bool:
-        """Whether there is any picture in a box."""
-        return bool(await self._listed(self._url(box, 1), http))
+        return Page(photos, full=len(rows) >= most)
 
     def _url(self, box: Box, limit: int) -> str:
         bbox = ",".join(f"{each:.7f}" for each in (box.west, box.south, box.east, box.north))
@@ -92,7 +69,7 @@ class Panoramax:
         licence = licence_of(str(told.get("license") or ""))
         if licence is None or licence.family not in self.where.licences:
             return "licence_not_wanted"
-        position = _position(row)
+        position = point(row.get("geometry"))
         if position is None:
             return "without_position"
         picture = self._picture(row)
@@ -155,15 +132,6 @@ def _producer(row: dict) -> dict:
 def _link(row: dict, rel: str) -> str:
     links = (each.get("href") for each in _dicts(row.get("links")) if each.get("rel") == rel)
     return next((href for href in links if isinstance(href, str) and href.startswith("http")), "")
-
-
-def _position(row: dict) -> tuple[float, float] | None:
-    try:
-        longitude, latitude = map(float, row["geometry"]["coordinates"][:2])
-    except (LookupError, TypeError, ValueError):
-        return None
-    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
-    return (latitude, longitude) if fits else None
 
 
 def _number(value: object, most: float) -> float | None:

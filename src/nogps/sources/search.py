@@ -22,7 +22,7 @@ from nogps.sampling import Limits, Thinning
 from nogps.sources import Candidate, Fetched, Status
 from nogps.sources.kept import Kept
 
-SMALLEST = 1e-8  # square degrees, about 100 square metres: what is full then stays so
+SMALLEST = 1e-7  # square degrees, about 1,000 square metres: what is full then stays so
 AHEAD = 24  # places that are asked about while an earlier one is awaited
 REDIRECTS = 5
 HALVINGS = 3  # of a box that a service fails to answer
@@ -51,22 +51,24 @@ class Page:
 
 
 class Service(Protocol):
-    """A host that lists photos by area."""
+    """A host that lists photos by area, and what fetches them."""
 
     name: str  # as people know it
+    where: Where
+    most_listed: int  # photos in one answer
     most_square_degrees: float  # of one box
     coarse_levels: tuple[int, ...]  # S2 levels of cells that it can be asked about as a whole
 
-    async def ask(self, box: Box, http: Polite) -> Page:
-        """The photos in a box; raises `Unavailable` where no answer comes."""
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url."""
         ...
 
-    async def holds(self, box: Box, http: Polite) -> bool:
-        """Whether there is any photo in a box of any size."""
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
+        """At most so many photos in a box; raises `Unavailable` where no answer comes."""
         ...
 
     def key(self, box: Box) -> list:
-        """What tells this question from others, now and in later runs."""
+        """What tells a question about this box from others, now and in later runs."""
         ...
 
 
@@ -96,23 +98,38 @@ class _Found:
 
 
 class Search:
-    """One search, from its places to its candidates; `counts` and `left` account for it."""
+    """The photos of a service that are where we look; a `nogps.sources.Source`.
 
-    def __init__(self, service: Service, where: Where, kept: Kept, pause_s: float = 0.0):
+    `http` makes the client to ask with, `pause_s` is the time from call to call that it keeps, to
+    say how long all will take. Raises InputError where the service refuses us or is down.
+    """
+
+    def __init__(
+        self, service: Service, http: Callable[..., Polite], kept: Kept, pause_s: float = 0.0
+    ):
         self.service = service
-        self.where = where
+        self.where = service.where
+        self.http = http
         self.kept = kept
-        self.pause_s = pause_s  # from call to call, to say how long it will take
+        self.pause_s = pause_s
+        self._begin()
+
+    def _begin(self) -> None:
         self.counts = Counts()
         self.left: Counter[str] = Counter()
         self._coarse: dict[int, asyncio.Future[bool]] = {}
 
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url."""
+        return await self.service.fetch(url, http)
+
     def counted(self) -> dict[str, int]:
-        """All that was asked, seen and left out."""
+        """All that the last search asked, saw and left out."""
         return asdict(self.counts) | dict(sorted(self.left.items()))
 
-    def run(self, http: Callable[..., Polite]) -> list[Candidate]:
-        """Candidates, sorted by id; the same ones whenever the service has the same photos."""
+    def candidates(self) -> list[Candidate]:
+        """Photos by id; the same ones whenever the service has the same photos."""
+        self._begin()
         where = self.where
         cells = cells_to_search(
             where.limits.region,
@@ -123,8 +140,7 @@ class Search:
             where.seed,
         )
         self._announce(len(cells))
-        found = asyncio.run(self._all(cells.tolist(), http))
-        self.counts.candidates = len(found)
+        found = asyncio.run(self._all(cells.tolist()))
         if self.counts.cut_areas or self.counts.unanswered_areas:
             tqdm.write(
                 f"{self.counts.cut_areas} areas hold more photos than {self.service.name} lists, "
@@ -148,13 +164,13 @@ class Search:
             f"{self.service.name}{long}; 0 dollars; may be stopped and run again any time"
         )
 
-    async def _all(self, cells: list[int], http: Callable[..., Polite]) -> list[Candidate]:
+    async def _all(self, cells: list[int]) -> list[Candidate]:
         thinning, found, seen = Thinning(self.where.limits), [], set()
         asked: set[int] = set()
         total = self.where.photos or len(cells)
         unit = "photo" if self.where.photos else "place"
         with tqdm(total=total, desc="sample", unit=unit) as bar:
-            async with http() as client:
+            async with self.http() as client:
                 async for place in self._in_order(cells, client):
                     self._count(place, asked)
                     taken = self._taken(place, thinning, seen)
@@ -257,7 +273,7 @@ class Search:
             known = self.kept.get(asked)
             if known is None:
                 try:
-                    known = await self.service.holds(box, http)
+                    known = bool((await self.service.ask(box, http, 1)).photos)
                 except HostDown as error:
                     raise self._down() from error
                 except Unavailable:
@@ -274,7 +290,7 @@ class Search:
         page = self._known(box)
         if page is None:
             try:
-                page = await self.service.ask(box, http)
+                page = await self.service.ask(box, http, self.service.most_listed)
             except HostDown as error:
                 raise self._down() from error
             except Unavailable:
@@ -361,3 +377,13 @@ async def fetch_picture(
     if not answer.kind.startswith("image/") and not answer.body.startswith(b"\xff\xd8"):
         return Fetched(Status.NOT_AN_IMAGE)
     return Fetched(Status.OK, answer.body)
+
+
+def point(geometry: object) -> tuple[float, float] | None:
+    """Latitude and longitude of a GeoJSON point; None where it is none, or nowhere."""
+    try:
+        longitude, latitude = map(float, geometry["coordinates"][:2])
+    except (LookupError, TypeError, ValueError):
+        return None
+    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
+    return (latitude, longitude) if fits else None
