@@ -30,6 +30,9 @@ class Box:
     east: float
     north: float
 
+    def __str__(self) -> str:
+        return ",".join(f"{each:.7f}" for each in (self.west, self.south, self.east, self.north))
+
     @property
     def square_degrees(self) -> float:
         """Width times height, as services that limit boxes count it."""

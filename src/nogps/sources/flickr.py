@@ -23,6 +23,7 @@ import requests
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from tqdm import tqdm
 
+from nogps.areas import Box
 from nogps.errors import InputError
 from nogps.fetch import Polite, Unavailable, no_whole_picture
 from nogps.sources import Candidate, Fetched, Status
@@ -109,6 +110,7 @@ class Flickr:
     accuracy: int = 11  # of the position, at least: 1 world, 11 city, 16 street
     licences: list[int] = field(default_factory=list)  # Flickr's ids; none means all
     size: str = "z"  # the largest size to fetch, as in SIZES
+    box: Box | None = None  # that photos lie in; None: anywhere
     max_photos: int = 0  # about so many, spread evenly over terms and time; 0 for all
     finished: Path | None = None  # a folder for finished blocks, which are not asked for again
     rest_url: str = flickrapi.FlickrAPI.REST_URL
@@ -313,7 +315,8 @@ class Flickr:
 
     def _arguments(self, term: str, first: int, last: int) -> dict:
         excluded = [f'-"{word}"' if " " in word else f"-{word}" for word in self.excluded_terms]
-        return {
+        inside = {"bbox": str(self.box)} if self.box else {}
+        return inside | {
             "text": " ".join([term, *excluded]),
             "has_geo": 1,
             "media": "photos",

@@ -85,12 +85,7 @@ class Mapillary:
         return Page(photos, full=len(rows) >= most)
 
     def _url(self, box: Box, most: int) -> str:
-        edges = (box.west, box.south, box.east, box.north)
-        asked = {
-            "bbox": ",".join(f"{each:.7f}" for each in edges),
-            "fields": FIELDS,
-            "limit": most,
-        }
+        asked = {"bbox": str(box), "fields": FIELDS, "limit": most}
         limits = self.where.limits
         if limits.taken_from:
             asked["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"

@@ -47,8 +47,7 @@ class Panoramax:
         return Page(photos, full=len(rows) >= most)
 
     def _url(self, box: Box, limit: int) -> str:
-        bbox = ",".join(f"{each:.7f}" for each in (box.west, box.south, box.east, box.north))
-        asked = urlencode({"bbox": bbox, "limit": limit}, safe=",")
+        asked = urlencode({"bbox": str(box), "limit": limit}, safe=",")
         return f"{self.base_url}/api/search?{asked}"
 
     async def _listed(self, url: str, http: Polite) -> list[dict]:

@@ -21,11 +21,12 @@ import googlemaps.convert
 from tqdm import tqdm
 
 from nogps import images
+from nogps.areas import Region
 from nogps.cost import Purse
 from nogps.errors import InputError
 from nogps.fetch import Answer, HostDown, Polite, Unavailable, no_whole_picture
 from nogps.sources import Candidate, Fetched, Status
-from nogps.sources.openaddresses import draw_evenly, read_addresses
+from nogps.sources.openaddresses import Addresses, draw_evenly, read_addresses
 
 TERMS = (
     "Google's terms forbid to pre-fetch, index, store or cache Street View pictures, except for "
@@ -80,6 +81,7 @@ class StreetView:
     fov: int = 90  # degrees
     pitch: int = 0  # degrees above the horizon
     radius_m: int = 50  # how far from its address a panorama may be
+    region: Region = field(default_factory=Region)  # that addresses are drawn from
     terms_accepted: bool = False
     seed: int = 0
     answers: Path | None = None  # a file for answers about panoramas, which are not asked again
@@ -110,8 +112,10 @@ class StreetView:
         """Photos of every official panorama that is nearest to a drawn address."""
         self.counts = Counts()
         known = read_addresses(self.addresses)
-        latitude, longitude = draw_evenly(known, self.locations, self.seed, self.region_km)
-        self._address_counts = known.counts
+        inside = self.region.contains(known.latitude, known.longitude)
+        within = Addresses(known.latitude[inside], known.longitude[inside], known.counts)
+        latitude, longitude = draw_evenly(within, self.locations, self.seed, self.region_km)
+        self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
         found = asyncio.run(self._nearest(list(zip(latitude, longitude, strict=True))))
         self.counts.drawn = len(found)
         seen: set[str] = set()
