@@ -20,13 +20,13 @@ from nogps.files import alone
 from nogps.sampling import Limits
 from nogps.simulated import commons, mapillary, panoramax
 from nogps.sources import Source
+from nogps.sources.by_area import Search, Where
 from nogps.sources.commons import Commons
 from nogps.sources.flickr import CALLS_AN_HOUR, Flickr
 from nogps.sources.folder import Folder
 from nogps.sources.kept import Kept
 from nogps.sources.mapillary import Mapillary
 from nogps.sources.panoramax import Panoramax
-from nogps.sources.search import Search, Where
 from nogps.sources.streetview import StreetView
 from stage import FETCHED, HOME, REGIONS, Params
 

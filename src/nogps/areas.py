@@ -16,7 +16,7 @@ from nogps.errors import InputError
 KM_PER_DEGREE = 111.195
 PEOPLE_PER_KM2 = 3000  # in a town, by which its size follows from its population
 BATCH = 20_000  # points drawn at a time
-MOST_BATCHES = 400
+FEWEST_BATCHES, MOST_BATCHES = 2, 400
 SOUTHMOST = -60.0  # people do not live further south
 MOST_CELLS_COVERED = 20_000  # a region of no more cells is looked at without gaps
 
@@ -150,11 +150,19 @@ def cell_boxes(cell: int) -> list[Box]:
 
 def on_land(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
     """Whether positions in degrees (n,) lie on land, lakes left out (GSHHG, low resolution)."""
-    points = shapely.points(np.atleast_1d(longitude), np.atleast_1d(latitude))
-    inside = np.zeros((2, len(points)), dtype=bool)
-    for number, tree in enumerate(_shores()):
-        inside[number, tree.query(points, predicate="within")[0]] = True
-    return inside[0] & ~inside[1]
+    longitude, latitude = np.atleast_1d(longitude), np.atleast_1d(latitude)
+    land, lakes = (_within(tree, longitude, latitude) for tree in _shores())
+    return land & ~lakes
+
+
+def _within(tree: shapely.STRtree, x: NDArray, y: NDArray) -> NDArray[np.bool_]:
+    """Whether each point lies in one of the tree's polygons, which are prepared."""
+    inside = np.zeros(len(x), dtype=bool)
+    point, polygon = tree.query(shapely.points(x, y))
+    for number in np.unique(polygon):
+        near = point[polygon == number]
+        inside[near] |= shapely.contains_xy(tree.geometries[number], x[near], y[near])
+    return inside
 
 
 @lru_cache(maxsize=1)
@@ -164,6 +172,8 @@ def _shores() -> tuple[shapely.STRtree, shapely.STRtree]:
     for level, ring in maps.shores():
         if level in rings and len(ring) > 3:
             rings[level].append(shapely.Polygon(ring))
+    for polygons in rings.values():
+        shapely.prepare(polygons)
     return shapely.STRtree(rings[maps.LAND]), shapely.STRtree(rings[maps.LAKE])
 
 
@@ -188,7 +198,8 @@ def cells_to_search(
         inside = region.contains(latitude, longitude) & (latitude >= SOUTHMOST)
         cells = s2.parent(s2.cell_ids(latitude[inside], longitude[inside]), level)
         drawn |= dict.fromkeys(cells.tolist())
-        if len(drawn) >= most or (batch and len(drawn) - before < len(drawn) / 1000):
+        few = len(drawn) - before <= len(drawn) / 1000
+        if len(drawn) >= most or (batch >= FEWEST_BATCHES and few):
             break
     rest = [cell for cell in _covering(region, level) if cell not in drawn]
     cells = [*drawn, *rng.permutation(np.array(rest, dtype=np.uint64)).tolist()]

@@ -17,7 +17,7 @@ from nogps.errors import InputError
 from nogps.fetch import Answer, Polite, Unavailable
 from nogps.licences import Licence, licence_of
 from nogps.sources import Candidate, Fetched
-from nogps.sources.search import Page, Where, fetch_picture
+from nogps.sources.by_area import Page, Where, fetch_picture
 
 MOST_CONTINUED = 60  # calls for one answer
 # Codes of errors that pass.
@@ -37,7 +37,7 @@ _USER = re.compile(r"/wiki/User:([^\"?#]+)")
 
 @dataclass
 class Commons:
-    """Photos on Wikimedia Commons; a `search.Service`."""
+    """Photos on Wikimedia Commons; a `by_area.Service`."""
 
     where: Where
     width: int = 960  # pixels; a step of Wikimedia's

@@ -14,7 +14,7 @@ from nogps.errors import InputError
 from nogps.fetch import Answer, Polite, Unavailable
 from nogps.licences import licence_of
 from nogps.sources import Candidate, Fetched, Status
-from nogps.sources.search import Page, Where, fetch_picture, point
+from nogps.sources.by_area import Page, Where, fetch_picture, point
 
 LICENCE = licence_of("CC BY-SA 4.0")
 FIELDS = "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle"
@@ -34,7 +34,7 @@ ADDRESSES = 2  # of a picture that are tried
 
 @dataclass
 class Mapillary:
-    """Pictures that Mapillary lists; a `search.Service`."""
+    """Pictures that Mapillary lists; a `by_area.Service`."""
 
     token: str = field(repr=False)
     where: Where

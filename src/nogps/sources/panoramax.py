@@ -14,14 +14,14 @@ from nogps.errors import InputError
 from nogps.fetch import Answer, Polite
 from nogps.licences import licence_of
 from nogps.sources import Candidate, Fetched
-from nogps.sources.search import Page, Where, fetch_picture, point
+from nogps.sources.by_area import Page, Where, fetch_picture, point
 
 WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
 
 
 @dataclass
 class Panoramax:
-    """Pictures that Panoramax lists; a `search.Service`."""
+    """Pictures that Panoramax lists; a `by_area.Service`."""
 
     where: Where
     size: str = "sd"  # sd: 2,048 pixels wide; hd: as taken

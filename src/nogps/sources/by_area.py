@@ -24,6 +24,7 @@ from nogps.sources.kept import Kept
 
 SMALLEST = 1e-7  # square degrees, about 1,000 square metres: what is full then stays so
 AHEAD = 24  # places that are asked about while an earlier one is awaited
+EMPTY_PLACES = 10  # for each call, where a coarse question tells that many are empty
 REDIRECTS = 5
 HALVINGS = 3  # of a box that a service fails to answer
 
@@ -135,7 +136,7 @@ class Search:
             where.limits.region,
             where.places,
             where.limits.cell_level,
-            where.calls,
+            where.calls * (EMPTY_PLACES if self.service.coarse_levels else 1),
             where.weights,
             where.seed,
         )
