@@ -135,7 +135,7 @@ def locate(options: argparse.Namespace) -> int:
 
 def _names(given: str) -> list[str]:
     """The photos that an argument names: a file, those in a folder, - for what comes in."""
-    from nogps.sources.folder import image_files
+    from nogps.sources.archive import image_files
 
     if not given:
         raise InputError("no name; give a file, a folder or -")
@@ -351,12 +351,13 @@ def evaluate(options: argparse.Namespace) -> None:
     """Measure a saved model on a folder of photos."""
     from nogps import evaluation, images
     from nogps.measure import measure, read_folder
+    from nogps.sources.folder import name_of
 
     _check_file("--predictions", options.predictions)
     if options.batch_size < 1 or options.workers < 0:
         raise InputError("--batch-size is a number from 1, --workers one from 0; mend that")
     locator = _load(options.model)
-    name = options.folder.resolve().name
+    name = name_of(options.folder)
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch)
         try:

@@ -1,4 +1,4 @@
-"""Licences of photos: which one a text means, and what a model that learned from them must carry."""
+"""Licences of photos: which one a text means, which one a model must carry."""
 
 import re
 from dataclasses import dataclass
