@@ -104,7 +104,11 @@ def test_the_table_wins_over_exif_and_counts_what_it_leaves_out(tmp_path):
     write(tmp_path / "notes.txt", "no image")
     (candidate,) = folder.candidates()
     assert (candidate.latitude, candidate.longitude) == (1, 2)
-    assert (folder.counts.not_listed, folder.counts.unreadable, folder.counts.without_position) == (2, 0, 0)
+    assert (folder.counts.not_listed, folder.counts.unreadable, folder.counts.without_position) == (
+        2,
+        0,
+        0,
+    )
 
 
 def test_order_is_that_of_photo_ids(tmp_path):
