@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,15 +85,13 @@ def _rows(
                 counts.repeated += 1
                 continue
             met[place] = True
-            candidate = _candidate(row)
+            candidate = _candidate(row, _address(table.parent, folders, pictures[place]))
             if not on_globe(candidate):
                 counts.without_position += 1
-                continue
-            url = _address(table.parent, folders, pictures[place])
-            if url:
-                yield replace(candidate, url=url)
-            else:
+            elif not candidate.url:
                 counts.unreadable += 1
+            else:
+                yield candidate
     if not met.any():
         raise InputError(
             f"{table}: lists none of the {len(pictures)} pictures in images/{table.stem}; put the "
@@ -158,18 +155,21 @@ def _located(found: Iterable[tuple[str, Member | None]], below: str, folders: li
     return np.array(rows, PICTURE)
 
 
-def _address(root: Path, folders: list[str], picture: NDArray) -> str | None:
-    """Of an extracted picture its size says enough: by their ids they are always the same."""
+def _address(root: Path, folders: list[str], picture: NDArray) -> str:
+    """What `archive.read` takes; "" if the picture has gone since.
+
+    Of an extracted picture its size says enough: by their ids they are always the same.
+    """
     number, folder, offset, size, crc32 = picture.tolist()
     path = f"{folders[folder]}{number}.jpg"
     if offset != EXTRACTED:
         return archive.address(path, Member(offset, size, crc32))
     with suppress(OSError):
         return f"{archive.quoted(path)}#size={(root / path).stat().st_size}"
-    return None
+    return ""
 
 
-def _candidate(row: dict) -> Candidate:
+def _candidate(row: dict, url: str) -> Candidate:
     number, author = int(row["id"]), row.get("creator_username", "")
     return Candidate(
         photo_id=str(number),
@@ -177,7 +177,7 @@ def _candidate(row: dict) -> Candidate:
         latitude=math.nan if row["latitude"] is None else row["latitude"],
         longitude=math.nan if row["longitude"] is None else row["longitude"],
         owner=_whole(row.get("creator_id", "")) or author,
-        url="",
+        url=url,
         taken_at=_milliseconds(row.get("captured_at", "")),
         licence=LICENCE.name,
         page_url=f"https://www.mapillary.com/app/?pKey={number}",
