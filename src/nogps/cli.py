@@ -287,6 +287,10 @@ def export(options: argparse.Namespace) -> int:
             wanted = f"{SAME_TOP_CELL[small]} % of the top cells should be the same"
             print(f"nogps: {path}: {wanted}; measure it before you use it", file=sys.stderr)
             code = SOME_FAILED
+    if "model_licence" in locator.about:
+        print(
+            f"The licence that a model must carry, by its photos: {locator.about['model_licence']}"
+        )
     return code
 
 
