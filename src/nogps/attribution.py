@@ -38,7 +38,8 @@ def table(photos: pd.DataFrame) -> pd.DataFrame:
     Args:
         photos: columns as those of `sources.Candidate`; those that are missing are empty.
     """
-    found = photos.reindex(columns=list(COLUMNS)).astype(object).fillna("").astype(str)
+    unknown = dict.fromkeys(set(COLUMNS) - set(photos.columns), "")
+    found = photos.assign(**unknown)[[*COLUMNS]].fillna("")
     found["title"] = found["title"].where(found["title"].str.strip() != "", found["photo_id"])
     found["author"] = found["author"].where(found["author"].str.strip() != "", found["owner"])
     own = found["licence"].map({text: _licence_url(text) for text in found["licence"].unique()})
