@@ -121,12 +121,14 @@ def write(
             "loss": params.loss,
             "classes": len(locator.partition),
             **{f"{fold} photos": int(folds.get(fold, 0)) for fold in ("train", "val", "test")},
+            "model licence": locator.about.get("model_licence", "not stated"),
         },
         sets=[report.PhotoSet(each.name, each.rows, each.distances) for each in measured],
         classes=classes(locator),
         predictions=test.predictions,
         regions=by_fold["test"],
         photos=shown(test),
+        drawn=stage.drawn(params),
     )
 
 

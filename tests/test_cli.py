@@ -596,7 +596,8 @@ def test_export_writes_both_files_and_says_how_they_answer(saved, photos):
 
 def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypatch):
     """By default beside the model, and asked made-up pictures."""
-    (tmp_path / "model.pt").write_bytes(saved.pt.read_bytes())
+    about = {"model_licence": "CC BY-SA 4.0 (share-alike)"}
+    seeing(calibration=CALIBRATION, about=about).save(tmp_path / "model.pt")
 
     def copied(locator, path, small):  # it takes seconds to write them anew
         path.write_bytes(saved.onnx.read_bytes())
@@ -605,6 +606,8 @@ def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypat
     done = called("export", "--model", tmp_path / "model.pt")
     assert (done.code, done.err) == (0, "")
     assert done.out.count(f"of {cli.BLOTS} made-up pictures") == 2
+    assert done.out.endswith(f"by its photos: {about['model_licence']}\n")
+    assert "must carry" not in saved.export.out  # which knows of none
     assert {each.name for each in tmp_path.iterdir()} == {
         "model.pt",
         "model.onnx",

@@ -288,6 +288,8 @@ def export(options: argparse.Namespace) -> int:
             wanted = f"{SAME_TOP_CELL[small]} % of the top cells should be the same"
             print(f"nogps: {path}: {wanted}; measure it before you use it", file=sys.stderr)
             code = SOME_FAILED
+    if carries := locator.about.get("model_licence"):
+        print(f"The licence that it must carry, by its photos: {carries}")
     return code
 
 
