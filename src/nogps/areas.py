@@ -79,6 +79,11 @@ class Region:
             return np.ones(len(latitude), dtype=bool)
         return shapely.intersects_xy(self.shape, longitude, latitude)
 
+    def touches(self, box: Box) -> bool:
+        """Whether a box holds any part of it."""
+        edges = (box.west, box.south, box.east, box.north)
+        return self.shape is None or bool(self.shape.intersects(shapely.box(*edges)))
+
     @cached_property
     def boxes(self) -> list[Box]:
         """Boxes around its parts: one, or two where it lies on both sides of the antimeridian."""
@@ -287,8 +292,4 @@ def _covering(region: Region, level: int) -> list[int]:
         )
         cells = s2.parent(s2.cell_ids(latitude.ravel(), longitude.ravel()), level)
         found |= dict.fromkeys(np.unique(cells).tolist())
-    return [cell for cell in found if any(_touches(region, box) for box in cell_boxes(cell))]
-
-
-def _touches(region: Region, box: Box) -> bool:
-    return region.shape.intersects(shapely.box(box.west, box.south, box.east, box.north))
+    return [cell for cell in found if any(region.touches(box) for box in cell_boxes(cell))]

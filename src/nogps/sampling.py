@@ -172,8 +172,8 @@ class Thinning:
         return keys
 
     def _block(self, photo: Candidate) -> tuple[int, int, int]:
-        """The cube, as wide as the spacing, that a photo lies in on a globe in space."""
-        scale = 1000 * EARTH_RADIUS_KM / self.limits.spacing_m
+        """The cube, no narrower than the spacing, that a photo lies in on a globe in space."""
+        scale = 1000 * EARTH_RADIUS_KM / max(1.0, self.limits.spacing_m)
         x, y, z = (to_unit_vectors(photo.latitude, photo.longitude) * scale).tolist()
         return math.floor(x), math.floor(y), math.floor(z)
 

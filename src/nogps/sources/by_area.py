@@ -233,7 +233,8 @@ class Search:
         if not await self._may_hold(found, http):
             return found
         rng = random.Random(f"{self.where.seed} {cell}")
-        boxes = [(box, 0) for box in cell_boxes(cell)]
+        region = self.where.limits.region
+        boxes = [(box, 0) for box in cell_boxes(cell) if region.touches(box)]
         local = Thinning(self.where.limits)
         taken = 0
         while boxes:
@@ -241,10 +242,16 @@ class Search:
                 found.counts["unread_areas"] += len(boxes)
                 break
             box, failures = boxes.pop()
-            page = await self._page(box, failures, found, http)
+            try:
+                page = await self._page(box, found, http)
+            except Unavailable:
+                if failures == HALVINGS:
+                    found.counts["unanswered_areas"] += 1
+                    continue
+                page, failures = None, failures + 1
             if page is None:
-                quarters = [(each, failures + 1) for each in box.quarters()]
-                boxes += rng.sample(quarters, 4)
+                parts = rng.sample(box.quarters(), 4)
+                boxes += [(each, failures) for each in parts if region.touches(each)]
                 continue
             mine = self._inside(cell, page.photos)
             for photo_id in sorted(mine, key=lambda each: (rng.random(), each)):
@@ -284,7 +291,7 @@ class Search:
                 return True
         return False
 
-    async def _page(self, box: Box, failures: int, found: _Found, http: Polite) -> Page | None:
+    async def _page(self, box: Box, found: _Found, http: Polite) -> Page | None:
         """All photos of a box; None where it has to be divided."""
         if box.square_degrees > self.service.most_square_degrees:
             return None
@@ -296,10 +303,7 @@ class Search:
                 raise self._down() from error
             except Unavailable:
                 found.counts["calls"] += 1
-                if failures < HALVINGS:
-                    return None
-                found.counts["unanswered_areas"] += 1
-                return Page({})
+                raise
             self._keep(box, page)
         found.counts["calls"] += page.calls
         if not page.full:
