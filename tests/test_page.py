@@ -240,7 +240,7 @@ def test_photos_of_the_real_world_are_shown_only_where_their_licence_allows(proj
         sys.executable,
         "-c",
         "import sys; sys.path.insert(0, 'src'); import page;"
-        "print(*page.showable()['licence'], sep='|')",
+        "import stage; print(*page.showable(stage.read_params())['licence'], sep='|')",
     ).stdout
     licences = set(shown.strip().splitlines()[-1].split("|"))
     assert licences and licences <= {
