@@ -1,8 +1,9 @@
 """Stage download: fetch each candidate once into tar shards; account for every one.
 
 Writes data/photos/shard-*.tar (the original bytes), data/photos/index.parquet (a row a candidate
-with its status) and metrics/download.json. What it has fetched and paid so far lies in
-data/.fetched, so it goes on where it was stopped, and fetches no photo twice.
+with its status), data/attribution.csv (whom to credit for each photo) and metrics/download.json.
+What it has fetched and paid so far lies in data/.fetched, so it goes on where it was stopped, and
+fetches no photo twice.
 """
 
 import sys
@@ -10,6 +11,7 @@ import sys
 import pandas as pd
 
 import stage
+from nogps import attribution, licences
 from nogps.cost import OverBudget
 from nogps.errors import InputError
 from nogps.gather import gather
@@ -38,6 +40,10 @@ def download(params: stage.Params) -> None:
             bill = {"candidates": len(candidates), "calls": calls, "dollars": dollars}
             stage.write_metrics("download", bill)
             raise
+    photos = pd.read_parquet(stage.CANDIDATES, columns=[*attribution.COLUMNS, "url"])
+    photos = photos[photos["photo_id"].isin(index.loc[index["status"] == Status.OK, "photo_id"])]
+    credited = attribution.table(photos)
+    attribution.write(stage.ATTRIBUTION, credited)
     counts = index["status"].value_counts()
     calls, dollars = _paid(params, candidates)
     stage.write_metrics(
@@ -53,6 +59,12 @@ def download(params: stage.Params) -> None:
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     print(f"{len(index)} candidates: {told}")
     _check_enough(params, counts, told)
+    missing = attribution.without_credit(credited)
+    if missing and not stage.drawn(params):
+        print(f"{missing:,} photos lack an author or a link, though their licence asks for both")
+    model = licences.for_model(photos, drawn=stage.drawn(params))
+    print(f"photos under {licences.counted(photos['licence'])}")
+    print(f"a model that learns from them must carry: {model}")
 
 
 def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@
 
 Writes metrics/eval.json (the table), metrics/regions.csv (how it does in each region, on the
 validation and the test fold), metrics/report.html (the page) and data/predictions.parquet (a row
-a photo), for the test fold and for each folder of eval.benchmarks.
+a photo), for the test fold and for each set of eval.benchmarks.
 """
 
 import tempfile
@@ -18,6 +18,7 @@ from nogps.errors import InputError
 from nogps.files import replacing
 from nogps.locate import Locator
 from nogps.measure import Known, Measured, measure, positions, read_folder
+from nogps.sources.folder import name_of
 
 WORST = 30  # photos on the page, by loss and by distance
 SHOWN = 1000  # photos on the page in all
@@ -58,18 +59,18 @@ def together(params: stage.Params) -> bool:
 
 
 def benchmarks(params: stage.Params) -> dict[str, Path]:
-    """The folders of eval.benchmarks by name, each name once."""
-    named = {path.resolve().name: path for path in params.eval.benchmarks}
+    """The sets of eval.benchmarks by name, each name once."""
+    named = {name_of(path): path for path in params.eval.benchmarks}
     if len(named) < len(params.eval.benchmarks) or {"test", "val"} & set(named):
         raise InputError(
-            "eval.benchmarks: each folder needs a name of its own, and none may be called test "
-            "or val; rename them"
+            "eval.benchmarks: each folder or file needs a name of its own, and none may be called "
+            "test or val; rename them"
         )
     return named
 
 
 def read_benchmark(path: Path, folder: Path, side: int) -> pd.DataFrame:
-    """The photos of a benchmark folder, packed."""
+    """The photos of a benchmark, packed."""
     try:
         return read_folder(path, folder, side)
     except InputError as error:
@@ -116,12 +117,14 @@ def write(
             "loss": params.loss,
             "classes": len(locator.partition),
             **{f"{fold} photos": int(folds.get(fold, 0)) for fold in ("train", "val", "test")},
+            "model licence": locator.about.get("model_licence", "not stated"),
         },
         sets=[report.PhotoSet(each.name, each.rows, each.distances) for each in measured],
         classes=classes(locator),
         predictions=test.predictions,
         regions=by_fold["test"],
         photos=shown(test),
+        drawn=stage.drawn(params),
     )
 
 

@@ -2,8 +2,8 @@
 
 Writes web/site, a folder of static files that any web host can serve; `make serve` serves it here.
 It holds models/model.pt as small ONNX, and for the game and as examples photos of the test fold
-that may be shown: all of the simulated planet's, and of the real world those whose licence allows
-it.
+that may be shown: all of the simulated planet's, and of the real world those under a free licence.
+web/site/credits.html says whose they are.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 import stage
-from nogps import geo, images, locate, onnx, panorama, places, store
+from nogps import attribution, geo, images, locate, onnx, panorama, places, store
 from nogps.errors import InputError, system_error
 from nogps.locate import Locator
 from nogps.panorama import View
@@ -49,8 +49,6 @@ LIBRARIES = {  # what the page takes of each package in web/package.json
 }
 # Fetched when needed and kept then: a browser needs one of the runtimes, few need libheif.
 LATER = ("vendor/onnxruntime-web/", "vendor/libheif-js/", "game/", "model.onnx", "sw.js")
-PUBLIC = ("CC0", "Public Domain Mark", "No known copyright restrictions", "US Government work")
-SHAREABLE = (*PUBLIC, "CC BY 2.0", "CC BY 4.0", "CC BY-SA 2.0", "CC BY-SA 4.0")
 GAME_SIDE = 1024  # pixels, at most
 
 
@@ -107,7 +105,9 @@ def put_together(locator: Locator, new: Path, photos: int) -> None:
     copy_libraries(libraries(), new / "vendor")
     onnx.export(locator, new / "model.onnx", small=True)
     write_json(new / "model.json", described(locator, new / "model.onnx"))
-    write_json(new / "game.json", {"photos": game(new / "game", photos)})
+    shown = game(new / "game", photos)
+    write_json(new / "game.json", {"photos": shown})
+    complete_credits(new, [each for each in shown if each["title"]])
     complete_service_worker(new)
 
 
@@ -186,9 +186,7 @@ def game(folder: Path, most: int) -> list[dict]:
                 "latitude": row.latitude,
                 "longitude": row.longitude,
                 "place": str(town),
-                "credit": row.owner,
-                "licence": row.licence,
-                "page": row.page_url,
+                **{name: getattr(row, name) for name in attribution.CREDIT},
             }
         )
     return found
@@ -211,12 +209,20 @@ def showable(params: stage.Params) -> pd.DataFrame:
     originals = store.read_index(stage.PHOTOS).set_index("photo_id")
     where = ["shard", "offset", "size"]
     table = table.drop(columns=where).join(originals[where], on="candidate_id")
-    if params.source != "folder" and params.world == "simulated":
-        # Drawn by this program: whatever licence the planet's people chose, nobody owns them.
-        table = table.assign(owner="", licence="", page_url="")
+    if stage.drawn(params):
+        # Whatever licence the planet's people chose, nobody owns them.
+        table = table.assign(**dict.fromkeys(attribution.CREDIT, ""))
     else:
-        table = table[table["licence"].isin(SHAREABLE)]
+        table = table[table["licence"].map(attribution.is_free)]
+        table = table.assign(**attribution.table(table)[[*attribution.CREDIT]])
     return table.iloc[np.random.default_rng(params.seed).permutation(len(table))]
+
+
+def complete_credits(site: Path, shown: list[dict]) -> None:
+    """Tell credits.html whose photos the site shows."""
+    page = site / "credits.html"
+    listed = attribution.listed(shown) if shown else "<p>Here are none but those.</p>"
+    page.write_text(page.read_text().replace("@CREDITS@", listed))
 
 
 def complete_service_worker(site: Path) -> None:

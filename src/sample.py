@@ -2,22 +2,23 @@
 
 Writes data/candidates.parquet, a row a photo, and metrics/sample.json. What a search has found so
 far lies in data/.fetched, so it goes on where it was stopped. Photos and owners named in the file
-`exclude` are left out, and with a photo all others of its owner. Of the rest, sampling.photos are
-drawn, evenly or by sampling.weights.
+`exclude` are left out, and with a photo all others of its owner. The rest is thinned out by
+the limits of `sampling`, and sampling.photos are drawn, evenly or by sampling.weights.
 """
 
-from dataclasses import fields
-from pathlib import Path
+from dataclasses import asdict, fields
 
+import numpy as np
 import pandas as pd
 
 import stage
 from nogps import sampling
 from nogps.errors import InputError
 from nogps.files import replacing
+from nogps.sampling import Limits, Thinning
 from nogps.sources import Candidate
 from nogps.sources.exclude import Excluded
-from source import open_source
+from source import is_open, limits, open_source, photos_wanted, region_weights
 
 
 def sample(params: stage.Params) -> None:
@@ -29,50 +30,58 @@ def sample(params: stage.Params) -> None:
         counts = source.counted()
     owners = (excluded.owners | {each.owner for each in candidates if excluded.names(each)}) - {""}
     kept = [each for each in candidates if not excluded.names(each) and each.owner not in owners]
+    counts["excluded"] = len(candidates) - len(kept)
+    if not is_open(params):
+        kept, left = thinned(params, kept)
+        counts |= left
     if not kept:
         raise InputError(
-            f"source: {params.source} has no photo that matches and is not excluded; ask for more"
+            f"source: {params.source} has no photo that matches, is within the limits of sampling "
+            "and is not excluded; ask for more"
         )
-    found = pd.DataFrame(
-        {field.name: [getattr(each, field.name) for each in kept] for field in fields(Candidate)}
-    )
-    found["heading"] = found["heading"].astype("float64")
-    if weights and params.sampling.photos >= len(found):
-        raise InputError(
-            f"sampling.photos: {params.sampling.photos} keeps all {len(found)} candidates, and "
-            "there is nothing to weigh; keep fewer, or have more of them to choose from"
-        )
-    drawn = sampling.draw(
-        found["latitude"], found["longitude"], params.sampling.photos, weights, params.seed
-    )
-    found = found.iloc[drawn]
+    found = table(kept)
+    if not is_open(params):  # whose search has kept to all of this
+        found = drawn(params, found, weights)
     with replacing(stage.CANDIDATES) as path:
         found.to_parquet(path, index=False)
     people = found["owner"].replace("", pd.NA).nunique()
-    counts |= {
-        "excluded": len(candidates) - len(kept),
-        "not_drawn": len(kept) - len(found),
-        "candidates": len(found),
-    }
+    counts |= {"not_drawn": len(kept) - len(found), "candidates": len(found)}
     stage.write_metrics("sample", counts | {"owners": people, "dollars": 0.0})
     print(f"{len(found)} candidates of {people} owners in {stage.CANDIDATES}")
 
 
-def region_weights(params: stage.Params) -> dict[str, float] | None:
-    """The weights that sampling.weights names, if any."""
-    if not params.sampling.weights:
-        return None
-    path = Path(params.sampling.weights)
-    if path.resolve() == stage.REGIONS.resolve():
+def thinned(params: stage.Params, found: list[Candidate]) -> tuple[list[Candidate], dict]:
+    """The photos within the limits of sampling, and how many are not, by the reason."""
+    thinning = Thinning(limits(params))
+    if thinning.limits == Limits(cell_level=params.sampling.cell_level):
+        return found, {}
+    by_chance = np.random.default_rng(params.seed).permutation(len(found))
+    taken = sorted(number for number in by_chance if thinning.takes(found[number]))
+    return [found[number] for number in taken], asdict(thinning.left)
+
+
+def table(found: list[Candidate]) -> pd.DataFrame:
+    """A row a candidate."""
+    columns = {
+        field.name: [getattr(each, field.name) for each in found] for field in fields(Candidate)
+    }
+    numbers = dict.fromkeys(("heading", "field_of_view"), "float64")
+    return pd.DataFrame(columns).astype(numbers)
+
+
+def drawn(
+    params: stage.Params, found: pd.DataFrame, weights: dict[str, float] | None
+) -> pd.DataFrame:
+    """As many of the candidates as are wanted."""
+    photos = photos_wanted(params)
+    if weights and photos >= len(found):
         raise InputError(
-            f"sampling.weights: {path} is written anew by each run; copy it and name the copy"
+            f"sampling.photos: {photos} keeps all {len(found)} candidates, and there is nothing to "
+            "weigh; keep fewer, or have more of them to choose from"
         )
-    if params.sampling.photos == 0:
-        raise InputError(
-            "sampling.weights: with sampling.photos at 0 all candidates are kept and there is "
-            "nothing to weigh; say how many to keep"
-        )
-    return sampling.read_weights(path)
+    return found.iloc[
+        sampling.draw(found["latitude"], found["longitude"], photos, weights, params.seed)
+    ]
 
 
 if __name__ == "__main__":

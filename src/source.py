@@ -7,26 +7,47 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 from dotenv import load_dotenv
 from tqdm import tqdm
 
-from nogps import simulated
+from nogps import sampling, simulated
+from nogps.areas import Region
 from nogps.cost import Price, Purse
 from nogps.errors import InputError
 from nogps.fetch import Polite
 from nogps.files import alone
+from nogps.sampling import Limits
+from nogps.simulated import commons, mapillary, panoramax
 from nogps.sources import Source
+from nogps.sources.by_area import Search, Where
+from nogps.sources.commons import Commons
 from nogps.sources.flickr import CALLS_AN_HOUR, Flickr
 from nogps.sources.folder import Folder
+from nogps.sources.kept import Kept
+from nogps.sources.mapillary import Mapillary
+from nogps.sources.panoramax import Panoramax
 from nogps.sources.streetview import StreetView
-from stage import FETCHED, HOME, Params
+from stage import FETCHED, HOME, REGIONS, Params
 
 SECRETS = (
     "FLICKR_API_KEY",
     "FLICKR_API_SECRET",
     "GOOGLE_MAPS_API_KEY",
     "GOOGLE_MAPS_SIGNING_SECRET",
+    "MAPILLARY_TOKEN",
 )
+# Requests at a time and a second that the open sources are asked for, of each of their hosts.
+# Wikimedia wants two pictures at a time and 25 Mbit/s at most.
+GENTLY = {"panoramax": (4, 5.0), "commons": (2, 8.0), "mapillary": (8, 20.0)}
+# What limits are where params.yaml says null: these sources have millions of photos.
+OPEN_LIMITS = {
+    "photos": 10_000,
+    "per_cell": 20,
+    "per_owner": 500,
+    "per_sequence": 5,
+    "spacing_m": 25.0,
+}
 NOWHERE = "nowhere"  # the remote that is no other place
 
 
@@ -43,7 +64,12 @@ def open_source(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]
 
 @contextmanager
 def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
-    http = partial(Polite, connections=params.download.connections, tell=tqdm.write)
+    http = partial(
+        Polite,
+        connections=params.download.connections,
+        tell=tqdm.write,
+        user_agent=user_agent(),
+    )
     if params.source == "folder":
         yield Folder(params.folder.path), http
     elif params.world == "simulated":
@@ -55,21 +81,38 @@ def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
         ) as planet:
             http = partial(http, unit_s=0.05, timeout_s=5.0)
             own = [planet.key, planet.secret, planet.google_key, planet.signing_secret]
+            own.append(planet.mapillary_token)
             with _elsewhere(
                 params, planet.base, http, dict(zip(SECRETS, own, strict=True)), 0
             ) as it:
                 yield it
     elif params.world == "real":
-        with _opened(params, http, _environment()) as it:
+        with _opened(params, _gently(params, http), _environment()) as it:
             yield it
     else:
         pause_s = 3600 / CALLS_AN_HOUR
-        with _elsewhere(params, params.world, http, _environment(), pause_s) as it:
+        gently = _gently(params, http)
+        with _elsewhere(params, params.world, gently, _environment(), pause_s) as it:
             yield it
 
 
 def _environment() -> dict[str, str]:
     return {name: os.environ.get(name, "").strip() for name in SECRETS}
+
+
+def user_agent() -> str:
+    """Who asks: Wikimedia turns away programs that do not say how somebody can be reached."""
+    contact = os.environ.get("NOGPS_CONTACT", "").strip() or "no contact given"
+    return f"nogps/0.1 ({contact}) aiohttp/{aiohttp.__version__}"
+
+
+def _gently(params: Params, http: partial) -> partial:
+    """The same client, no faster than an open source wants it."""
+    if not is_open(params):
+        return http
+    connections, per_second = GENTLY[params.source]
+    connections = min(connections, params.download.connections)
+    return partial(http, connections=connections, per_second=per_second)
 
 
 def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s: float):
@@ -81,6 +124,12 @@ def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s
             "trust_env": False,
             "pause_s": pause_s,
         }
+    elif params.source == "panoramax":
+        here = {"base_url": panoramax.CATALOGUE}
+    elif params.source == "commons":
+        here = {"base_url": commons.SITE}
+    elif params.source == "mapillary":
+        here = {"base_url": mapillary.GRAPH, "page_base": "http://www.mapillary.invalid"}
     else:
         own = simulated.write_addresses(scratch(params) / "openaddresses", params.seed)
         here = {
@@ -96,11 +145,95 @@ def _opened(params: Params, http, secrets: dict[str, str], **here) -> Iterator[t
     if params.source == "flickr":
         key, secret = secrets["FLICKR_API_KEY"], secrets["FLICKR_API_SECRET"]
         settings = params.flickr.model_dump() | here
+        boxes = limits(params).region.boxes
+        if params.sampling.region != "world" and len(boxes) == 1:
+            settings["box"] = boxes[0]
         yield Flickr(key, secret, finished=scratch(params) / "searched", **settings), http
+        return
+    if is_open(params):
+        pause_s = 1 / http.keywords.get("per_second", float("inf"))
+        service = _service(params, secrets["MAPILLARY_TOKEN"], here)
+        yield Search(service, http, Kept(scratch(params) / "searched"), pause_s), http
         return
     key, secret = secrets["GOOGLE_MAPS_API_KEY"], secrets["GOOGLE_MAPS_SIGNING_SECRET"]
     with purse(params) as paying:
         yield _streetview(params, key, secret, paying, http, **here), http
+
+
+def _service(params: Params, token: str, here: dict) -> Panoramax | Commons | Mapillary:
+    where = Where(
+        limits(params),
+        frozenset(params.sampling.licences),
+        params.sampling.places,
+        photos_wanted(params),
+        params.sampling.calls,
+        region_weights(params),
+        params.seed,
+    )
+    if params.source == "panoramax":
+        return Panoramax(where, **params.panoramax.model_dump(), **here)
+    if params.source == "commons":
+        return Commons(where, **params.commons.model_dump(), **here)
+    return Mapillary(token, where, **params.mapillary.model_dump(), **here)
+
+
+def is_open(params: Params) -> bool:
+    """Whether the source is one that is searched by area, within limits."""
+    return params.source in GENTLY
+
+
+def _limit(params: Params, name: str) -> float:
+    """A limit of params.yaml, or where that says null the source's own."""
+    value = getattr(params.sampling, name)
+    if value is None:
+        return OPEN_LIMITS[name] if is_open(params) else 0
+    return value
+
+
+def photos_wanted(params: Params) -> int:
+    """How many photos are kept at most; 0: all."""
+    return int(_limit(params, "photos"))
+
+
+def limits(params: Params) -> Limits:
+    """Which photos may be kept."""
+    wanted = params.sampling
+    if wanted.taken_from and wanted.taken_to and wanted.taken_from > wanted.taken_to:
+        raise InputError(
+            f"sampling.taken_from ({wanted.taken_from}) is after sampling.taken_to "
+            f"({wanted.taken_to}); swap them"
+        )
+    return Limits(
+        Region.read(wanted.region),
+        str(wanted.taken_from or ""),
+        str(wanted.taken_to or ""),
+        wanted.cell_level,
+        *(int(_limit(params, f"per_{name}")) for name in ("cell", "owner", "sequence")),
+        spacing_m=_limit(params, "spacing_m"),
+    )
+
+
+def region_weights(params: Params) -> dict[str, float] | None:
+    """The weights that sampling.weights names, if any."""
+    wanted = params.sampling
+    if is_open(params) and bool(wanted.weights) != (wanted.places == "weights"):
+        raise InputError(
+            "sampling.places and sampling.weights belong together: set places: weights and "
+            "weights: to a copy of metrics/regions.csv, or neither"
+        )
+    if not wanted.weights:
+        return None
+    path = Path(wanted.weights)
+    if path.resolve() == REGIONS.resolve():
+        raise InputError(
+            f"sampling.weights: {path} is written anew by each run; copy it and name the copy"
+        )
+    if not is_open(params) and not photos_wanted(params):
+        raise InputError(
+            "sampling.weights: without sampling.photos all candidates are kept and there is "
+            "nothing to weigh; say how many to keep"
+        )
+    return sampling.read_weights(path)
 
 
 def _streetview(params: Params, key, secret, paying: Purse, http, **changes) -> StreetView:
@@ -116,6 +249,7 @@ def _streetview(params: Params, key, secret, paying: Purse, http, **changes) -> 
         purse=paying,
         http=http,
         seed=params.seed,
+        region=Region.read(params.sampling.region),
         answers=scratch(params) / "panoramas.jsonl",
         **settings,
     )

@@ -30,6 +30,7 @@ HOME = _home()
 FETCHED = HOME / "data/.fetched"  # what has been fetched and spent; git and DVC ignore it
 CANDIDATES = Path("data/candidates.parquet")
 PHOTOS = Path("data/photos")
+ATTRIBUTION = Path("data/attribution.csv")
 PACKED = Path("data/packed")
 SPLITS = Path("data/splits.parquet")
 CELLS = Path("data/cells.csv")
@@ -263,6 +264,11 @@ def origin(params: Params) -> str:
     if params.source == "folder":
         return "folder"
     return f"{params.source}, {params.world}"
+
+
+def drawn(params: Params) -> bool:
+    """Whether this program draws the photos, so that nobody owns them."""
+    return params.source != "folder" and params.world == "simulated"
 
 
 def _first_problem(error: ValidationError) -> str:

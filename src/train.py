@@ -22,12 +22,12 @@ from nogps import distributed, losses, model, store, training
 from nogps.dataset import Photos, predict
 from nogps.errors import InputError
 from nogps.images import Augmentation
+from nogps.licences import counted, for_model
 from nogps.locate import Locator, places_of
 from nogps.partition import Partition
 
 CURVES = ("train_loss", "val_loss", "val_accuracy", "val_geoguessr", "lr")
 
-LICENCES = 10  # that a model names
 # The parameters that a checkpoint depends on.
 DECISIVE = {
     "seed",
@@ -135,15 +135,12 @@ def readable(fold: str) -> pd.DataFrame:
 
 
 def about(params: stage.Params) -> dict[str, str]:
-    """What people are told of a model: what it learned from, and under which licences."""
+    """What people are told of a model: what it learned from, which licence it must carry."""
     photos = readable("train")
-    licences = photos["licence"].replace("", "none stated").value_counts()
-    named = [f"{licence} ({count:,})" for licence, count in licences.head(LICENCES).items()]
-    if len(licences) > LICENCES:
-        named.append(f"{len(licences) - LICENCES:,} others")
     return {
         "trained_on": f"{len(photos):,} photos ({stage.origin(params)})",
-        "licence": f"photos under {', '.join(named)}",
+        "licence": f"photos under {counted(photos['licence'])}",
+        "model_licence": str(for_model(photos, drawn=stage.drawn(params))),
     }
 
 

@@ -1,11 +1,13 @@
-"""The commands `nogps locate` and `nogps export`."""
+"""The commands `nogps locate`, `export`, `evaluate` and `sets`."""
 
 import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
+import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
@@ -20,6 +23,7 @@ import nogps
 from nogps import cli
 from nogps.locate import BEST
 from nogps.onnx import OnnxLocator, Parity
+from tests.project import ROOT
 from tests.test_images import STRANGE, encoded, picture, stored
 from tests.test_locate import CALIBRATION, seeing
 
@@ -274,6 +278,36 @@ def test_an_onnx_model_is_evaluated_as_the_one_it_came_from(saved, photos, tmp_p
         found.append(rows["model"])
     assert found[1]["median_km"] == pytest.approx(found[0]["median_km"])
     assert found[1]["radius_50_km"] == pytest.approx(found[0]["radius_50_km"], rel=1e-3)
+
+
+def test_a_zip_is_evaluated_as_its_folder(saved, photos, tmp_path):
+    rows = [f"{each}.jpg,{each},{each}" for each in range(6)]
+    table = "\n".join(["file,latitude,longitude", *rows])
+    with zipfile.ZipFile(tmp_path / "holiday.zip", "w") as packed:
+        packed.writestr("holiday/photos.csv", table)
+        for each in range(6):
+            packed.write(photos / f"{each}.jpg", f"holiday/{each}.jpg")
+    with zipfile.ZipFile(tmp_path / "holiday.zip") as packed:
+        packed.extractall(tmp_path)
+    given = ("--model", saved.onnx, "--json", "--workers", 0)
+    done = called("evaluate", tmp_path / "holiday.zip", *given)
+    assert done.code == 0 and done.out == called("evaluate", tmp_path / "holiday", *given).out
+    assert json.loads(done.out)["holiday"]["model"]["n"] == 6
+
+
+def test_the_sets_are_told_with_what_to_type():
+    done = called("sets")
+    assert (done.code, done.err) == (0, "")
+    for name in ("OSV-5M", "Im2GPS:", "Im2GPS3k", "YFCC4k", "MP-16", "YFCC100M", "exclude.txt"):
+        assert name in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for setting in re.findall(r"-S '?([a-z_.]+)=", done.out):
+        section = params
+        for key in setting.split("."):
+            section = section[key]
+    arguments = re.findall(r"^.*?(nogps [a-z]+ /\S+)", done.out, re.M)
+    assert {line.split()[1] for line in arguments} == {"evaluate"} and len(arguments) == 4
 
 
 def test_names_in_any_encoding_are_told(saved, tmp_path):
@@ -562,7 +596,8 @@ def test_export_writes_both_files_and_says_how_they_answer(saved, photos):
 
 def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypatch):
     """By default beside the model, and asked made-up pictures."""
-    (tmp_path / "model.pt").write_bytes(saved.pt.read_bytes())
+    about = {"model_licence": "CC BY-SA 4.0 (share-alike)"}
+    seeing(calibration=CALIBRATION, about=about).save(tmp_path / "model.pt")
 
     def copied(locator, path, small):  # it takes seconds to write them anew
         path.write_bytes(saved.onnx.read_bytes())
@@ -571,6 +606,8 @@ def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypat
     done = called("export", "--model", tmp_path / "model.pt")
     assert (done.code, done.err) == (0, "")
     assert done.out.count(f"of {cli.BLOTS} made-up pictures") == 2
+    assert done.out.endswith(f"by its photos: {about['model_licence']}\n")
+    assert "must carry" not in saved.export.out  # which knows of none
     assert {each.name for each in tmp_path.iterdir()} == {
         "model.pt",
         "model.onnx",

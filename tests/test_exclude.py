@@ -40,6 +40,13 @@ def test_nobody_is_not_an_owner():
     assert Excluded(frozenset({"1"}), frozenset()).names(photo)
 
 
+def test_a_photo_is_excluded_by_its_id_on_flickr_too():
+    photo = Candidate("a.jpg", "folder", 0.0, 0.0, "", "url", flickr_id="17")
+    assert Excluded(frozenset({"17"}), frozenset()).names(photo)
+    assert not Excluded(frozenset({"18", ""}), frozenset()).names(photo)
+    assert not Excluded(frozenset({""}), frozenset()).names(Candidate("1", "x", 0.0, 0.0, "", ""))
+
+
 def test_a_list_of_comments_excludes_nothing(tmp_path):
     path = tmp_path / "exclude.txt"
     path.write_text("# nothing yet\n")

@@ -104,7 +104,11 @@ def test_the_table_wins_over_exif_and_counts_what_it_leaves_out(tmp_path):
     write(tmp_path / "notes.txt", "no image")
     (candidate,) = folder.candidates()
     assert (candidate.latitude, candidate.longitude) == (1, 2)
-    assert (folder.not_listed, folder.unreadable, folder.without_position) == (2, 0, 0)
+    assert (folder.counts.not_listed, folder.counts.unreadable, folder.counts.without_position) == (
+        2,
+        0,
+        0,
+    )
 
 
 def test_order_is_that_of_photo_ids(tmp_path):
@@ -204,9 +208,9 @@ def test_a_listed_file_that_is_missing_is_gone(tmp_path):
     folder = table(tmp_path, "a.jpg,1,2", "no.jpg,1,2", "a.jpg/no.jpg,1,2")
     candidates = {candidate.photo_id: candidate for candidate in folder.candidates()}
     assert sorted(candidates) == ["a.jpg", "a.jpg/no.jpg", "no.jpg"]
-    assert folder.unreadable == 2
+    assert folder.counts.unreadable == 2
     folder.candidates()
-    assert folder.unreadable == 2, "counts of one run, not of all"
+    assert folder.counts.unreadable == 2, "counts of one run, not of all"
     assert candidates["no.jpg"].url == "no.jpg"
     assert folder.read(candidates["a.jpg"].url).status is Status.OK
     for missing in ("no.jpg", "a.jpg/no.jpg"):
@@ -240,7 +244,7 @@ def test_positions_from_the_cameras(tmp_path):
         ("b/c/3.heic", 47, 11),
         ("z.jpeg", 48, 12),
     ]
-    assert (folder.without_position, folder.unreadable) == (2, 0)
+    assert (folder.counts.without_position, folder.counts.unreadable) == (2, 0)
     assert candidates[1] == Candidate(
         photo_id="b/2.JPG",
         source="folder",
@@ -282,7 +286,7 @@ def test_damaged_headers_are_counted_without_a_word(tmp_path, recwarn):
     recwarn.clear()
     folder = Folder(tmp_path)
     assert ids(folder) == ["good.jpg"]
-    assert folder.without_position == 1
+    assert folder.counts.without_position == 1
     assert not recwarn.list
 
 
@@ -346,7 +350,7 @@ def test_a_directory_in_place_of_a_photo_fails(tmp_path):
     folder = table(tmp_path, "a.jpg,1,2", "c.jpg,1,2")
     (tmp_path / "c.jpg").mkdir()
     assert ids(folder) == ["a.jpg", "c.jpg"]
-    assert folder.unreadable == 1
+    assert folder.counts.unreadable == 1
     assert folder.read("c.jpg") == Fetched(Status.FAILED)
 
 
@@ -360,7 +364,7 @@ def test_without_permission(tmp_path):
         pytest.skip("this user, such as root, may read every file")
     assert folder.read(urls["b.jpg"]) == Fetched(Status.FAILED)
     assert ids(folder) == ["a.jpg"]
-    assert (folder.unreadable, folder.without_position) == (1, 0)
+    assert (folder.counts.unreadable, folder.counts.without_position) == (1, 0)
 
 
 def test_a_locked_directory_is_counted(tmp_path):
@@ -374,7 +378,7 @@ def test_a_locked_directory_is_counted(tmp_path):
         assert ids(folder) == ["a.jpg"]
     finally:
         locked.chmod(0o700)
-    assert folder.unreadable == 1
+    assert folder.counts.unreadable == 1
 
 
 def test_a_link_into_nowhere_is_unreadable(tmp_path):
@@ -382,7 +386,7 @@ def test_a_link_into_nowhere_is_unreadable(tmp_path):
     (tmp_path / "b.jpg").symlink_to(tmp_path / "absent.jpg")
     folder = Folder(tmp_path)
     assert ids(folder) == ["a.jpg"]
-    assert (folder.unreadable, folder.without_position) == (1, 0)
+    assert (folder.counts.unreadable, folder.counts.without_position) == (1, 0)
 
 
 @given(st.floats(-90, 90), st.floats(-180, 180))

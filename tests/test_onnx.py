@@ -182,6 +182,7 @@ def test_the_file_describes_itself(locator, files):
             "calibration": asdict(CALIBRATION),
             "temperature": CALIBRATION.temperature,
             "licence": ABOUT["licence"],
+            "model_licence": "",  # older models say none
             "about": ABOUT,
         }
         assert preprocessing["mean"] == list(images.MEAN)
@@ -194,6 +195,15 @@ def test_the_file_describes_itself(locator, files):
         assert isinstance(pixels.shape[0], str) and pixels.shape[1:] == [SIZE, SIZE, 3]
         assert (scores.name, scores.type) == ("scores", "tensor(float)")
         assert scores.shape[1] == len(locator.partition)
+
+
+def test_the_file_names_the_licence_that_the_model_must_carry(tmp_path):
+    about = ABOUT | {"model_licence": "CC BY-SA 4.0 (share-alike)"}
+    export(linear(about=about), tmp_path / "model.onnx")
+    metadata = onnx.load(tmp_path / "model.onnx").metadata_props
+    [told] = [json.loads(each.value) for each in metadata if each.key == "model_licence"]
+    assert told == about["model_licence"]
+    assert OnnxLocator.load(tmp_path / "model.onnx").about == about
 
 
 def test_what_was_exported_is_all_there_when_loaded(locator, files):

@@ -233,21 +233,42 @@ def test_the_game_shows_test_photos_where_they_were_taken(project, site):
         assert Image.open(site / photo["file"]).getexif() == {}
 
 
-def test_photos_of_the_real_world_are_shown_only_where_their_licence_allows(project, tmp_path):
+def test_photos_that_were_drawn_are_nobody_s(site):
+    assert {photo["title"] + photo["licence"] for photo in photos_of_game(site)} == {""}
+    page = (site / "credits.html").read_text()
+    assert "<li>" not in page and "none but those" in page and "@" not in page
+    assert 'href="credits.html"' in (site / "index.html").read_text()
+
+
+def test_photos_of_the_real_world_are_shown_and_credited_as_their_licence_allows(project, tmp_path):
     copy = project.copy(tmp_path / "real")
     copy.set(world="real")
-    shown = copy.run(
-        sys.executable,
-        "-c",
-        "import sys; sys.path.insert(0, 'src'); import page;"
-        "import stage; print(*page.showable(stage.read_params())['licence'], sep='|')",
-    ).stdout
-    licences = set(shown.strip().splitlines()[-1].split("|"))
-    assert licences and licences <= {
+    code = """
+import json, shutil, sys
+from pathlib import Path
+sys.path.insert(0, "src")
+import page
+site = Path("shown")
+site.mkdir()
+shutil.copy("web/credits.html", site)
+shown = page.game(site / "game", 10_000)
+page.complete_credits(site, shown)
+print(json.dumps(shown))
+"""
+    shown = json.loads(copy.run(sys.executable, "-c", code).stdout.strip().splitlines()[-1])
+    assert {photo["licence"] for photo in shown} <= {
         "CC BY 2.0",
         "CC BY-SA 2.0",
         "No known copyright restrictions",
     }
+    page = (copy.root / "shown/credits.html").read_text()
+    assert page.count("<li>") == len(shown) > 0
+    for photo in shown:
+        credit = f'<a href="{photo["page_url"]}" rel="noreferrer"><bdi>{photo["title"]}</bdi></a>'
+        credit += f" by <bdi>{photo['author']}</bdi>"
+        assert photo["page_url"].startswith("http://www.flickr.invalid/") and credit in page
+        if photo["licence"].startswith("CC BY"):
+            assert f'<a href="{photo["licence_url"]}" rel="noreferrer">' in page
 
 
 def test_the_build_removes_no_folder_that_is_not_its_own(project, tmp_path):
@@ -627,6 +648,24 @@ def test_a_game_goes_five_rounds_and_adds_up(context, served, site):
     assert text == f"You have {you:.0f} points the model {model:.0f} of 25000."
     page.get_by_role("button", name="Play again").click()
     expect(page.locator("#game-score")).to_contain_text("Round 1 of 5 · you 0 · model 0")
+
+
+def test_a_round_ends_with_the_photo_s_credit(context, served, site):
+    told = {"title": "<b>\u202eStreet", "author": "Ann", "licence": "CC BY 2.0"}
+    told |= {"page_url": "javascript:alert(1)", "licence_url": "https://example.org/by"}
+    photos = [photo | told for photo in photos_of_game(site)]
+    answer = json.dumps({"photos": photos})
+    context.route("**/game.json", lambda route: route.fulfill(status=200, body=answer))
+    page = opened(context, served, "#game")
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator("#game-title")).to_have_text("Where is this?")
+    page.locator("#globe").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Guess here").click()
+    credit = page.locator("#game-credit")
+    expect(credit).to_have_text("Photo: <b>\u202eStreet by Ann, CC BY 2.0, resized")
+    links = credit.locator("a").evaluate_all("all => all.map((a) => a.href)")
+    assert links == ["https://example.org/by"]
 
 
 def test_without_photos_to_show_there_is_no_game(context, served):

@@ -1,8 +1,10 @@
 """The pipeline as its users run it: real DVC, real git, real HTTP, in a temporary clone."""
 
 import ast
+import csv
 import json
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torch
 import yaml
 
 import train
-from nogps import geo, images, regions, store, training
+from nogps import attribution, geo, images, licences, regions, store, training
 from nogps.dataset import Photos, predict
 from nogps.locate import Locator
 from tests.project import ROOT, Project, fill_folder, make_project
@@ -83,19 +85,20 @@ def test_what_decides_a_checkpoint_is_what_decides_the_stage():
 def test_every_file_and_column_of_the_contract(finished):
     columns = {
         "data/candidates.parquet": "photo_id source latitude longitude owner url taken_at heading "
-        "licence page_url",
+        "licence page_url author title licence_url",
         "data/photos/index.parquet": "photo_id status shard offset size width height sha256",
         "data/packed/index.parquet": "photo_id status shard offset size width height phash",
         "data/splits.parquet": "photo_id fold",
         "data/predictions.parquet": "photo_id set latitude longitude guess_latitude "
         "guess_longitude distance_km loss confidence label guess_label radius_50_km radius_90_km "
-        "nearest_train_km",
+        "nearest_train_km owner author title licence licence_url page_url",
     }
     for name, wanted in columns.items():
         assert set(wanted.split()) <= set(pd.read_parquet(finished.root / name).columns), name
     for name in [
         "data/photos/shard-00000.tar",
         "data/packed/shard-00000.tar",
+        "data/attribution.csv",
         "data/cells.csv",
         "models/model.pt",
         "metrics/report.html",
@@ -133,6 +136,50 @@ def test_every_photo_is_accounted_for(finished):
     assert sum(split["photos"].values()) == pack["photos"]
     assert set(split["shared_between_folds"].values()) == {0}
     assert set(split["shared_between_folds"]) == {"owners", "places", "near_duplicates"}
+
+
+def test_every_photo_of_the_set_has_its_attribution(finished):
+    with (finished.root / "data/attribution.csv").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    index = store.read_index(finished.root / "data/photos")
+    ok = set(index.loc[index["status"] == "ok", "photo_id"])
+    candidates = pd.read_parquet(finished.root / "data/candidates.parquet")
+    expected = candidates[candidates["photo_id"].isin(ok)]
+    assert [row["photo_id"] for row in found] == expected["photo_id"].tolist()
+    assert 0 < len(found) < len(candidates)
+    for row, told in zip(found, expected.itertuples(), strict=True):
+        assert list(row) == list(attribution.COLUMNS)
+        assert row["author"] == row["owner"] == told.owner  # this planet's people have no names
+        assert row["title"] == told.photo_id
+        assert (row["licence"], row["page_url"]) == (told.licence, told.page_url)
+        known = licences.licence_of(told.licence)
+        assert row["licence_url"] == (known.url if known else "")
+
+
+def test_every_photo_in_the_report_has_a_credit(finished):
+    html = (finished.root / "metrics/report.html").read_text("utf-8")
+    shown = html.count('"jpeg":"/9j/')
+    listed = html[html.index('<ol class="credits">') :].split("</ol>")[0]
+    test = pd.read_parquet(finished.root / "data/predictions.parquet")
+    assert listed.count("<li>") == shown == len(test)
+    assert all(f"<bdi>{photo_id}</bdi>" in listed for photo_id in test["photo_id"])
+
+
+def test_a_model_says_which_licence_it_must_carry(project):
+    def told(world: str) -> str:
+        project.set(world=world)
+        code = "import stage, train; print(train.about(stage.read_params())['model_licence'])"
+        path = f"import sys; sys.path.insert(0, 'src'); {code}"
+        return project.run(sys.executable, "-c", path).stdout.strip().splitlines()[-1]
+
+    drawn = Locator.load(project.root / "models/model.pt").about["model_licence"]
+    assert drawn == told("simulated") == str(licences.for_model(pd.DataFrame(), drawn=True))
+    assert drawn in (project.root / "metrics/report.html").read_text("utf-8")
+    splits = pd.read_parquet(project.root / "data/splits.parquet").query("fold == 'train'")
+    train_fold = pd.read_parquet(project.root / "data/candidates.parquet").merge(splits)
+    real = told("real")
+    assert real == str(licences.for_model(train_fold))
+    assert real.startswith("only what law or the owners allow (not determined: ")
 
 
 def test_the_table_and_the_predictions_agree(finished):
@@ -276,6 +323,7 @@ def test_a_fresh_clone_gives_the_same_data(finished, tmp_path):
     again.dvc("repro", "cells")
     for name in (
         "candidates.parquet",
+        "attribution.csv",
         "splits.parquet",
         "cells.csv",
         "photos/shard-00000.tar",
@@ -302,6 +350,10 @@ def own_photos(tmp_path_factory) -> Project:
     root = tmp_path_factory.mktemp("own")
     fill_folder(root / "album")
     album = root / "album"
+    rows = (album / "photos.csv").read_text().splitlines()
+    under = ["licence", *["CC BY 4.0"] * (len(rows) - 1)]
+    told = [f"{row},{licence}" for row, licence in zip(rows, under, strict=True)]
+    (album / "photos.csv").write_text("\n".join(told) + "\n")
     (album / "0/0.jpg").write_bytes((album / "0/0.jpg").read_bytes()[:-400])  # truncated
     from PIL import Image
 
@@ -321,7 +373,7 @@ def own_photos(tmp_path_factory) -> Project:
         split__test=0.25,
         eval__benchmarks=[str(root / "benchmark")],
     )
-    project.dvc("repro")
+    project.output = project.dvc("repro")
     project.commit("first run")
     return project
 
@@ -336,6 +388,17 @@ def test_broken_files_of_a_folder_are_counted_and_the_rest_is_used(own_photos):
     assert "0/0.jpg" not in packed.index
     assert packed.loc["0/1.jpg", "status"] == "ok"
     assert read(own_photos, "pack")["status"] == {"ok": 117, "unreadable": 0}
+
+
+def test_what_own_photos_ask_of_a_model_is_told(own_photos):
+    lines = own_photos.output.splitlines()
+    assert "117 photos lack an author or a link, though their licence asks for both" in lines
+    assert "photos under CC BY 4.0 (117)" in lines
+    carries = "CC BY 4.0 (attribution: 117 of 117 photos under CC BY)"
+    assert f"a model that learns from them must carry: {carries}" in lines
+    about = Locator.load(own_photos.root / "models/model.pt").about
+    assert about["model_licence"].startswith("CC BY 4.0 (attribution: ")
+    assert about["model_licence"] in (own_photos.root / "metrics/report.html").read_text("utf-8")
 
 
 def test_a_benchmark_counts_its_unreadable_photo_as_a_miss(own_photos):

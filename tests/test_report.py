@@ -2,6 +2,7 @@ import io
 import json
 import math
 import re
+import shutil
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from hashlib import sha256
@@ -11,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
-from nogps import analysis, maps, report
+from nogps import analysis, attribution, maps, report
 from nogps.geo import RADII_KM, distance_km
 from nogps.report import (
     MAP_PHOTOS,
@@ -24,6 +26,7 @@ from nogps.report import (
     write_report,
 )
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 METHODS = ["model", "best_cell", "nearest_neighbour", "most_common_cell", "chance"]
 VOID = {"meta", "img", "input", "br"}
 
@@ -120,7 +123,10 @@ def made_predictions(n=60, **changes):
         "radius_90_km": random.uniform(1000, 15000, n),
         "nearest_train_km": random.uniform(0, 4000, n),
         "owner": "12@N00",
+        "author": "Ann",
+        "title": [f"Street {i}" for i in range(n)],
         "licence": "CC BY 2.0",
+        "licence_url": "",
         "page_url": "https://www.flickr.com/photos/12/34",
     }
     return pd.DataFrame(columns | changes)
@@ -193,6 +199,12 @@ def with_model(**changes):
     return PhotoSet("test", rows, {name: np.full(412, 100.0) for name in METHODS})
 
 
+def credits_of(html):
+    """The list of credits."""
+    start = html.index('<ol class="credits">')
+    return Page(html[start : html.index("</ol>", start) + len("</ol>")])
+
+
 def dots(page, layer):
     figure_paths = page.all("path", _class=layer)
     return figure_paths[0]["d"].count("h0")
@@ -204,7 +216,7 @@ def test_page_loads_nothing_from_elsewhere(tmp_path):
     for element in page.tags:
         for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
             address = element.get(name)
-            if address:
+            if address and element["tag"] != "a":
                 assert address.startswith("#"), address
     assert not page.all("link")
     assert "@import" not in html and "url(" not in html
@@ -471,24 +483,80 @@ def test_map_of_a_photo_holds_its_probable_places(tmp_path):
 
 def test_hostile_text_stays_text(tmp_path):
     evil = '"></script><!--<script>alert(1)</script><img src=x onerror=alert(2)>'
-    predictions = made_predictions(3, photo_id=[evil, "b", "c"], owner=evil, licence=evil)
+    told = dict.fromkeys(("owner", *attribution.CREDIT), evil)
+    predictions = made_predictions(3, photo_id=[evil, "b", "c"], **told)
     photos = made_photos(predictions, true_place=evil, guessed_place=evil)
     facts = {evil: evil}
     classes, regions = made_classes().assign(token=evil), made_regions().assign(region=evil)
-    page = Page(
-        made_report(
-            tmp_path / "report.html",
-            predictions=predictions,
-            photos=photos,
-            facts=facts,
-            classes=classes,
-            regions=regions,
-        )
+    html = made_report(
+        tmp_path / "report.html",
+        predictions=predictions,
+        photos=photos,
+        facts=facts,
+        classes=classes,
+        regions=regions,
     )
+    page = Page(html)
     assert len(page.all("script")) == 2
     assert all("onerror" not in element for element in page.tags)
+    assert all(link["href"].startswith("#") for link in page.all("a") if "href" in link)
+    told = [credit["text"] for credit in credits_of(html).all("li")]
+    assert told == 3 * [f"{evil} by {evil}, {evil}"]
     assert explored(page)["photos"][0]["id"] == evil
     assert page.all("a", _class="photo")[0]["data-photo"] in (evil, "b", "c")
+
+
+@pytest.mark.parametrize("shown", [1, 20])
+def test_every_photo_shown_has_a_credit(tmp_path, shown):
+    predictions = made_predictions()
+    photos = list(reversed(made_photos(predictions, shown)))
+    html = made_report(tmp_path / "report.html", predictions=predictions, photos=photos)
+    credits = credits_of(html)
+    titles = [f"Street {photo.photo_id.removeprefix('photo-')}" for photo in photos]
+    assert [each["text"] for each in credits.all("li")] == [
+        f"{title} by Ann, CC BY 2.0" for title in titles
+    ]
+    links = ["https://www.flickr.com/photos/12/34", "https://creativecommons.org/licenses/by/2.0/"]
+    assert [link["href"] for link in credits.all("a")] == links * shown
+    explorer = explored(Page(html))["photos"]  # its cards take credits in the same order
+    assert [each["id"] for each in explorer] == [photo.photo_id for photo in photos]
+    [details] = Page(html).all("details")
+    assert "open" not in details and f"the {shown} photos shown" in details["text"]
+
+
+def test_photos_that_were_drawn_are_said_to_be(tmp_path):
+    assert "nobody need be credited" in made_report(tmp_path / "drawn.html", drawn=True)
+    assert "nobody need be credited" not in made_report(tmp_path / "real.html")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="this needs Debian's chromium")
+def test_a_card_carries_its_photo_s_credit(tmp_path):
+    predictions = made_predictions(3, title=["<b>\u202eStreet", "", "Square"])
+    predictions["page_url"] = ["javascript:alert(1)", "https://example.org/b", ""]
+    path = tmp_path / "report.html"
+    made_report(path, predictions=predictions)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, errors = browser.new_page(), []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.select_option("#order", "id")
+        cards = page.locator("#cards [data-field=credit]")
+        assert cards.all_text_contents() == [
+            f"{title} by Ann, CC BY 2.0" for title in ("<b>\u202eStreet", "photo-1", "Square")
+        ]
+        by = "https://creativecommons.org/licenses/by/2.0/"
+        links = [
+            card.locator("a").evaluate_all("all => all.map((a) => a.href)") for card in cards.all()
+        ]
+        assert links == [[by], ["https://example.org/b", by], [by]]
+        page.fill("#search", "square")
+        assert page.locator("#count").inner_text() == "1 of 3 photos"
+        page.goto(f"{path.as_uri()}#photo-1")
+        opened = page.locator("#opened [data-field=credit]")
+        assert opened.text_content() == "photo-1 by Ann, CC BY 2.0"
+        assert not errors
+        browser.close()
 
 
 def test_numbers_that_are_not_finite_read_no_answer(tmp_path):
@@ -545,7 +613,7 @@ def test_script_finds_the_elements_that_it_asks_for(tmp_path):
     filled = set(
         re.findall(r"^    (\w+): ", script.split("const text = {")[1].split("};")[0], re.M)
     )
-    assert fields == filled | {"page"}
+    assert fields == filled | {"credit"}
     options = {option["value"] for option in page.all("option")}
     filters = set(re.findall(r"^  (\w+)[:,]", script.split("FILTERS = {")[1].split("};")[0], re.M))
     keys = set(explored(page)["photos"][0])

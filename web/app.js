@@ -85,7 +85,7 @@ function showFacts() {
   const facts = {
     "Learned from": model.trainedOn,
     Network: `${model.backbone}, ${model.imageSize} × ${model.imageSize} pixels, ${points(model.classes)} places, ${megabytes(model.bytes)} MB`,
-    Licence: model.licence,
+    Licence: [model.modelLicence, model.licence].filter(Boolean).join("; "),
     Runs: runs,
   };
   const rows = Object.entries(facts).filter(([, fact]) => fact);

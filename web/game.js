@@ -229,19 +229,28 @@ export class Game {
     this.say(`${title}. ${text}`);
   }
 
-  credit({ credit, licence, page }) {
-    const words = [credit, licence].filter(Boolean).join(", ");
-    if (!words && !page) return;
-    at("game-credit").append(`Photo: ${words}`);
-    if (!/^https?:/.test(page)) return;
-    const link = Object.assign(document.createElement("a"), {
-      href: page,
-      rel: "noreferrer",
-      target: "_blank",
-    });
-    link.textContent = "its page";
-    at("game-credit").append(" ", link);
+  credit(photo) {
+    if (!photo.title) return; // drawn, by nobody
+    const by = photo.author ? [" by ", linked(photo.author)] : [];
+    const licence = linked(photo.licence, photo.licence_url);
+    at("game-credit").append(
+      "Photo: ",
+      linked(photo.title, photo.page_url),
+      ...by,
+      ", ",
+      licence,
+      ", resized",
+    );
   }
+}
+
+/** What people wrote, whichever way it runs, and as a link where it leads to a page. */
+function linked(text, href = "") {
+  const words = Object.assign(document.createElement("bdi"), { textContent: text });
+  if (!/^https?:\/\//i.test(href)) return words;
+  const link = document.createElement("a");
+  Object.assign(link, { href, rel: "noreferrer", target: "_blank" }).append(words);
+  return link;
 }
 
 /** Photos in another order: first those that are APART_KM from each one before. */

@@ -63,8 +63,9 @@ async function load({ wasmOnly }) {
   // To keep for offline use; of both runtimes, if the graphics processor may be taken away.
   const files = ["model.json", json.file, ...RUNTIMES[runtime], ...RUNTIMES.wasm];
   const { backbone, image_size, licence, learned, trained_on: trainedOn } = model;
-  const facts = { backbone, imageSize: image_size, licence, learned, trainedOn, classes: model.n };
-  return { ...facts, bytes: json.bytes, radiiKm: model.radii_km, runtime, files };
+  const { model_licence: modelLicence, n: classes } = model;
+  const facts = { backbone, imageSize: image_size, licence, modelLicence, learned, trainedOn };
+  return { ...facts, classes, bytes: json.bytes, radiiKm: model.radii_km, runtime, files };
 }
 
 async function readModel() {

@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     _add_locate(commands)
     _add_export(commands)
     _add_evaluate(commands)
+    _add_sets(commands)
     options = parser.parse_args(arguments)
     if sys.stdout is None:
         sys.exit("nogps: the standard output is closed; send it somewhere")
@@ -135,7 +136,7 @@ def locate(options: argparse.Namespace) -> int:
 
 def _names(given: str) -> list[str]:
     """The photos that an argument names: a file, those in a folder, - for what comes in."""
-    from nogps.sources.folder import image_files
+    from nogps.sources.archive import image_files
 
     if not given:
         raise InputError("no name; give a file, a folder or -")
@@ -287,6 +288,8 @@ def export(options: argparse.Namespace) -> int:
             wanted = f"{SAME_TOP_CELL[small]} % of the top cells should be the same"
             print(f"nogps: {path}: {wanted}; measure it before you use it", file=sys.stderr)
             code = SOME_FAILED
+    if carries := locator.about.get("model_licence"):
+        print(f"The licence that it must carry, by its photos: {carries}")
     return code
 
 
@@ -348,15 +351,16 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Measure a saved model on a folder of photos."""
+    """Measure a saved model on a folder, zip or set of photos."""
     from nogps import evaluation, images
     from nogps.measure import measure, read_folder
+    from nogps.sources.folder import name_of
 
     _check_file("--predictions", options.predictions)
     if options.batch_size < 1 or options.workers < 0:
         raise InputError("--batch-size is a number from 1, --workers one from 0; mend that")
     locator = _load(options.model)
-    name = options.folder.resolve().name
+    name = name_of(options.folder)
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch)
         try:
@@ -397,15 +401,18 @@ def _measured(measured: Measured, together: str) -> str:
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "evaluate",
-        help="measure a saved model on a folder of photos",
+        help="measure a saved model on a folder or zip of photos",
         description=(
-            "Measure a saved model on a folder of photos, by the protocol in README. The folder "
-            "has a photos.csv (file, latitude, longitude, owner) or photos with GPS in their EXIF. "
-            "A photo that cannot be read counts as a miss."
+            "Measure a saved model on a folder or zip of photos, by the protocol in README. It has "
+            "a photos.csv (file, latitude, longitude, owner) or photos with GPS in their EXIF, or "
+            "is one of the sets that `nogps sets` lists. A photo that cannot be read counts as a "
+            "miss."
         ),
         epilog="nogps evaluate photos/ --model models/model.pt --together owner --json",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="or a .zip, or the .csv of a set"
+    )
     parser.add_argument("--model", type=Path, default=MODEL, help="(default: %(default)s)")
     parser.add_argument(
         "--together",
@@ -418,6 +425,26 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=1, help="processes that decode photos")
     parser.set_defaults(run=evaluate)
+
+
+# ---- nogps sets
+
+
+def sets(options: argparse.Namespace) -> None:
+    """Say which sets of photos there are to train on and to be measured on."""
+    print(Path(__file__).with_name("sets.txt").read_text(encoding="utf-8"), end="")
+
+
+def _add_sets(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "sets",
+        help="say where OSV-5M, Im2GPS, Im2GPS3k and YFCC4k come from and how to use them",
+        description=(
+            "Say of sets of photos that exist already where people get them, how large they are, "
+            "under which licence, and what to type next."
+        ),
+    )
+    parser.set_defaults(run=sets)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ after long enough it counts as down, so that nobody waits for it any more.
 """
 
 import asyncio
+import json
 import math
 import random
 import time
@@ -59,6 +60,15 @@ class Answer:
         """The media type, without its parameters."""
         return self.headers.get("Content-Type", "").split(";")[0].strip().lower()
 
+    @property
+    def told(self) -> dict:
+        """The body's JSON object; empty if it is none."""
+        try:
+            told = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
 
 @dataclass
 class _Host:
@@ -93,6 +103,7 @@ class Polite:
         timeout_s: float = 30.0,
         base: str = "",
         tell: Callable[[str], None] = lambda message: None,
+        user_agent: str = "nogps",
     ):
         self.connections = connections
         self.per_second = per_second
@@ -100,13 +111,14 @@ class Polite:
         self.timeout_s = timeout_s
         self.base = base
         self.tell = tell
+        self.user_agent = user_agent
         self._hosts: dict[str, _Host] = {}
 
     async def __aenter__(self) -> "Polite":
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "nogps", "Accept-Encoding": "identity"},
+            headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(
                 total=4 * self.timeout_s, sock_connect=self.timeout_s, sock_read=self.timeout_s
             ),
@@ -125,13 +137,16 @@ class Polite:
         *,
         before: Callable[[], None] = lambda: None,
         passes: Callable[[Answer], bool] = lambda answer: False,
+        final: Callable[[Answer], bool] = lambda answer: False,
         signed: Callable[[str], str] = lambda url: url,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """The answer to a GET, redirects and refusals included.
 
         `before` is called before each try; what it raises ends the request. An answer for which
-        `passes` says that another try may bring a better one is not taken. `signed` adds what
-        must not be seen to the URL that is sent.
+        `passes` says that another try may bring a better one is not taken; one for which `final`
+        says that none will is, whatever its status. `signed` adds what must not be seen to the
+        URL that is sent. `headers` go along, to this host alone: redirects are not followed.
 
         Raises:
             Unavailable: no whole answer after all tries, or the host is down.
@@ -144,14 +159,18 @@ class Polite:
                 await self._turn(host, url)
                 probing = host.open
                 before()
-                answer = await self._once(url, signed(url))
+                answer = await self._once(url, signed(url), headers or {})
+                if answer is not None and final(answer):
+                    return answer
                 busy = answer is None or answer.status == 429 or answer.status >= 500
                 if busy:
                     self._failed(host, url, answer, probing)
                 else:
                     host.failures = host.probes = 0
-            if answer is not None and not busy and not passes(answer):
-                return answer
+            if answer is not None and not busy:
+                if not passes(answer):
+                    return answer
+                host.not_before = max(host.not_before, time.monotonic() + _pause(answer))
             if attempt + 1 < TRIES:
                 await asyncio.sleep(self._wait(attempt))
         raise Unavailable(urlsplit(url).netloc)
@@ -167,7 +186,7 @@ class Polite:
             await asyncio.sleep(start - now)
         raise HostDown(urlsplit(url).netloc)
 
-    async def _once(self, url: str, address: str) -> Answer | None:
+    async def _once(self, url: str, address: str, headers: Mapping[str, str]) -> Answer | None:
         """One try; None if the answer did not come or broke off."""
         host = {}
         if self.base:
@@ -176,7 +195,7 @@ class Polite:
             host = {"Host": parts.netloc}
         try:
             async with self._session.get(
-                URL(address, encoded=True), headers=host, allow_redirects=False
+                URL(address, encoded=True), headers={**headers, **host}, allow_redirects=False
             ) as response:
                 body = bytearray()
                 async for chunk in response.content.iter_any():
@@ -229,6 +248,11 @@ def no_whole_picture() -> Callable[[Answer], bool]:
         return not answer.kind.startswith("image/")
 
     return passes
+
+
+def _pause(answer: Answer) -> float:
+    """Seconds that a host asks for in an answer of status 200, as far as they are reasonable."""
+    return min(_retry_after(answer), LONGEST_PAUSE)
 
 
 def _retry_after(answer: Answer) -> float:

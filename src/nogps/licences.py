@@ -1,11 +1,20 @@
-"""Licences of photos: which one a text means, and what a model that learned from them must carry."""
+"""Licences of photos: which one a text means, which one a model must carry."""
 
 import re
 from dataclasses import dataclass
 
+import pandas as pd
+
 CC0, PUBLIC_DOMAIN, BY, BY_SA = "CC0", "public domain", "CC BY", "CC BY-SA"
 OUVERTE = "Licence Ouverte"
 FREE = (CC0, PUBLIC_DOMAIN, BY, BY_SA, OUVERTE)  # to be kept, changed and handed on
+CREDITED = (BY, BY_SA, OUVERTE)  # of these, those that ask for the author's name and a link
+
+# What else `for_model` tells apart.
+_BY_SA_FRANCE = "CC BY-SA of OpenStreetMap-France"
+_UNKNOWN = "no licence that is known"
+_FRANCE = r"https?://(?:[\w-]+\.)*openstreetmap\.fr(?::\d+)?(?:[/?#]|\Z)"
+_NAMED = 10  # licences, where they are counted
 
 _CC_URL = "https://creativecommons.org/licenses"
 _OUVERTE_URL = "https://www.etalab.gouv.fr/licence-ouverte-open-licence"
@@ -34,7 +43,7 @@ def licence_of(text: str) -> Licence | None:
     if re.match(r"pd\b|public-domain\b|us-government-work$|no-known-copyright", words):
         return Licence(text.strip() if " " in text.strip() else "Public domain", PUBLIC_DOMAIN)
     # Commons also has cc-by-sa-3.0-de, cc-by-sa-3.0-migrated and cc-by-sa-2.5,2.0,1.0.
-    terms = re.fullmatch(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-(\d\.\d)(?:[,-][a-z\d.]+)*", words)
+    terms = re.fullmatch(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-([1-4]\.[0-9])(?:[,-][a-z0-9.]+)*", words)
     if not terms:
         return None
     family = "CC " + terms[1].upper()
@@ -42,3 +51,88 @@ def licence_of(text: str) -> Licence | None:
     if family == BY_SA and terms[2] == "1.0":
         family = "CC BY-SA 1.0"  # what is made of it may be under no later version
     return Licence(f"{family.removesuffix(' 1.0')} {terms[2]}", family, url)
+
+
+@dataclass(frozen=True)
+class ModelLicence:
+    """The licence that a model must carry, and why in a few words."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})"
+
+
+def for_model(photos: pd.DataFrame, drawn: bool = False) -> ModelLicence:
+    """The licence that a model which learned from these photos must carry.
+
+    Whether a model is an adaptation of its photos is unsettled. This is the careful reading, as if
+    it were one; it is no legal advice. The strictest licence decides. Those that exclude each other
+    leave none: what is share-alike must stay free, version 1.0 of it allows no other licence.
+
+    OpenStreetMap-France lets models that learned from its Panoramax pictures (CC BY-SA 4.0) be
+    under CC BY 4.0, by its motion of 30 June 2023.
+
+    Args:
+        photos: a row a photo: its licence as the source names it, and the url of the picture.
+        drawn: whether this program drew them, so that nobody owns them.
+    """
+    if drawn:
+        return ModelLicence("CC0 1.0", "free choice: this program drew the photos")
+    counts = _terms(photos).value_counts()
+    bound = set(counts.index) - {CC0, PUBLIC_DOMAIN}
+
+    def carries(name: str, why: str, terms: set[str]) -> ModelLicence:
+        held, under = counts[sorted(terms)].sum(), " or ".join(sorted(terms))
+        return ModelLicence(name, f"{why}: {held:,} of {len(photos):,} photos under {under}")
+
+    no_derivatives = {each for each in bound if each.endswith("-ND")}
+    first_version = {each for each in bound if each.endswith(" 1.0")}
+    share_alike = bound & {BY_SA, _BY_SA_FRANCE}
+    not_commercial = bound & {"CC BY-NC", "CC BY-NC-SA"}
+    if not bound:
+        return ModelLicence("CC0 1.0", "free choice: no photo's licence asks for anything")
+    if _UNKNOWN in bound:
+        return carries("only what law or the owners allow", "not determined", {_UNKNOWN})
+    if no_derivatives:
+        return carries("not to be published", "no derivatives", no_derivatives)
+    if first_version and len(bound) > 1:
+        return carries("none fits", "version 1.0 goes with no other licence", first_version)
+    if first_version:
+        return carries(*first_version, "share-alike, of no later version", first_version)
+    if share_alike and not_commercial:
+        return carries("none fits", "both free and not commercial", share_alike | not_commercial)
+    if not_commercial:
+        name = max(not_commercial, key=len)  # share-alike, if there is any
+        return carries(f"{name} 4.0", "not for commercial use", not_commercial)
+    if BY_SA in bound:
+        return carries("CC BY-SA 4.0", "share-alike", share_alike)
+    return carries("CC BY 4.0", "attribution", bound)
+
+
+def counted(licences: pd.Series) -> str:
+    """The licences of photos, as sources name them, and how many photos are under each."""
+    counts = licences.replace("", "none stated").value_counts()
+    named = [f"{licence} ({count:,})" for licence, count in counts.head(_NAMED).items()]
+    if len(counts) > _NAMED:
+        named.append(f"{len(counts) - _NAMED:,} others")
+    return ", ".join(named)
+
+
+def _terms(photos: pd.DataFrame) -> pd.Series:
+    """What each photo's licence asks of a model: its family, or one of those named above."""
+    texts = photos["licence"].fillna("").astype(str)
+    known = {text: licence_of(text) for text in texts.unique()}
+    terms = texts.map({text: _term(licence) for text, licence in known.items()})
+    four = [text for text, licence in known.items() if licence and licence.name == "CC BY-SA 4.0"]
+    france = photos["url"].fillna("").astype(str).str.match(_FRANCE, case=False)
+    return terms.mask(texts.isin(four) & france, _BY_SA_FRANCE)
+
+
+def _term(licence: Licence | None) -> str:
+    if licence is None:
+        return _UNKNOWN
+    if licence.family.endswith("-SA") and licence.name.endswith(" 1.0"):
+        return licence.name
+    return licence.family

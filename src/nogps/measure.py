@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
 from torch import nn
 
-from nogps import analysis, evaluation, geo, images, locate, store
+from nogps import analysis, attribution, evaluation, geo, images, locate, store
 from nogps.dataset import Photos
 from nogps.errors import InputError
 from nogps.evaluation import Points
@@ -184,7 +184,8 @@ def _predictions(
 ) -> pd.DataFrame:
     """A row a photo: where it was taken, where it was put, and how sure."""
     n = len(photos)
-    table = photos[["photo_id", "latitude", "longitude", "owner", "licence", "page_url"]].copy()
+    told = ["owner", *attribution.CREDIT]
+    table = photos[["photo_id", "latitude", "longitude", *told]].copy()
     table["guess_latitude"] = scatter(answers.latitude, readable, n)
     table["guess_longitude"] = scatter(answers.longitude, readable, n)
     table["distance_km"] = distance

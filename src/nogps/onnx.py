@@ -154,6 +154,7 @@ def export(locator: Locator, path: Path, small: bool = False) -> None:
         "preprocessing": PREPROCESSING | {"pack_side": images.pack_side(locator.image_size)},
         "temperature": locator.calibration.temperature,
         "licence": locator.about.get("licence", ""),
+        "model_licence": locator.about.get("model_licence", ""),
     }
     del described["loss"]  # whatever it was, the graph's scores are those of the classes
     onnx.helper.set_model_props(

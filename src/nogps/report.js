@@ -17,10 +17,15 @@ const number = (value, digits) =>
 const km = (value) => number(value, value < 10 ? 1 : 0);
 const href = (photo) => "#" + encodeURIComponent(photo.id);
 
+// The page lists whom to credit, photo by photo, in the order of the photos.
+const credits = document.querySelectorAll(".credits li");
+
 // What the search looks through; "taken→put" finds a pair of cells.
-for (const photo of photos) {
+for (const [i, photo] of photos.entries()) {
+  photo.credit = credits[i];
   const cells = token(photo.label) + "→" + token(photo.guess_label);
-  const words = [photo.id, photo.true_place, photo.guessed_place, photo.owner, cells];
+  const places = [photo.true_place, photo.guessed_place];
+  const words = [photo.id, ...places, photo.owner, photo.credit.textContent, cells];
   photo.words = words.join("\n").toLowerCase();
 }
 const matches = (photo, text) => photo.words.includes(text.trim().toLowerCase());
@@ -69,7 +74,6 @@ function makeCard(photo) {
   const field = (name) => card.querySelector(`[data-field=${name}]`);
   const text = {
     id: photo.id,
-    rights: [photo.owner, photo.licence].filter(Boolean).join(", "),
     true_place: photo.true_place,
     true_position: photo.true_position,
     guessed_place: answered(photo) ? photo.guessed_place : NO_ANSWER,
@@ -88,8 +92,7 @@ function makeCard(photo) {
   for (const [name, value] of Object.entries(text)) field(name).textContent = value;
   if (right(photo)) field("cells").textContent = token(photo.label) + ", right";
   field("id").href = href(photo);
-  if (/^https?:\/\//.test(photo.page_url)) field("page").href = photo.page_url;
-  else field("page").remove();
+  field("credit").append(...photo.credit.cloneNode(true).childNodes);
   const image = card.querySelector("img");
   if (photo.jpeg) {
     image.src = "data:image/jpeg;base64," + photo.jpeg;

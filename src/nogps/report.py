@@ -21,7 +21,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from nogps import analysis, maps, places
+from nogps import analysis, attribution, maps, places
 from nogps.evaluation import Row
 from nogps.files import replacing
 from nogps.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
@@ -97,6 +97,7 @@ def write_report(
     predictions: pd.DataFrame,
     regions: pd.DataFrame,
     photos: Sequence[Photo],
+    drawn: bool = False,
 ) -> None:
     """Write the report: one HTML file that needs no network. The same input gives the same bytes.
 
@@ -111,11 +112,12 @@ def write_report(
         predictions: a row a test photo: photo_id, latitude, longitude, guess_latitude and
             guess_longitude (NaN without an answer), distance_km, loss (NaN outside every class),
             confidence (0 to 1), label (-1 outside), guess_label (the most probable class; -1
-            without an answer), radius_50_km, radius_90_km, nearest_train_km, owner, licence,
-            page_url.
+            without an answer), radius_50_km, radius_90_km, nearest_train_km, owner, and what
+            `attribution.CREDIT` names.
         regions: a row a region: region (its S2 token), latitude and longitude where its photos are,
             n, percent within each of RADII_KM with `_low` and `_high`, geoguessr.
         photos: the photos to show, at best the worst ones and an even draw of the others.
+        drawn: whether this program drew them, so that nobody need be credited.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -162,6 +164,8 @@ def write_report(
         },
         places={photo.photo_id: (photo.true_place, photo.guessed_place) for photo in photos},
         shown=len(photos),
+        drawn=drawn,
+        credits=attribution.listed(_credits(photos, predictions)),
         data=Markup(_json(_explored(photos, predictions, named))),
         script=Markup(script),
         # What a policy takes for the script is the exact text between its tags.
@@ -188,6 +192,12 @@ def _positions(table: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
 
 
 # ---- the photos to explore, as report.js reads them
+
+
+def _credits(photos: Sequence[Photo], predictions: pd.DataFrame) -> list[dict]:
+    """Whom to credit for each photo, in the same order."""
+    rows = predictions.set_index("photo_id", drop=False).loc[[each.photo_id for each in photos]]
+    return _records(attribution.table(rows))
 
 
 def _explored(photos: Sequence[Photo], predictions: pd.DataFrame, classes: pd.DataFrame) -> dict:
@@ -225,7 +235,7 @@ def _explore(photo: Photo, row: dict, classes: pd.DataFrame) -> dict:
         "true_position": _position(truth),
         "guessed_place": photo.guessed_place,
         "guessed_position": _position(guess) if len(seen) > 1 else "",
-        **{key: row[key] for key in ("label", "guess_label", "owner", "licence", "page_url")},
+        **{key: row[key] for key in ("label", "guess_label", "owner")},
         "km": _rounded(row["distance_km"], 1),
         "loss": _rounded(row["loss"], 3),
         "confidence": _rounded(100 * row["confidence"], 1),

@@ -1,6 +1,10 @@
-"""Which of the candidates to keep: evenly, or more where an earlier model was worst."""
+"""Which photos to keep: within limits, evenly, or more where an earlier model was worst."""
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nogps import s2
+from nogps.areas import Region
 from nogps.errors import InputError
+from nogps.geo import EARTH_RADIUS_KM, distance_km, to_unit_vectors
+from nogps.sources import Candidate
 
 FOLD = "val"  # the test fold must not steer what is trained on
 
@@ -87,3 +94,96 @@ def draw(
         weight = np.array([by_region.get(region, 1.0) for region in regions.tolist()])
     keys = np.random.default_rng(seed).standard_exponential(len(latitude)) / weight
     return np.sort(np.argsort(keys, kind="stable")[:photos])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which photos may be kept; 0, "" and the world are no limit."""
+
+    region: Region = field(default_factory=Region)
+    taken_from: str = ""  # ISO dates, both included; with one, photos without a date are out
+    taken_to: str = ""
+    cell_level: int = 11  # S2 level of the cells that `per_cell` is about
+    per_cell: int = 0
+    per_owner: int = 0
+    per_sequence: int = 0
+    spacing_m: float = 0.0
+
+
+@dataclass
+class Left:
+    """Photos left out by the limits, each for the first of these reasons."""
+
+    outside_region: int = 0
+    outside_time: int = 0
+    over_cell: int = 0
+    over_owner: int = 0
+    over_sequence: int = 0
+    too_near: int = 0
+
+
+class Thinning:
+    """Takes photos one after the other, as long as the limits allow."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.left = Left()
+        self._counts: Counter[tuple[str, object]] = Counter()
+        self._near: dict[tuple[int, int, int], list[Candidate]] = {}
+
+    def takes(self, photo: Candidate) -> bool:
+        """Whether this photo is taken; then it counts."""
+        reason = self._against(photo)
+        if reason:
+            setattr(self.left, reason, getattr(self.left, reason) + 1)
+            return False
+        for key in self._keys(photo).values():
+            self._counts[key] += 1
+        if self.limits.spacing_m:
+            self._near.setdefault(self._block(photo), []).append(photo)
+        return True
+
+    def _against(self, photo: Candidate) -> str:
+        limits = self.limits
+        if not limits.region.contains(photo.latitude, photo.longitude)[0]:
+            return "outside_region"
+        day = photo.taken_at[:10]
+        if limits.taken_from and not day >= limits.taken_from:
+            return "outside_time"
+        if limits.taken_to and not "" < day <= limits.taken_to:
+            return "outside_time"
+        for name, key in self._keys(photo).items():
+            if self._counts[key] >= getattr(limits, f"per_{name}"):
+                return f"over_{name}"
+        if limits.spacing_m and any(self._close(photo, other) for other in self._around(photo)):
+            return "too_near"
+        return ""
+
+    def _keys(self, photo: Candidate) -> dict[str, tuple[str, object]]:
+        """What is counted of a photo, by the name of the limit."""
+        keys: dict[str, tuple[str, object]] = {}
+        if self.limits.per_cell:
+            leaf = s2.cell_ids([photo.latitude], [photo.longitude])
+            keys["cell"] = ("cell", int(s2.parent(leaf, self.limits.cell_level)[0]))
+        if self.limits.per_owner and photo.owner:
+            keys["owner"] = ("owner", photo.owner)
+        if self.limits.per_sequence and photo.sequence:
+            keys["sequence"] = ("sequence", photo.sequence)
+        return keys
+
+    def _block(self, photo: Candidate) -> tuple[int, int, int]:
+        """The cube, no narrower than the spacing, that a photo lies in on a globe in space."""
+        scale = 1000 * EARTH_RADIUS_KM / max(1.0, self.limits.spacing_m)
+        x, y, z = (to_unit_vectors(photo.latitude, photo.longitude) * scale).tolist()
+        return math.floor(x), math.floor(y), math.floor(z)
+
+    def _around(self, photo: Candidate) -> Iterator[Candidate]:
+        x, y, z = self._block(photo)
+        for dx, dy, dz in itertools.product((-1, 0, 1), repeat=3):
+            yield from self._near.get((x + dx, y + dy, z + dz), ())
+
+    def _close(self, one: Candidate, other: Candidate) -> bool:
+        here, there = (one.latitude, one.longitude), (other.latitude, other.longitude)
+        if here == there and one.owner == other.owner and one.heading != other.heading:
+            return False  # directions of one panorama
+        return 1000 * float(distance_km(*here, *there)) < self.limits.spacing_m

@@ -1,4 +1,4 @@
-"""A little planet on loopback that speaks Flickr's and Google Street View's protocols.
+"""A little planet on loopback that speaks the protocols of Flickr, Street View and open sources.
 
     with running_planet(seed=0, photos=5000) as planet:
         source = Flickr(planet.key, planet.secret, ..., rest_url=planet.rest_url)
@@ -23,6 +23,7 @@ __all__ = [
     "GOOGLE_KEY",
     "IMAGE_HOST",
     "KEY",
+    "MAPILLARY_TOKEN",
     "PAGE_HOST",
     "SECRET",
     "SIGNING_SECRET",
@@ -36,6 +37,7 @@ __all__ = [
 KEY = "5111a7ed" * 4
 SECRET = "5111a7ed" * 2
 GOOGLE_KEY = "AIza" + "5imulated-" * 3 + "Plane"
+MAPILLARY_TOKEN = "MLY|" + "5111a7ed" * 2 + "|simulated"
 SIGNING_SECRET = "c2ltdWxhdGVkLXBsYW5ldA=="  # "simulated-planet"
 
 # Addresses that the planet hands out end so; RFC 2606 promises that they lead nowhere.
@@ -53,6 +55,7 @@ class Running:
     page_base: str = PAGE_HOST
     google_key: str = GOOGLE_KEY
     signing_secret: str = SIGNING_SECRET
+    mapillary_token: str = MAPILLARY_TOKEN
 
     @property
     def rest_url(self) -> str:

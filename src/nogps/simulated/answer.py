@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 # Arguments that open something, or belong to a signature.
-_SECRETS = r"(?:api_key|key|signature|api_sig|auth_token|oauth_[a-z_]+)"
+_SECRETS = r"(?:api_key|key|signature|api_sig|auth_token|access_token|oauth_[a-z_]+|oe|oh)"
 _SECRET = re.compile(rf"(?<=[?&]){_SECRETS}=[^&]*&?", re.IGNORECASE)
 
 
@@ -13,19 +13,28 @@ _SECRET = re.compile(rf"(?<=[?&]){_SECRETS}=[^&]*&?", re.IGNORECASE)
 class Call:
     """One request: what it is for, and what is known about it."""
 
-    what: str  # "search", "picture", "placeholder", "metadata", "image" or "other"
+    what: str  # a key of faults.CALLS, "placeholder" or "other"
     method: str
     target: str  # path and query as sent
     host: str = ""
     authorization: str = ""
+    user_agent: str = ""
     form: str = ""  # the body as sent
     arguments: dict[str, str] = field(default_factory=dict)
-    photo: str = ""  # Flickr's id, or a panorama's id and a heading
+    photo: str = ""  # its id; a panorama's id and a heading
+    expired: bool = False  # whether addresses in the answer are to be of no use any more
 
     @property
     def path(self) -> str:
         """The path without the query."""
         return self.target.partition("?")[0]
+
+    @property
+    def authorised(self) -> bool:
+        """Whether a key or token came along."""
+        return bool(
+            self.authorization or re.search(r"[?&](api_key|key|access_token)=", self.target)
+        )
 
     @property
     def shown(self) -> str:

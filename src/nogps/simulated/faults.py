@@ -34,12 +34,18 @@ FAULTS = {
     "api_slow": "the body trickles for a second or two",
     "api_unknown": "Street View metadata: UNKNOWN_ERROR",
     "api_over_limit": "Street View metadata: OVER_QUERY_LIMIT",
+    "api_maxlag": "Commons: an error that asks for a pause, with status 200",
+    "api_limit": "Mapillary: an error that says that too much was asked",
+    "api_expired": "Mapillary: an address of a picture that has expired",
 }
 PERSISTENT = ("gone", "placeholder", "not_an_image", "grey")
 MOST_IN_A_ROW = 3  # transient faults that hit the same thing
 
-_PICTURES = {"picture", "image"}
-_APIS = {"search", "metadata"}
+# What hosts are asked for. Flickr: search, picture; Street View: metadata, image; Panoramax: items,
+# asset; Commons: files, file; Mapillary: images, address, thumb.
+_PICTURES = {"picture", "image", "asset", "file", "thumb"}
+_APIS = {"search", "metadata", "items", "files", "images", "address"}
+CALLS = _PICTURES | _APIS
 # What the kinds hit that do not hit everything of their host.
 _ONLY = {
     "placeholder": {"picture"},
@@ -48,6 +54,9 @@ _ONLY = {
     "api_html": {"search"},
     "api_unknown": {"metadata"},
     "api_over_limit": {"metadata"},
+    "api_maxlag": {"files"},
+    "api_limit": {"images", "address"},
+    "api_expired": {"address"},
 }
 _SORRY = "Sorry, the Flickr API service is not currently available."
 
@@ -162,6 +171,22 @@ def _not_an_image(which: int, _times: int) -> Answer:
     return Answer(200, "image/jpeg", b"\x00\x01no picture at all" * 40)
 
 
+def _lagged(which: int, times: int) -> Answer:
+    words = '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged","lag":7.1}}'
+    headers = {"Retry-After": "1", "X-Database-Lag": "7", "MediaWiki-API-Error": "maxlag"}
+    if (which + times) % 3 == 0:
+        words, headers = '{"error":{"code":"internal_api_error_DBQueryError","info":""}}', {}
+    return Answer(200, "application/json; charset=utf-8", words.encode(), headers)
+
+
+def _limited(which: int, times: int) -> Answer:
+    """Some with 400, some as a failure of the server: both have been told of."""
+    error = '"message":"Application request limit reached","type":"MLYApiException"'
+    body = f'{{"error":{{{error},"is_transient":true,"code":4,"fbtrace_id":"A0"}}}}'
+    status = (400, 403, 500)[(which + times) % 3]
+    return Answer(status, "application/json; charset=UTF-8", body.encode())
+
+
 _ANSWERS = {
     "too_many": _too_many,
     "server_error": _server_error,
@@ -175,4 +200,6 @@ _ANSWERS = {
     "api_over_limit": lambda *_: _status(
         "OVER_QUERY_LIMIT", "You have exceeded your rate-limit for this API."
     ),
+    "api_maxlag": _lagged,
+    "api_limit": _limited,
 }

@@ -1,7 +1,7 @@
 """Pictures as JPEG bytes: drawn in threads when they are asked for, the last ones kept."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import lru_cache
@@ -36,6 +36,10 @@ class Gallery:
         which, size = self._which(photo.view), (photo.width, photo.height)
         model = replace(self._models[which], width=size[0], height=size[1])
         return await self._copied((which, size), model, None, photo.view)
+
+    async def painted(self, paint: Callable[[], bytes]) -> bytes:
+        """A picture that is drawn anew each time."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, paint)
 
     def _which(self, name: str) -> int:
         return int(len(self._models) * chance("model", name))

@@ -6,9 +6,12 @@ only `random.Random` and `math` are used, and positions are rounded before anybo
 
 import math
 import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from nogps.places import Town, towns
 
@@ -77,6 +80,27 @@ class _Owner:
     travels: bool
     licence: int
     server: str
+
+
+Thing = TypeVar("Thing")
+
+
+class Map(Generic[Thing]):
+    """Things by where they are, for those who ask for boxes."""
+
+    def __init__(self, things: Iterable[tuple[float, float, Thing]]):
+        """Latitude and longitude in degrees, and the thing."""
+        self._things = sorted(things, key=lambda each: each[:2])
+        self._latitudes = [latitude for latitude, _, _ in self._things]
+
+    def within(
+        self, west: float, south: float, east: float, north: float
+    ) -> Iterator[tuple[float, float, Thing]]:
+        """Those in the box: latitude, longitude and the thing."""
+        first = bisect_left(self._latitudes, south)
+        for each in self._things[first : bisect_right(self._latitudes, north)]:
+            if west <= each[1] <= east:
+                yield each
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,6 @@
 """The planet's hosts over HTTP, on loopback: they answer, go wrong, and keep a log.
 
-What is there is decided in `flickr` and `streetview`, what goes wrong in `faults`.
+What is there is decided in a module for each protocol, what goes wrong in `faults`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from nogps.simulated import KEY, flickr, streetview
+from nogps.simulated import KEY, commons, flickr, mapillary, panoramax, streetview
 from nogps.simulated.answer import Answer, Call, page
 from nogps.simulated.faults import Faults
 from nogps.simulated.gallery import Gallery
@@ -37,6 +37,20 @@ _WHAT = {
     flickr.PLACEHOLDER: "placeholder",
     streetview.METADATA: "metadata",
     streetview.IMAGE: "image",
+    panoramax.SEARCH: "items",
+    commons.API: "files",
+    mapillary.IMAGES: "images",
+}
+_NAMED = {  # paths that name a thing, by the first that fits
+    flickr.PICTURE: "picture",
+    panoramax.PICTURE: "asset",
+    panoramax.STORED: "asset",
+    panoramax.ITEMS: "items",
+    panoramax.ITEM: "items",
+    commons.THUMB: "file",
+    commons.FILE: "file",
+    mapillary.THUMB: "thumb",
+    mapillary.ENTITY: "address",
 }
 
 _Note = Callable[[int, int], None]  # writes status and number of bytes to the log
@@ -117,9 +131,29 @@ class _Hosts:
         searchers: Executor,
         log: BinaryIO | None,
     ):
-        self.catalogue = flickr.Catalogue(planet)
-        self.streets = streetview.Streets(setup.seed)
+        catalogue, streets = flickr.Catalogue(planet), streetview.Streets(setup.seed)
+        street_pictures = panoramax.Panoramax(setup.seed, len(planet))
+        files = commons.Commons(planet)
+        graph = mapillary.Mapillary(setup.seed, len(planet))
         self.gallery = Gallery(planet, painters, setup.drawn)
+        self.apis: dict[str, Callable[[Call], Answer]] = {
+            "search": partial(flickr.answer_call, catalogue),
+            "metadata": partial(streetview.metadata, streets),
+            "placeholder": lambda call: flickr.placeholder(),
+            "items": partial(panoramax.answer, street_pictures),
+            "files": partial(commons.answer, files),
+            "images": partial(mapillary.answer, graph),
+            "address": partial(mapillary.answer, graph),
+            "other": lambda call: Answer(404),
+        }
+        # What draws a picture, or what is there instead of it.
+        self.pictures: dict[str, Callable[[Call], Callable | Answer]] = {
+            "picture": partial(self._flickr, catalogue),
+            "image": partial(self._streetview, streets),
+            "asset": partial(self._drawn, partial(panoramax.picture, street_pictures)),
+            "file": partial(self._drawn, partial(commons.picture, files)),
+            "thumb": partial(self._drawn, partial(mapillary.picture, graph)),
+        }
         self.faults = Faults(setup.seed, setup.faults or {})
         self.calls_per_hour = setup.calls_per_hour
         self.calls: deque[float] = deque()  # when they came, in the last hour
@@ -162,6 +196,7 @@ class _Hosts:
     async def _answer(self, call: Call) -> tuple[Answer, str]:
         """The answer, and the fault that hits it, if one does."""
         passing = self.faults.passing(call)
+        call.expired = passing == "api_expired"
         if passing.removeprefix("api_") in ("reset", "stall"):
             return Answer(0), passing
         answer = self.faults.answer(passing, call)
@@ -176,31 +211,33 @@ class _Hosts:
 
     async def _true_answer(self, call: Call) -> tuple[Answer, str]:
         """What is there, and the persistent fault that hides it, if one does."""
-        if call.what == "search":
-            return await self._searched(flickr.answer_call, self.catalogue, call), ""
-        if call.what == "metadata":
-            return await self._searched(streetview.metadata, self.streets, call), ""
-        if call.what == "placeholder":
-            return flickr.placeholder(), ""
-        if call.what == "picture":
-            found = flickr.picture(self.catalogue, call.path)
-        elif call.what == "image":
-            found = await self._searched(streetview.image, self.streets, call)
-        else:
-            found = Answer(404)
+        if call.what in self.apis:
+            return await self._searched(self.apis[call.what], call), ""
+        found = await self._searched(self.pictures[call.what], call)
         if isinstance(found, Answer):
             return found, ""
         lasting = self.faults.lasting(call)
         if lasting:
             return self._instead(lasting, call), lasting
-        paint = self.gallery.flickr if call.what == "picture" else self.gallery.streetview
-        return Answer(200, "image/jpeg", await paint(*found)), ""
+        return Answer(200, "image/jpeg", await found()), ""
 
-    async def _searched(self, work: Callable, things: Any, call: Call) -> Any:
-        if call.what != "search" and "pano" in call.arguments:
-            return work(things, call)  # that takes less time than a thread's turn
+    def _drawn(self, find: Callable[[Call], Callable | Answer], call: Call) -> Callable | Answer:
+        found = find(call)
+        return found if isinstance(found, Answer) else partial(self.gallery.painted, found)
+
+    def _flickr(self, catalogue: flickr.Catalogue, call: Call) -> Callable | Answer:
+        found = flickr.picture(catalogue, call.path)
+        return found if isinstance(found, Answer) else partial(self.gallery.flickr, *found)
+
+    def _streetview(self, streets: streetview.Streets, call: Call) -> Callable | Answer:
+        found = streetview.image(streets, call)
+        return found if isinstance(found, Answer) else partial(self.gallery.streetview, *found)
+
+    async def _searched(self, work: Callable, call: Call) -> Any:
+        if call.what in ("metadata", "image") and "pano" in call.arguments:
+            return work(call)  # that takes less time than a thread's turn
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.searchers, work, things, call)
+        return await loop.run_in_executor(self.searchers, work, call)
 
     def _instead(self, lasting: str, call: Call) -> Answer:
         if lasting == "grey":
@@ -225,6 +262,7 @@ class _Hosts:
             "method": call.method,
             "path": call.shown,
             "host": call.host,
+            "authorised": call.authorised,
             "what": call.what,
             "photo": call.photo,
             "status": status,
@@ -247,6 +285,7 @@ async def _read(request: web.BaseRequest) -> Call:
         target=target,
         host=request.headers.get("Host", ""),
         authorization=request.headers.get("Authorization", ""),
+        user_agent=request.headers.get("User-Agent", ""),
         form=form,
     )
     reads = call.method in ("GET", "HEAD")
@@ -255,8 +294,12 @@ async def _read(request: web.BaseRequest) -> Call:
         call.what = _WHAT.get(call.path, "other")
     if call.what == "image" and "pano" in call.arguments:
         call.photo = f"{call.arguments['pano']} {call.arguments.get('heading', 0)}"
-    elif call.what == "other" and reads and (named := flickr.PICTURE.fullmatch(call.path)):
-        call.what, call.photo = "picture", named["photo"]
+    elif call.what == "other" and reads:
+        for pattern, what in _NAMED.items():
+            if named := pattern.fullmatch(call.path):
+                told = named.groupdict()
+                call.what, call.photo = what, told.get("photo") or told.get("name") or ""
+                break
     return call
 
 

@@ -48,8 +48,8 @@ class Excluded:
         return cls(frozenset(photo_ids), frozenset(owners))
 
     def names(self, candidate: Candidate) -> bool:
-        """Whether the list names this photo."""
-        return candidate.photo_id in self.photo_ids
+        """Whether the list names this photo, or the one on Flickr that it was imported from."""
+        return bool({candidate.photo_id, candidate.flickr_id} & self.photo_ids)
 
 
 def _photo_id(word: str) -> str:

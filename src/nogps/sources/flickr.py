@@ -7,15 +7,11 @@ back to its page; licence and page travel with every candidate.
 """
 
 import asyncio
-import gzip
-import hashlib
 import itertools
-import json
 import logging
 import math
 import re
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -27,10 +23,11 @@ import requests
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from tqdm import tqdm
 
+from nogps.areas import Box
 from nogps.errors import InputError
 from nogps.fetch import Polite, Unavailable, no_whole_picture
-from nogps.files import replacing
 from nogps.sources import Candidate, Fetched, Status
+from nogps.sources.kept import Kept
 
 # The largest side in pixels of the sizes that `extras` can ask for, the largest first.
 SIZES = {"l": 1024, "c": 800, "z": 640, "m": 500, "n": 320, "s": 240}
@@ -113,6 +110,7 @@ class Flickr:
     accuracy: int = 11  # of the position, at least: 1 world, 11 city, 16 street
     licences: list[int] = field(default_factory=list)  # Flickr's ids; none means all
     size: str = "z"  # the largest size to fetch, as in SIZES
+    box: Box | None = None  # that photos lie in; None: anywhere
     max_photos: int = 0  # about so many, spread evenly over terms and time; 0 for all
     finished: Path | None = None  # a folder for finished blocks, which are not asked for again
     rest_url: str = flickrapi.FlickrAPI.REST_URL
@@ -292,32 +290,23 @@ class Flickr:
         self.counts.calls += block.calls
         self.counts.blocks += block.rows is not None
 
-    def _path(self, term: str, first: int, last: int, one_page: bool) -> Path | None:
-        """Where a block is kept; nowhere while its time has not long passed."""
-        if self.finished is None or last > time.time() - SETTLED_S:
-            return None
-        asked = [self._arguments(term, first, last), PER_PAGE, MOST_RESULTS, one_page]
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        return self.finished / digest[:2] / f"{digest[:32]}.json.gz"
+    def _asked(self, term: str, first: int, last: int, one_page: bool) -> list:
+        return [self._arguments(term, first, last), PER_PAGE, MOST_RESULTS, one_page]
 
     def _kept(self, term: str, first: int, last: int, one_page: bool = False) -> "_Block | None":
-        path = self._path(term, first, last, one_page)
-        if path is None or not path.exists():
+        if not _settled(last):
             return None
+        answered = Kept(self.finished).get(self._asked(term, first, last, one_page))
         try:
-            return _Block(**json.loads(gzip.decompress(path.read_bytes())))
-        except (OSError, EOFError, zlib.error, ValueError, TypeError):
-            return None  # half of it reached the disk before the power went
+            return _Block(**answered) if answered else None
+        except TypeError:
+            return None
 
     def _keep(
         self, block: "_Block", term: str, first: int, last: int, one_page: bool = False
     ) -> None:
-        path = self._path(term, first, last, one_page)
-        if path is None:
-            return
-        text = json.dumps(asdict(block), separators=(",", ":"))
-        with replacing(path, durable=False) as temporary:
-            temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
+        if _settled(last):
+            Kept(self.finished).put(self._asked(term, first, last, one_page), asdict(block))
 
     def _page(self, term: str, first: int, last: int, number: int = 1) -> "_Page":
         page = self._call(**self._arguments(term, first, last), page=number, per_page=PER_PAGE)
@@ -326,7 +315,8 @@ class Flickr:
 
     def _arguments(self, term: str, first: int, last: int) -> dict:
         excluded = [f'-"{word}"' if " " in word else f"-{word}" for word in self.excluded_terms]
-        return {
+        inside = {"bbox": str(self.box)} if self.box else {}
+        return inside | {
             "text": " ".join([term, *excluded]),
             "has_geo": 1,
             "media": "photos",
@@ -436,6 +426,11 @@ def _page_of(answer: dict) -> _Page:
     size = _count(answer.get("perpage")) or PER_PAGE
     pages = max(math.ceil(total / size), _count(answer.get("pages")))
     return _Page(total, max(1, min(pages, math.ceil(MOST_RESULTS / size))), rows)
+
+
+def _settled(last: int) -> bool:
+    """Whether a block of time that ends with this second gains no more photos."""
+    return last <= time.time() - SETTLED_S
 
 
 def _count(number: object) -> int:

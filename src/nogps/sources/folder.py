@@ -1,76 +1,83 @@
-"""A directory of photos, located by its photos.csv or by what the cameras wrote."""
+"""A folder or zip of photos, located by photos.csv, a set's table or what the cameras wrote."""
 
 import asyncio
 import csv
 import difflib
-import hashlib
+import io
 import math
 import os
 import posixpath
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote_to_bytes
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from tqdm.contrib.concurrent import thread_map
 
 from nogps.errors import InputError
-from nogps.exif import Metadata, read_metadata
+from nogps.exif import Metadata
 from nogps.fetch import Polite
-from nogps.sources import Candidate, Fetched, Status
+from nogps.sources import Candidate, Fetched, archive, osv5m, sets
+from nogps.sources.archive import Counts, Images
 
 TABLE = "photos.csv"
 REQUIRED_COLUMNS = ("file", "latitude", "longitude")
 OPTIONAL_COLUMNS = ("owner", "heading", "taken_at", "licence", "page_url")
-EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff"}
 
 
 @dataclass
 class Folder:
-    """Photos under `path`: a `sources.Source`.
+    """Photos under `path`, a folder or zip, or of the set whose table it is: a `sources.Source`.
 
-    With `path`/photos.csv, the photos are its rows: `file` (relative to it), `latitude`,
-    `longitude`, and optionally `owner`, `heading`, `taken_at`, `licence`, `page_url`. Without
-    it, they are all image files that carry a position (see `exif.read_metadata`). Hidden files
-    and directories are skipped; links to directories are not followed.
+    With photos.csv in it, the photos are its rows: `file` (relative to it), `latitude`,
+    `longitude`, and optionally `owner`, `heading`, `taken_at`, `licence`, `page_url`. With the
+    table of a set that we know (see `sources.sets`), they are that set. Without either, they are
+    all image files that carry a position (see `exif.read_metadata`). Hidden files and directories
+    are skipped; links to directories are not followed.
 
-    A candidate's `url` names the file's bytes by their SHA-256, so that a photo that changes
-    is another candidate. The counts say what `candidates` met.
+    A candidate's `url` names the file's bytes (see `sources.archive`), so that a photo that
+    changes is another candidate. The counts say what `candidates` met.
     """
 
     path: Path
-    without_position: int = field(default=0, init=False)  # images left out
-    not_listed: int = field(default=0, init=False)  # images that photos.csv does not name
-    unreadable: int = field(default=0, init=False)  # files and directories; missing files too
+    counts: Counts = field(default_factory=Counts, init=False)
 
     def candidates(self) -> Iterator[Candidate]:
-        """The photos, sorted by `photo_id`: the file's path below the folder.
+        """The photos, sorted by `photo_id`: the file's path below the folder, or the set's own id.
+
+        Those of OSV-5M come as its table is read, in its order.
 
         A file that photos.csv lists and that is not there is a candidate all the same; `fetch`
         says what became of it.
 
         Raises:
-            InputError: the directory, photos.csv or a row of it is wrong, or nothing is left.
+            InputError: the path, a table or a row of it is wrong, or nothing is left.
         """
-        self.without_position = self.not_listed = self.unreadable = 0
-        if not (os.access(self.path, os.R_OK | os.X_OK) and self.path.is_dir()):
+        self.counts = Counts()
+        kind = self.path.suffix.lower()
+        if self.path.is_file() and kind == ".csv":
+            return sets.of_table(self.path, self.counts)
+        if self.path.is_file() and kind == ".zip":
+            photos = archive.in_zip(self.path)
+        elif self.path.is_dir() and os.access(self.path, os.R_OK | os.X_OK):
+            osv5m.check_no_root(self.path)
+            photos = archive.in_folder(self.path)
+        else:
             raise InputError(
                 f"folder.path: {self.path} is not a directory that you may read; "
-                "give the one that holds your photos"
+                "give the one that holds your photos, a .zip of photos or the .csv of a set"
             )
-        table = self.path / TABLE
-        found = self._listed(table) if table.exists() else self._located()
+        if TABLE in photos.tables:
+            found = self._listed(photos)
+        else:
+            found = sets.listed(photos, self.counts)
+            if found is None:
+                found = self._located(photos)
         return iter(sorted(found, key=lambda candidate: candidate.photo_id))
 
     def counted(self) -> dict[str, int]:
         """What the last listing left out or could not read."""
-        return {
-            "without_position": self.without_position,
-            "not_listed": self.not_listed,
-            "unreadable": self.unreadable,
-        }
+        return asdict(self.counts)
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The bytes of a photo, as they were when it was listed; FAILED if they changed since."""
@@ -78,78 +85,60 @@ class Folder:
 
     def read(self, url: str) -> Fetched:
         """The same, without waiting for others."""
-        file, _, digest = url.partition("#sha256=")
-        try:
-            body = (self.path / os.fsdecode(unquote_to_bytes(file))).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return Fetched(Status.GONE)
-        except OSError:
-            return Fetched(Status.FAILED)
-        if hashlib.sha256(body).hexdigest() != digest:
-            return Fetched(Status.FAILED)
-        return Fetched(Status.OK, body)
+        named = self.path.suffix.lower() == ".csv" and not self.path.is_dir()
+        return archive.read(self.path.parent if named else self.path, url)
 
-    def _listed(self, table: Path) -> list[Candidate]:
-        rows = _read_table(table)
-        digests = thread_map(
-            _sha256, [self.path / file for file in rows], desc="reading photos", disable=None
-        )
-        missing = digests.count(None)
+    def _listed(self, photos: Images) -> list[Candidate]:
+        table = photos.root / TABLE
+        rows = _read_table(table, photos)
+        addresses = thread_map(photos.address, rows, desc="reading photos", disable=None)
+        missing = addresses.count(None)
         if missing == len(rows):
             raise InputError(
                 f"{table}: none of the {missing} files it lists can be read under {self.path}; "
                 "write each file relative to photos.csv"
             )
-        found, unreadable = image_files(self.path)
-        self.not_listed = len(set(found) - set(rows))
-        self.unreadable += missing + unreadable
+        self.counts.not_listed = len(set(photos.found) - set(rows))
+        self.counts.unreadable = missing + photos.unreadable
         return [
-            replace(candidate, url=_url(file, digest))
-            for (file, candidate), digest in zip(rows.items(), digests, strict=True)
+            sets.by_name(replace(candidate, url=url or archive.quoted(file)), file)
+            for (file, candidate), url in zip(rows.items(), addresses, strict=True)
         ]
 
-    def _located(self) -> list[Candidate]:
-        files, self.unreadable = image_files(self.path)
+    def _located(self, photos: Images) -> list[Candidate]:
+        self.counts.unreadable = photos.unreadable
         with warnings.catch_warnings():
             # Pillow remarks on each damaged header; what cannot be read is counted below.
             warnings.simplefilter("ignore")
             inspected = thread_map(
-                _inspect, [self.path / file for file in files], desc="reading photos", disable=None
+                photos.inspect, photos.found, desc="reading photos", disable=None
             )
         found = []
-        for file, (digest, metadata) in zip(files, inspected, strict=True):
-            if digest is None:
-                self.unreadable += 1
+        for file, (url, metadata) in zip(photos.found, inspected, strict=True):
+            if url is None:
+                self.counts.unreadable += 1
             elif metadata.position is None:
-                self.without_position += 1
+                self.counts.without_position += 1
             else:
-                found.append(_located_candidate(file, digest, metadata))
+                found.append(sets.by_name(_located_candidate(file, url, metadata), file))
         if not found:
             raise InputError(
-                f"folder.path: no photos with a position under {self.path} ({len(files)} images); "
-                "give a photos.csv (file, latitude, longitude) or photos with GPS EXIF"
+                f"folder.path: no photos with a position under {self.path} ({len(photos.found)} "
+                "images); give a photos.csv (file, latitude, longitude), the table of a set or "
+                "photos with GPS EXIF"
             )
         return found
 
 
-def image_files(folder: Path) -> tuple[list[str], int]:
-    """Paths of all image files, relative to the folder; and how many directories are unreadable.
-
-    Hidden files and directories are skipped; links to directories are not followed.
-    """
-    files, errors = [], []
-    for directory, subdirectories, names in os.walk(folder, onerror=errors.append):
-        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        below = PurePosixPath(Path(directory).relative_to(folder).as_posix())
-        files += [
-            str(below / name)
-            for name in names
-            if not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS
-        ]
-    return files, len(errors)
+def name_of(path: Path) -> str:
+    """What a set of photos is called, by its path: osv5m for /data/osv5m/test.csv."""
+    if path.is_dir() or path.suffix.lower() not in (".csv", ".zip"):
+        return path.resolve().name
+    stem = path.stem.removesuffix(sets.PLACES)
+    return path.parent.resolve().name if stem in osv5m.SETS else stem
 
 
-def _located_candidate(file: str, digest: str, metadata: Metadata) -> Candidate:
+def _located_candidate(file: str, url: str, metadata: Metadata) -> Candidate:
     latitude, longitude = metadata.position
     return Candidate(
         # Names need not be UTF-8, parquet must be.
@@ -158,34 +147,17 @@ def _located_candidate(file: str, digest: str, metadata: Metadata) -> Candidate:
         latitude=latitude,
         longitude=longitude,
         owner=metadata.owner,
-        url=_url(file, digest),
+        url=url,
         taken_at=metadata.taken_at,
         heading=metadata.heading,
     )
 
 
-def _inspect(path: Path) -> tuple[str | None, Metadata]:
-    with suppress(OSError):
-        return _sha256(path), read_metadata(path)
-    return None, Metadata()
-
-
-def _sha256(path: Path) -> str | None:
-    with suppress(OSError), path.open("rb") as photo:
-        return hashlib.file_digest(photo, "sha256").hexdigest()
-    return None
-
-
-def _url(file: str, digest: str | None) -> str:
-    quoted = quote(os.fsencode(file))
-    return f"{quoted}#sha256={digest}" if digest else quoted
-
-
-def _read_table(table: Path) -> dict[str, Candidate]:
+def _read_table(table: Path, photos: Images) -> dict[str, Candidate]:
     """The rows of photos.csv by file, their urls still empty."""
     listed: dict[str, Candidate] = {}
     try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
+        with io.TextIOWrapper(photos.open_table(TABLE), "utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
             _check_columns(table, reader.fieldnames or [])
             for row in reader:

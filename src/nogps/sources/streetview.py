@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from json import JSONDecodeError
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -22,11 +21,12 @@ import googlemaps.convert
 from tqdm import tqdm
 
 from nogps import images
+from nogps.areas import Region
 from nogps.cost import Purse
 from nogps.errors import InputError
 from nogps.fetch import Answer, HostDown, Polite, Unavailable, no_whole_picture
 from nogps.sources import Candidate, Fetched, Status
-from nogps.sources.openaddresses import draw_evenly, read_addresses
+from nogps.sources.openaddresses import Addresses, draw_evenly, read_addresses
 
 TERMS = (
     "Google's terms forbid to pre-fetch, index, store or cache Street View pictures, except for "
@@ -81,6 +81,7 @@ class StreetView:
     fov: int = 90  # degrees
     pitch: int = 0  # degrees above the horizon
     radius_m: int = 50  # how far from its address a panorama may be
+    region: Region = field(default_factory=Region)  # that addresses are drawn from
     terms_accepted: bool = False
     seed: int = 0
     answers: Path | None = None  # a file for answers about panoramas, which are not asked again
@@ -111,8 +112,10 @@ class StreetView:
         """Photos of every official panorama that is nearest to a drawn address."""
         self.counts = Counts()
         known = read_addresses(self.addresses)
-        latitude, longitude = draw_evenly(known, self.locations, self.seed, self.region_km)
-        self._address_counts = known.counts
+        inside = self.region.contains(known.latitude, known.longitude)
+        within = Addresses(known.latitude[inside], known.longitude[inside], known.counts)
+        latitude, longitude = draw_evenly(within, self.locations, self.seed, self.region_km)
+        self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
         found = asyncio.run(self._nearest(list(zip(latitude, longitude, strict=True))))
         self.counts.drawn = len(found)
         seen: set[str] = set()
@@ -181,7 +184,7 @@ class StreetView:
 
         def passes(answer: Answer) -> bool:
             nonlocal last
-            status = _json(answer).get("status")
+            status = answer.told.get("status")
             last = str(status or f"HTTP {answer.status}")
             return last in PASSING or (answer.status == 200 and not isinstance(status, str))
 
@@ -196,14 +199,14 @@ class StreetView:
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
-        told = _json(answer)
+        told = answer.told
         status = told.get("status")
         if status in ("OK", *NO_PANORAMA):
             return told
         raise InputError(self._refused(answer))
 
     def _refused(self, answer: Answer) -> str:
-        told = _json(answer)
+        told = answer.told
         why = str(told.get("error_message") or told.get("status") or "")
         if not told and answer.kind.startswith("text/"):
             why = re.sub(r"<[^>]*>", " ", answer.body[:500].decode(errors="replace"))[:200]
@@ -309,14 +312,6 @@ async def _all(coroutines) -> list:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _json(answer: Answer) -> dict:
-    try:
-        told = json.loads(answer.body)
-    except (JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _picture(answer: Answer) -> Fetched:

@@ -1,0 +1,284 @@
+"""The planet's Wikimedia Commons: its API and the host that has the files.
+
+As documented and recorded of the real ones: clients have to say who they are; errors are HTTP 200;
+a search by area lists 500 files and nothing says that there are more; pictures are described 50 at
+a time; positions are those of cameras or of what is shown; authors are HTML; thumbnails come in
+certain widths only. A fifth of the files were imported from the planet's Flickr.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from urllib.parse import quote, unquote
+
+from nogps.simulated.answer import Answer, Call, page
+from nogps.simulated.faults import chance
+from nogps.simulated.picture import jpeg
+from nogps.simulated.planet import KM_PER_DEGREE, Map, Photo
+
+API = "/w/api.php"
+SITE = "http://commons.wikimedia.invalid"
+UPLOAD = "http://upload.wikimedia.invalid"
+FILE = re.compile(r"/wikipedia/commons/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)")
+THUMB = re.compile(
+    r"/wikipedia/commons/thumb/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)/(?P<width>\d+)px-[^/]+"
+)
+STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that are made, pixels
+MOST_LISTED = 500
+THUMBS_A_CALL = 50
+LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
+LICENCES = (  # code, short name, address, share
+    ("cc-by-sa-4.0", "CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0", 0.34),
+    ("cc-by-sa-3.0", "CC BY-SA 3.0", "http://creativecommons.org/licenses/by-sa/3.0/", 0.22),
+    ("cc-by-4.0", "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0", 0.12),
+    ("cc-by-2.0", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0", 0.1),
+    ("cc0", "CC0", "http://creativecommons.org/publicdomain/zero/1.0/deed.en", 0.1),
+    ("pd", "Public domain", "", 0.05),
+    ("gfdl", "GFDL", "http://www.gnu.org/copyleft/fdl.html", 0.04),
+    ("", "", "", 0.03),
+)
+
+
+class Commons:
+    """The files of one planet."""
+
+    def __init__(self, planet: Sequence[Photo]):
+        self._planet = planet
+
+    @cached_property
+    def files(self) -> dict[int, Photo]:
+        """Files by page id."""
+        return {
+            40_000_000 + number: photo
+            for number, photo in enumerate(self._planet)
+            if photo.on_map == "yes"
+        }
+
+    @cached_property
+    def map(self) -> Map[tuple[int, bool]]:
+        """Page ids, and whether the position is the primary one."""
+        return Map(
+            (each["lat"], each["lon"], (number, each["primary"]))
+            for number, photo in self.files.items()
+            for each in _coordinates(photo)
+        )
+
+    @cached_property
+    def by_name(self) -> dict[str, int]:
+        """Page ids by file name."""
+        return {_name(photo): number for number, photo in self.files.items()}
+
+
+def _name(photo: Photo) -> str:
+    title = re.sub(r"[^\w ]", "", photo.title or "Untitled", flags=re.ASCII).strip() or "Photo"
+    kind = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
+    number = f"({photo.photo_id})" if _imported(photo) else photo.photo_id
+    return f"{title} {number}.{kind[_mime(photo)]}".replace(" ", "_")
+
+
+def _imported(photo: Photo) -> bool:
+    return chance("imported", photo.photo_id) < 0.2
+
+
+def _mime(photo: Photo) -> str:
+    kinds = ("image/jpeg", "image/png", "image/svg+xml", "image/tiff")
+    draw = chance("mime", photo.photo_id)
+    return kinds[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
+
+
+def _sha1(photo: Photo) -> str:
+    return hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
+
+
+# --- the API ---
+
+
+def answer(commons: Commons, call: Call) -> Answer:
+    """What the API answers."""
+    told = call.arguments
+    if not re.search(r"\S+/\S+ \(.+\)", call.user_agent):
+        return page(403, "Please set a user-agent and respect our robot policy")
+    if told.get("action") != "query" or told.get("generator") != "geosearch":
+        return error("badvalue", "Unrecognized value for parameter")
+    if told.get("format") != "json":
+        return page(200, "MediaWiki API result")
+    try:
+        found = _found(commons, told)
+    except _Refused as refusal:
+        return error(*refusal.args)
+    return _described(commons, found, told)
+
+
+class _Refused(Exception):
+    """An error: code and text."""
+
+
+def error(code: str, info: str, **more: object) -> Answer:
+    """An error as the API reports it: with HTTP 200."""
+    body = {"error": {"code": code, "info": info, **more}, "servedby": "mw-simulated"}
+    headers = {"MediaWiki-API-Error": code}
+    if code == "maxlag":
+        headers |= {"Retry-After": "1", "X-Database-Lag": "7"}
+    return Answer(200, "application/json; charset=utf-8", json.dumps(body).encode(), headers)
+
+
+def _found(commons: Commons, told: dict[str, str]) -> list[int]:
+    """Page ids in the order of the database; at most as many as the limit says."""
+    try:
+        limit = min(MOST_LISTED, int(told.get("ggslimit", 10)))
+        north, west, south, east = map(float, told["ggsbbox"].split("|"))
+    except (KeyError, ValueError):
+        raise _Refused("invalid-bbox", "Invalid bounding box.") from None
+    if not (-90 <= south < north <= 90 and -180 <= west < east <= 180):
+        raise _Refused("invalid-bbox", "Invalid bounding box.")
+    across = math.cos(math.radians((north + south) / 2))
+    area = (north - south) * (east - west) * across * (1000 * KM_PER_DEGREE) ** 2
+    if not SMALLEST_M2 <= area <= LARGEST_M2:
+        raise _Refused("toobig", "Bounding box is too big")
+    if told.get("ggsnamespace") != "6":
+        return []
+    y, x = (north + south) / 2, (west + east) / 2
+    nearest: dict[int, float] = {}
+    for latitude, longitude, (number, primary) in commons.map.within(west, south, east, north):
+        if primary or told.get("ggsprimary") == "all":
+            away = math.hypot(latitude - y, longitude - x)
+            nearest[number] = min(away, nearest.get(number, math.inf))
+    return sorted(sorted(nearest, key=lambda each: (nearest[each], each))[:limit])
+
+
+def _coordinates(photo: Photo) -> list[dict]:
+    """Where it was taken, where what it shows is, or both; some do not say which."""
+    camera = {"lat": photo.latitude, "lon": photo.longitude, "primary": True, "type": "camera"}
+    there = {"lat": round(photo.latitude + 0.02, 6), "lon": photo.longitude, "type": "landmark"}
+    draw = chance("position", photo.photo_id)
+    if draw < 0.08:
+        return [there | {"primary": True, "globe": "earth"}]
+    if draw < 0.12:
+        return [{key: value for key, value in camera.items() if key != "type"}]
+    found = [camera | {"globe": "earth"}]
+    return found + [there | {"primary": False, "globe": "earth"}] * (draw < 0.25)
+
+
+def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answer:
+    """Pages, of which each call describes the pictures of a few."""
+    if not found:
+        return _js({"batchcomplete": True})
+    first = 0
+    if "iicontinue" in told:
+        name = told["iicontinue"].partition("|")[0]
+        first = found.index(commons.by_name[name])
+    few = found[first : first + THUMBS_A_CALL]
+    pages = []
+    for index, number in enumerate(found):
+        photo = commons.files[number]
+        title = f"File:{_name(photo)}".replace("_", " ")
+        row = {"pageid": number, "ns": 6, "title": title, "index": index - len(found)}
+        if first == 0:
+            row["coordinates"] = _coordinates(photo)
+        if number in few:
+            row |= {"imagerepository": "local", "imageinfo": [_info(photo, told)]}
+        pages.append(row)
+    value: dict = {"query": {"pages": pages}}
+    if first + THUMBS_A_CALL < len(found):
+        following = commons.files[found[first + THUMBS_A_CALL]]
+        stamp = f"{following.taken:%Y%m%d%H%M%S}"
+        value["continue"] = {"iicontinue": f"{_name(following)}|{stamp}", "continue": "||"}
+    return _js(value)
+
+
+def _js(value: dict) -> Answer:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Answer(200, "application/json; charset=utf-8", body)
+
+
+def _info(photo: Photo, told: dict[str, str]) -> dict:
+    name, sha1 = _name(photo), _sha1(photo)
+    below = f"{sha1[0]}/{sha1[:2]}/{quote(name)}"
+    info = {
+        "timestamp": f"{photo.taken:%Y-%m-%dT%H:%M:%SZ}",
+        "user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title(),
+        "size": 100_000,
+        "width": photo.width,
+        "height": photo.height,
+        "url": f"{UPLOAD}/wikipedia/commons/{below}",
+        "descriptionurl": f"{SITE}/wiki/File:{quote(name)}",
+        "sha1": sha1,
+        "mime": _mime(photo),
+        "extmetadata": _said(photo),
+        "metadata": _metadata(photo),
+    }
+    if chance("thumberror", photo.photo_id) < 0.01:
+        return info | {"thumberror": "Error creating thumbnail"}
+    width = int(told.get("iiurlwidth", 0))
+    step = next((each for each in STEPS if each >= width), STEPS[-1])
+    if step >= photo.width:
+        return info | {"thumburl": info["url"], "thumbwidth": photo.width}
+    address = f"{UPLOAD}/wikipedia/commons/thumb/{below}/{step}px-{quote(name)}"
+    return info | {"thumburl": address, "thumbwidth": step}
+
+
+def _metadata(photo: Photo) -> list[dict] | None:
+    if chance("exif", photo.photo_id) < 0.5:
+        return None
+    direction = {"name": "GPSImgDirection", "value": f"{photo.heading * 100}/100"}
+    return [direction, {"name": "GPSImgDirectionRef", "value": "T"}]
+
+
+def _said(photo: Photo) -> dict:
+    draw = chance("commons licence", photo.photo_id)
+    for code, name, address, share in LICENCES:  # noqa: B007
+        draw -= share
+        if draw < 0:
+            break
+    said = {
+        "DateTimeOriginal": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
+        "License": code,
+        "LicenseShortName": name,
+        "LicenseUrl": address,
+        "Artist": _artist(photo),
+        "Credit": '<span class="int-own-work">Own work</span>',
+    }
+    if _imported(photo):
+        link = f"https://www.flickr.com/photos/{photo.owner}/{photo.photo_id}/"
+        said["Credit"] = f'<a rel="nofollow" class="external text" href="{link}">a photo</a>'
+    if chance("non free", photo.photo_id) < 0.01:
+        said["NonFree"] = "true"
+    if chance("deletion", photo.photo_id) < 0.01:
+        said["DeletionReason"] = "per COM:SPEEDY"
+    source = "commons-desc-page"
+    return {key: {"value": value, "source": source} for key, value in said.items() if value}
+
+
+def _artist(photo: Photo) -> str:
+    name = photo.owner_name.title()
+    if _imported(photo):
+        return f'<a href="https://www.flickr.com/people/{photo.owner}">{name} &amp; friends</a>'
+    if chance("artist", photo.owner) < 0.6:
+        title = f'title="User:{name}"'
+        return f'<a href="//commons.wikimedia.org/wiki/User:{name}" {title}>{name}</a>'
+    return f"{name} van <b>Straten</b>"
+
+
+# --- files ---
+
+
+def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
+    """What draws the file that a path means, or what is there instead."""
+    thumb = THUMB.fullmatch(call.path)
+    named = thumb or FILE.fullmatch(call.path)
+    number = commons.by_name.get(unquote(named["name"]))
+    if number is None or commons.files[number].deleted:
+        return page(404, "404 Not Found")
+    if thumb and int(thumb["width"]) not in STEPS:
+        words = (
+            "Use thumbnail steps listed on https://w.wiki/GHai. Please contact noc@wikimedia.org"
+        )
+        return page(429, words)
+    photo = commons.files[number]
+    if not thumb:
+        return partial(jpeg, photo)
+    longest = int(thumb["width"]) * max(photo.width, photo.height) // photo.width
+    return partial(jpeg, photo, longest)

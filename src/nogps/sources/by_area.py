@@ -1,0 +1,394 @@
+"""Searching services that list photos by area and cut long answers off.
+
+Places, S2 cells drawn by `areas.cells_to_search`, are gone through in their order. Each is asked
+for as boxes; a box whose answer is full is divided and asked again, until nothing is cut off or
+the place has given all that is wanted of it. What is not looked at is counted.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+from tqdm import tqdm
+
+from nogps import s2
+from nogps.areas import Box, cell_boxes, cells_to_search
+from nogps.errors import InputError
+from nogps.fetch import HostDown, Polite, Unavailable, no_whole_picture
+from nogps.sampling import Limits, Thinning
+from nogps.sources import Candidate, Fetched, Status
+from nogps.sources.kept import Kept
+
+SMALLEST = 1e-7  # square degrees, about 1,000 square metres: what is full then stays so
+AHEAD = 24  # places that are asked about while an earlier one is awaited
+EMPTY_PLACES = 10  # for each call, where a coarse question tells that many are empty
+REDIRECTS = 5
+HALVINGS = 3  # of a box that a service fails to answer
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a search looks for, and how long."""
+
+    limits: Limits
+    licences: frozenset[str]  # families of nogps.licences
+    places: str = "population"  # population | land | weights
+    photos: int = 0  # at most; 0: all
+    calls: int = 20_000  # at most
+    weights: dict[str, float] | None = None  # by region, for places: weights
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a service lists for a box; where it is full, there is more that it does not list."""
+
+    photos: dict[str, Candidate | str]  # by id; a text says why it is of no use
+    full: bool = False
+    calls: int = 1  # that it took
+
+
+class Service(Protocol):
+    """A host that lists photos by area, and what fetches them."""
+
+    name: str  # as people know it
+    where: Where
+    most_listed: int  # photos in one answer
+    most_square_degrees: float  # of one box
+    coarse_levels: tuple[int, ...]  # S2 levels of cells that it can be asked about as a whole
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url."""
+        ...
+
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
+        """At most so many photos in a box; raises `Unavailable` where no answer comes."""
+        ...
+
+    def key(self, box: Box) -> list:
+        """What tells a question about this box from others, now and in later runs."""
+        ...
+
+
+@dataclass
+class Counts:
+    """What a search asked and saw. listed = candidates + everything left out."""
+
+    places: int = 0  # looked into
+    calls: int = 0  # in this run or an earlier one
+    full_areas: int = 0  # that were divided, since they held more than one answer lists
+    unread_areas: int = 0  # not asked about, since their place had given enough
+    cut_areas: int = 0  # too small to be divided and still full: some photos are never listed
+    unanswered_areas: int = 0  # left out this time: the service failed on them
+    unasked_places: int = 0  # not looked into: photos or calls were used up
+    listed: int = 0
+    candidates: int = 0
+
+
+@dataclass
+class _Found:
+    """What looking into one place brought."""
+
+    cell: int
+    photos: dict[str, Candidate | str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    coarse: list[int] = field(default_factory=list)  # larger cells that were asked about first
+
+
+class Search:
+    """The photos of a service that are where we look; a `nogps.sources.Source`.
+
+    `http` makes the client to ask with, `pause_s` is the time from call to call that it keeps, to
+    say how long all will take. Raises InputError where the service refuses us or is down.
+    """
+
+    def __init__(
+        self, service: Service, http: Callable[..., Polite], kept: Kept, pause_s: float = 0.0
+    ):
+        self.service = service
+        self.where = service.where
+        self.http = http
+        self.kept = kept
+        self.pause_s = pause_s
+        self._begin()
+
+    def _begin(self) -> None:
+        self.counts = Counts()
+        self.left: Counter[str] = Counter()
+        self._coarse: dict[int, asyncio.Future[bool]] = {}
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url."""
+        return await self.service.fetch(url, http)
+
+    def counted(self) -> dict[str, int]:
+        """All that the last search asked, saw and left out."""
+        return asdict(self.counts) | dict(sorted(self.left.items()))
+
+    def candidates(self) -> list[Candidate]:
+        """Photos by id; the same ones whenever the service has the same photos."""
+        self._begin()
+        where = self.where
+        cells = cells_to_search(
+            where.limits.region,
+            where.places,
+            where.limits.cell_level,
+            where.calls * (EMPTY_PLACES if self.service.coarse_levels else 1),
+            where.weights,
+            where.seed,
+        )
+        self._announce(len(cells))
+        found = asyncio.run(self._all(cells.tolist()))
+        if self.counts.cut_areas or self.counts.unanswered_areas:
+            tqdm.write(
+                f"{self.counts.cut_areas} areas hold more photos than {self.service.name} lists, "
+                f"{self.counts.unanswered_areas} were not answered this time"
+            )
+        if where.photos and len(found) < where.photos and self.counts.calls >= where.calls:
+            tqdm.write(
+                f"{len(found):,} of {where.photos:,} photos after {self.counts.calls:,} calls; "
+                "raise sampling.calls to go on, or name a sampling.region that has more"
+            )
+        return sorted(found, key=lambda each: each.photo_id)
+
+    def _announce(self, places: int) -> None:
+        where = self.where
+        wanted = f"{where.photos:,} photos" if where.photos else "all photos"
+        long = ""
+        if self.pause_s:
+            long = f", which take {_minutes(where.calls * self.pause_s)}"
+        tqdm.write(
+            f"looking for {wanted} in up to {places:,} places by at most {where.calls:,} calls to "
+            f"{self.service.name}{long}; 0 dollars; may be stopped and run again any time"
+        )
+
+    async def _all(self, cells: list[int]) -> list[Candidate]:
+        thinning, found, seen = Thinning(self.where.limits), [], set()
+        asked: set[int] = set()
+        total = self.where.photos or len(cells)
+        unit = "photo" if self.where.photos else "place"
+        with tqdm(total=total, desc="sample", unit=unit) as bar:
+            async with self.http() as client:
+                async for place in self._in_order(cells, client):
+                    self._count(place, asked)
+                    taken = self._taken(place, thinning, seen)
+                    found += taken
+                    bar.update(len(taken) if self.where.photos else 1)
+                    bar.set_postfix_str(
+                        f"{self.counts.places} places, {self.counts.calls} calls", refresh=False
+                    )
+                    full = self.where.photos and len(found) >= self.where.photos
+                    if full or self.counts.calls >= self.where.calls:
+                        break
+        self.counts.unasked_places = len(cells) - self.counts.places
+        self.left.update({k: v for k, v in asdict(thinning.left).items() if v})
+        return found
+
+    async def _in_order(self, cells: list[int], http: Polite) -> AsyncIterator[_Found]:
+        """What each place holds, in the order of places, some of them being asked ahead."""
+        tasks: list[asyncio.Task[_Found]] = []
+        try:
+            for number in range(len(cells)):
+                while len(tasks) < AHEAD and number + len(tasks) < len(cells):
+                    cell = cells[number + len(tasks)]
+                    tasks.append(asyncio.create_task(self._look_into(cell, http)))
+                yield await tasks.pop(0)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _count(self, place: _Found, asked: set[int]) -> None:
+        self.counts.places += 1
+        for name, count in place.counts.items():
+            setattr(self.counts, name, getattr(self.counts, name) + count)
+        self.counts.calls += len(set(place.coarse) - asked)
+        asked.update(place.coarse)
+
+    def _taken(self, place: _Found, thinning: Thinning, seen: set[str]) -> list[Candidate]:
+        taken = []
+        room = self.where.photos - self.counts.candidates if self.where.photos else None
+        for photo_id, photo in place.photos.items():
+            self.counts.listed += 1
+            if photo_id in seen:
+                self.left["repeated"] += 1
+            elif isinstance(photo, str):
+                self.left[photo] += 1
+            elif room is not None and len(taken) >= room:
+                self.left["over_photos"] += 1
+            elif thinning.takes(photo):
+                taken.append(photo)
+            seen.add(photo_id)
+        self.counts.candidates += len(taken)
+        return taken
+
+    # --- one place ---
+
+    async def _look_into(self, cell: int, http: Polite) -> _Found:
+        """The photos of a place, in an order that is drawn, until there are enough."""
+        found = _Found(cell)
+        if not await self._may_hold(found, http):
+            return found
+        rng = random.Random(f"{self.where.seed} {cell}")
+        region = self.where.limits.region
+        boxes = [(box, 0) for box in cell_boxes(cell) if region.touches(box)]
+        local = Thinning(self.where.limits)
+        taken = 0
+        while boxes:
+            if self.where.limits.per_cell and taken >= self.where.limits.per_cell:
+                found.counts["unread_areas"] += len(boxes)
+                break
+            box, failures = boxes.pop()
+            try:
+                page = await self._page(box, found, http)
+            except Unavailable:
+                if failures == HALVINGS:
+                    found.counts["unanswered_areas"] += 1
+                    continue
+                page, failures = None, failures + 1
+            if page is None:
+                parts = rng.sample(box.quarters(), 4)
+                boxes += [(each, failures) for each in parts if region.touches(each)]
+                continue
+            mine = self._inside(cell, page.photos)
+            for photo_id in sorted(mine, key=lambda each: (rng.random(), each)):
+                if photo_id not in found.photos:
+                    found.photos[photo_id] = mine[photo_id]
+                    photo = mine[photo_id]
+                    taken += not isinstance(photo, str) and local.takes(photo)
+        return found
+
+    async def _may_hold(self, found: _Found, http: Polite) -> bool:
+        """Whether the larger cells around a place hold any photo at all."""
+        level = int(s2.level([found.cell])[0])
+        for coarse in self.service.coarse_levels:
+            if coarse >= level:
+                break
+            around = int(s2.parent([found.cell], coarse)[0])
+            found.coarse.append(around)
+            if around not in self._coarse:
+                self._coarse[around] = asyncio.ensure_future(self._holds(around, http))
+            if not await asyncio.shield(self._coarse[around]):
+                return False
+        return True
+
+    async def _holds(self, cell: int, http: Polite) -> bool:
+        for box in cell_boxes(cell):
+            asked = ["holds", *self.service.key(box)]
+            known = self.kept.get(asked)
+            if known is None:
+                try:
+                    known = bool((await self.service.ask(box, http, 1)).photos)
+                except HostDown as error:
+                    raise self._down() from error
+                except Unavailable:
+                    return True  # too much to ask: it will be asked in parts
+                self.kept.put(asked, known)
+            if known:
+                return True
+        return False
+
+    async def _page(self, box: Box, found: _Found, http: Polite) -> Page | None:
+        """All photos of a box; None where it has to be divided."""
+        if box.square_degrees > self.service.most_square_degrees:
+            return None
+        page = self._known(box)
+        if page is None:
+            try:
+                page = await self.service.ask(box, http, self.service.most_listed)
+            except HostDown as error:
+                raise self._down() from error
+            except Unavailable:
+                found.counts["calls"] += 1
+                raise
+            self._keep(box, page)
+        found.counts["calls"] += page.calls
+        if not page.full:
+            return page
+        if box.square_degrees > SMALLEST:
+            found.counts["full_areas"] += 1
+            return None
+        found.counts["cut_areas"] += 1
+        return page
+
+    def _inside(self, cell: int, photos: dict[str, Candidate | str]) -> dict[str, Candidate | str]:
+        """Those that lie in the cell itself; the others are of its neighbours."""
+        level = self.where.limits.cell_level
+        placed = {key: each for key, each in photos.items() if isinstance(each, Candidate)}
+        leaves = s2.cell_ids(
+            [each.latitude for each in placed.values()],
+            [each.longitude for each in placed.values()],
+        )
+        here = s2.parent(leaves, level) == cell
+        elsewhere = {key for key, inside in zip(placed, here, strict=True) if not inside}
+        return {key: each for key, each in photos.items() if key not in elsewhere}
+
+    def _known(self, box: Box) -> Page | None:
+        answered = self.kept.get(self.service.key(box))
+        if answered is None:
+            return None
+        try:
+            photos = {
+                key: each if isinstance(each, str) else Candidate(**each)
+                for key, each in answered["photos"].items()
+            }
+            return Page(photos, answered["full"], answered["calls"])
+        except (LookupError, TypeError, AttributeError):
+            return None
+
+    def _keep(self, box: Box, page: Page) -> None:
+        divided = page.full and box.square_degrees > SMALLEST  # then its parts will be kept
+        photos = {
+            key: each if isinstance(each, str) else asdict(each)
+            for key, each in ({} if divided else page.photos).items()
+        }
+        self.kept.put(
+            self.service.key(box), {"photos": photos, "full": page.full, "calls": page.calls}
+        )
+
+    def _down(self) -> InputError:
+        return InputError(
+            f"{self.service.name} is down or refuses to answer; run this again later: what is "
+            "answered is kept"
+        )
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{max(1, round(seconds / 60))} minutes at most"
+    return f"{seconds / 3600:.1f} hours at most"
+
+
+async def fetch_picture(
+    url: str,
+    http: Polite,
+    *,
+    final: Callable = lambda answer: False,
+    gone: Iterable[int] = (404, 410),
+) -> Fetched:
+    """The picture at an address, redirects followed; each host is asked as politely."""
+    answer = await http.get(url, passes=no_whole_picture(), final=final)
+    for _ in range(REDIRECTS):
+        if not answer.redirect:
+            break
+        answer = await http.get(answer.redirect, passes=no_whole_picture(), final=final)
+    if answer.status in gone:
+        return Fetched(Status.GONE)
+    if answer.status != 200:
+        return Fetched(Status.FAILED)
+    if not answer.kind.startswith("image/") and not answer.body.startswith(b"\xff\xd8"):
+        return Fetched(Status.NOT_AN_IMAGE)
+    return Fetched(Status.OK, answer.body)
+
+
+def point(geometry: object) -> tuple[float, float] | None:
+    """Latitude and longitude of a GeoJSON point; None where it is none, or nowhere."""
+    try:
+        longitude, latitude = map(float, geometry["coordinates"][:2])
+    except (LookupError, TypeError, ValueError):
+        return None
+    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
+    return (latitude, longitude) if fits else None
