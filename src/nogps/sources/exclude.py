@@ -8,6 +8,7 @@ from nogps.errors import InputError
 from nogps.sources import Candidate
 
 OWNER = re.compile(r"\d+@N\d+")  # as Flickr names people
+FLICKR_NAME = re.compile(r"(\d+)_[0-9a-f]+_\d+_(\d+@N\d+)\.\w+")  # a file of Im2GPS3k: id, owner
 HEADER = {"photo_id", "photo", "id", "owner", "file", "filename", "name"}
 
 
@@ -48,10 +49,10 @@ class Excluded:
         return cls(frozenset(photo_ids), frozenset(owners))
 
     def names(self, candidate: Candidate) -> bool:
-        """Whether the list names this photo, or the one on Flickr that it was imported from."""
-        return bool({candidate.photo_id, candidate.flickr_id} & self.photo_ids)
+        """Whether the list names this photo, or the one on Flickr that it was."""
+        return not self.photo_ids.isdisjoint({candidate.photo_id, candidate.flickr_id} - {""})
 
 
 def _photo_id(word: str) -> str:
-    name = re.fullmatch(r"(?:.*/)?(\d+)_[0-9a-f]+_\d+_\d+@N\d+\.\w+", word)
+    name = FLICKR_NAME.fullmatch(word.rpartition("/")[2])
     return name[1] if name else word
