@@ -16,6 +16,7 @@ from PIL import Image
 from nogps import exif, images
 
 ALL_AROUND = 359.0  # degrees; a field of view that is as wide is taken for 360
+MARGIN = 4  # pixels; further than the filter reaches that shrinks them
 STEPS = 256  # between two pixels; whole numbers give the same bytes on every machine
 
 
@@ -66,10 +67,23 @@ def _picture(body: bytes, side: int, view: View) -> _Picture:
     )
     image = images.decoded(body, longer=enough)
     degrees_high = 360 * image.height / image.width
-    if image.width > enough:
-        size = (enough, max(1, round(image.height * enough / image.width)))
-        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return _Picture(np.asarray(image), degrees_high)
+    pixels = _shrunk(image, enough) if image.width > enough else np.asarray(image)
+    return _Picture(pixels, degrees_high)
+
+
+def _shrunk(image: Image.Image, width: int) -> NDArray[np.uint8]:
+    """The pixels of a panorama at that width, where its end meets its beginning as elsewhere."""
+    scale = image.width / width
+    reach = math.ceil(MARGIN * scale)
+    endless = Image.new("RGB", (image.width + 2 * reach, image.height))
+    for left in (reach - image.width, reach, reach + image.width):
+        endless.paste(image, (left, 0))
+    size = (width + 2 * MARGIN, max(1, round(image.height / scale)))
+    begin, end = reach - MARGIN * scale, reach + image.width + MARGIN * scale
+    shrunk = endless.resize(
+        size, Image.Resampling.BICUBIC, box=(begin, 0, end, image.height), reducing_gap=3.0
+    )
+    return np.asarray(shrunk)[:, MARGIN:-MARGIN]
 
 
 def _seen(picture: _Picture, side: int, view: View) -> NDArray[np.uint8]:
