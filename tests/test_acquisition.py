@@ -22,6 +22,7 @@ from nogps.simulated import (
     FAULTS,
     GOOGLE_KEY,
     KEY,
+    MAPILLARY_TOKEN,
     SECRET,
     SIGNING_SECRET,
     running_planet,
@@ -201,6 +202,183 @@ def test_a_host_that_is_down_ends_in_a_sentence_and_is_tried_again(calm, tmp_pat
     assert index_of(project)["status"].tolist() == index_of(calm)["status"].tolist()
 
 
+# --- open sources ---
+
+OPEN = {"panoramax": "asset", "commons": "file", "mapillary": "thumb"}  # what pictures are called
+FEW = {"simulated.photos": 700, "sampling.photos": 150, "sampling.calls": 4000}
+
+
+@pytest.fixture(scope="module", params=OPEN)
+def open_calm(request, tmp_path_factory) -> Project:
+    """A clone that has sampled and downloaded from an open source without any trouble."""
+    root = tmp_path_factory.mktemp(request.param) / "clone"
+    project = make_project(root, source=request.param, **FEW)
+    project.output = project.dvc("repro", "download")
+    project.commit("calm")
+    return project
+
+
+def source_of(project: Project) -> str:
+    return yaml.safe_load((project.root / "params.yaml").read_text())["source"]
+
+
+def killed(project: Project, stage: str, when) -> None:
+    """Run a stage and kill it, without a chance to tidy up, once `when()` says so."""
+    running = subprocess.Popen(
+        [sys.executable, f"src/{stage}.py"],
+        cwd=project.root,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not when() and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+
+
+def test_open_sources_with_faults_and_kills_lose_nothing(open_calm, tmp_path):
+    passing = ["too_many", "server_error", "reset", "cut_off", "truncated"]
+    passing += ["api_error", "api_reset", "api_too_many", "api_maxlag", "api_limit", "api_expired"]
+    faults = dict.fromkeys(passing, 0.02) | dict.fromkeys(["gone", "not_an_image"], 0.04)
+    project = make_project(
+        tmp_path / "clone", source=source_of(open_calm), simulated__faults=faults, **FEW
+    )
+
+    def asked() -> int:
+        return len(planet_log(project))
+
+    quarter = sum(entry["what"] != OPEN[source_of(project)] for entry in planet_log(open_calm)) / 4
+    killed(project, "sample", lambda: asked() > quarter)
+    assert not (project.root / "data/candidates.parquet").exists()
+    project.stage("sample")
+    ours, theirs = (
+        pd.read_parquet(each.root / "data/candidates.parquet") for each in (project, open_calm)
+    )
+    pd.testing.assert_frame_equal(ours, theirs)
+    searches = Counter(
+        entry["path"]
+        for entry in planet_log(project)
+        if entry["what"] in ("items", "files", "images") and not entry["fault"]
+    )
+    # But for what was on its way at the kill.
+    assert sum(searches.values()) - len(searches) <= 24
+    what = OPEN[source_of(project)]
+    for share in (0.3, 0.7):
+        done = share * len(ours)
+        killed(project, "download", lambda done=done: len(served(project, what)) > done)
+        assert not (project.root / "data/photos/index.parquet").exists()
+    project.stage("download")
+    index = index_of(project)
+    counts = index["status"].value_counts().to_dict()
+    assert index["photo_id"].tolist() == ours["photo_id"].tolist()
+    assert {Status.OK, Status.GONE, Status.NOT_AN_IMAGE} <= set(counts)
+    assert Status.FAILED not in counts
+    before = asked()
+    project.stage("download")
+    assert asked() == before
+    kept = index[index["status"] == Status.OK].set_index("photo_id")["sha256"]
+    assert kept.equals(index_of(open_calm).set_index("photo_id")["sha256"][kept.index])
+
+
+def test_open_sources_say_what_they_will_ask_and_that_it_is_free(open_calm):
+    assert "looking for 150 photos" in open_calm.output
+    assert "0 dollars" in open_calm.output
+    sample, download = read(open_calm, "sample"), read(open_calm, "download")
+    assert sample["candidates"] == download["candidates"] == sum(download["status"].values())
+    assert download["dollars"] == 0
+    candidates = pd.read_parquet(open_calm.root / "data/candidates.parquet")
+    assert candidates["owner"].nunique() > 20
+    assert candidates[candidates["sequence"] != ""].groupby("sequence").size().max() <= 5 or (
+        source_of(open_calm) == "commons"
+    )
+
+
+def test_an_allow_list_keeps_other_licences_out(open_calm, tmp_path):
+    if source_of(open_calm) == "mapillary":
+        pytest.skip("all of its pictures have one licence")
+    project = open_calm.copy(tmp_path / "clone")
+    project.set(sampling__licences=["CC BY"])
+    project.stage("sample")
+    licences = pd.read_parquet(project.root / "data/candidates.parquet")["licence"]
+    assert licences.str.fullmatch(r"CC BY \d\.\d").all()
+    assert read(project, "sample")["licence_not_wanted"] > 0
+
+
+def test_imports_of_excluded_photos_and_their_owners_stay_out(tmp_path):
+    project = make_project(tmp_path / "clone", source="commons", **FEW)
+    project.stage("sample")
+    before = pd.read_parquet(project.root / "data/candidates.parquet")
+    listed = before[before["flickr_id"] != ""].iloc[0]
+    with (project.root / "data/exclude.txt").open("a") as exclude:
+        exclude.write(f"{listed['flickr_id']}\n")
+    project.stage("sample")
+    after = pd.read_parquet(project.root / "data/candidates.parquet")
+    assert listed["flickr_id"] not in set(after["flickr_id"])
+    assert listed["owner"] not in set(after["owner"])
+    assert read(project, "sample")["excluded"] == (before["owner"] == listed["owner"]).sum()
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "words"),
+    [
+        ("panoramax", {"sampling.places": "weights"}, ["sampling.weights", "belong together"]),
+        ("commons", {"sampling.weights": "data/cells.csv"}, ["sampling.places"]),
+        ("commons", {"sampling.region": [1.0, 5.0, 2.0, 4.0]}, ["sampling.region", "no box"]),
+        ("commons", {"sampling.region": "nowhere.geojson"}, ["nowhere.geojson", "cannot be read"]),
+        (
+            "panoramax",
+            {"sampling.taken_from": "2020-02-01", "sampling.taken_to": "2020-01-01"},
+            ["sampling.taken_from", "swap"],
+        ),
+        ("mapillary", {"sampling.licences": ["CC0"]}, ["sampling.licences", "CC BY-SA"]),
+        ("mapillary", {"world": "real"}, ["MAPILLARY_TOKEN", "https://"]),
+        ("panoramax", {"sampling.taken_from": "2090-01-01"}, ["no photo that matches"]),
+    ],
+)
+def test_what_a_search_cannot_do_is_one_sentence(tmp_path, monkeypatch, source, changes, words):
+    monkeypatch.delenv("MAPILLARY_TOKEN", raising=False)
+    few = {"simulated.photos": 50, "sampling.calls": 30}
+    project = make_project(tmp_path / "clone", source=source, **few, **changes)
+    done = project.stage("sample", check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout
+    for word in words:
+        assert word in done.stdout.splitlines()[-1]
+
+
+# --- limits of any source ---
+
+
+def test_limits_hold_for_a_source_that_knows_none(calm, tmp_path):
+    project = calm.copy(tmp_path / "clone")
+    everything = pd.read_parquet(project.root / "data/candidates.parquet")
+    project.set(
+        sampling__region=[-10.0, 35.0, 30.0, 60.0], sampling__per_owner=2, sampling__spacing_m=500
+    )
+    project.stage("sample")
+    some = pd.read_parquet(project.root / "data/candidates.parquet")
+    assert 0 < len(some) < len(everything)
+    assert some["longitude"].between(-10, 30).all() and some["latitude"].between(35, 60).all()
+    assert some["owner"].value_counts().max() == 2
+    counts = read(project, "sample")
+    assert counts["over_owner"] > 0 and counts["too_near"] > 0
+    # Flickr was asked for the box alone.
+    assert counts["outside_region"] == 0
+    assert 0 < counts["rows"] < len(everything)
+
+
+def test_street_view_in_a_region(tmp_path):
+    project = make_project(
+        tmp_path / "clone", sampling__region=[-119.0, 33.0, -116.0, 35.0], **TINY_CALIFORNIA
+    )
+    project.stage("sample")
+    found = pd.read_parquet(project.root / "data/candidates.parquet")
+    assert found["longitude"].between(-119, -116).all()
+    assert found["latitude"].between(33, 35).all()
+    assert read(project, "sample")["addresses_outside_region"] > 0
+
+
 # --- Street View, and money ---
 
 
@@ -317,9 +495,10 @@ def test_the_budget_is_a_hard_stop_that_restarts_remember(tmp_path):
 # --- secrets ---
 
 
-def test_keys_are_left_nowhere(calm, street):
-    secrets = [each.encode() for each in (KEY, SECRET, GOOGLE_KEY, SIGNING_SECRET)]
-    for project in (calm, street):
+def test_keys_are_left_nowhere(calm, street, open_calm):
+    secrets = (KEY, SECRET, GOOGLE_KEY, SIGNING_SECRET, MAPILLARY_TOKEN)
+    secrets = [each.encode() for each in secrets]
+    for project in (calm, street, open_calm):
         seen = 0
         for path in project.root.rglob("*"):
             if not path.is_file() or "src" in path.relative_to(project.root).parts:

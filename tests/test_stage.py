@@ -57,7 +57,8 @@ def test_the_parameters_that_come_with_the_project_are_right():
         ({"epochs": 2.5}, "`epochs` is 2.5"),
         (
             {"source": "flikr"},
-            "`source` is 'flikr': input should be 'flickr', 'streetview', 'panoramax', 'commons', 'mapillary' or 'folder'",
+            "`source` is 'flikr': input should be 'flickr', 'streetview', 'panoramax', 'commons', "
+            "'mapillary' or 'folder'",
         ),
         ({"world": "flat"}, "`world` is 'flat'"),
         ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
