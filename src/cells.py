@@ -4,7 +4,6 @@ Writes data/cells.csv, a row a class, and metrics/cells.json.
 """
 
 import numpy as np
-import pandas as pd
 
 import stage
 from nogps import partition, store
@@ -12,12 +11,8 @@ from nogps import partition, store
 
 def cells(params: stage.Params) -> None:
     """Build the partition from the train fold alone."""
-    photos = pd.read_parquet(stage.SPLITS).merge(
-        pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one"
-    )
-    packed = store.read_index(stage.PACKED)
-    readable = photos["photo_id"].isin(packed.loc[packed["status"] == "ok", "photo_id"])
-    train = photos[(photos["fold"] == "train") & readable]
+    photos = store.read_photos(stage.PACKED, stage.CANDIDATES, stage.SPLITS)
+    train = photos[(photos["fold"] == "train") & (photos["status"] == "ok")]
     classes = build(params, train["latitude"].to_numpy(), train["longitude"].to_numpy())
     classes.to_csv(stage.CELLS)
     outside = {

@@ -29,11 +29,7 @@ def evaluate(params: stage.Params) -> None:
     """The table, the page, the predictions."""
     with distributed.processes() as device:
         locator = Locator.load(stage.MODEL)
-        candidates = pd.read_parquet(stage.CANDIDATES)
-        photos = store.read_index(stage.PACKED).merge(
-            candidates, on="photo_id", validate="one_to_one"
-        )
-        photos = photos.merge(pd.read_parquet(stage.SPLITS), on="photo_id", validate="one_to_one")
+        photos = store.read_photos(stage.PACKED, stage.CANDIDATES, stage.SPLITS)
         known = what_baselines_know(params, photos, device)
         how = {"batch_size": params.batch_size, "workers": params.workers}
 

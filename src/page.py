@@ -9,6 +9,7 @@ web/site/credits.html says whose they are.
 import argparse
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -21,9 +22,10 @@ import numpy as np
 import pandas as pd
 
 import stage
-from nogps import attribution, geo, images, locate, onnx, places, store
+from nogps import attribution, geo, images, locate, onnx, panorama, places, store
 from nogps.errors import InputError, system_error
 from nogps.locate import Locator
+from nogps.panorama import View
 
 WEB = Path("web")
 OWN = ("*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest")
@@ -167,13 +169,14 @@ def described(locator: Locator, path: Path) -> dict:
 def game(folder: Path, most: int) -> list[dict]:
     """Photos of the test fold that may be shown, drawn evenly, and where each was taken."""
     folder.mkdir()
-    if not stage.SPLITS.is_file() or not stage.PHOTOS.is_dir():
+    if not all(path.exists() for path in (stage.SPLITS, stage.PHOTOS, stage.PACKED)):
         return []
-    table = showable().iloc[:most]
+    params = stage.read_params()
+    table = showable(params).iloc[:most]
     towns = places.nearest_town(table["latitude"], table["longitude"])
     shards, found = store.Shards(stage.PHOTOS), []
     for row, at, town in zip(table.itertuples(), store.places(table), towns, strict=True):
-        jpeg = images.thumbnail(shards.read(at), GAME_SIDE)
+        jpeg = shown(params.panorama, shards.read(at), row.bearing)
         # Named by its content: a browser that has kept another one will not show that instead.
         file = f"game/{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg"
         (folder.parent / file).write_bytes(jpeg)
@@ -189,13 +192,23 @@ def game(folder: Path, most: int) -> list[dict]:
     return found
 
 
-def showable() -> pd.DataFrame:
-    """The photos of the test fold that may be shown, in an order that is drawn once."""
-    params = stage.read_params()
-    index = store.read_index(stage.PHOTOS)
-    table = pd.read_parquet(stage.SPLITS).merge(pd.read_parquet(stage.CANDIDATES), on="photo_id")
-    table = table.merge(index[index["status"] == "ok"].drop(columns="url"), on="photo_id")
-    table = table[table["fold"] == "test"]
+def shown(how: stage.Panorama, original: bytes, bearing: float) -> bytes:
+    """A photo as the game shows it, or what is seen of a panorama in the direction given."""
+    if math.isnan(bearing):
+        return images.thumbnail(original, GAME_SIDE)
+    return panorama.thumbnail(original, GAME_SIDE, View(bearing, how.fov, how.pitch))
+
+
+def showable(params: stage.Params) -> pd.DataFrame:
+    """The photos of the test fold that may be shown, in an order that is drawn once.
+
+    Each with the place of its original, or of the panorama that it is a view of.
+    """
+    table = store.read_photos(stage.PACKED, stage.CANDIDATES, stage.SPLITS)
+    table = table[(table["fold"] == "test") & (table["status"] == "ok")]
+    originals = store.read_index(stage.PHOTOS).set_index("photo_id")
+    where = ["shard", "offset", "size"]
+    table = table.drop(columns=where).join(originals[where], on="candidate_id")
     if stage.drawn(params):
         # Whatever licence the planet's people chose, nobody owns them.
         table = table.assign(**dict.fromkeys(attribution.CREDIT, ""))

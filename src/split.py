@@ -1,4 +1,4 @@
-"""Stage split: train, val and test folds that share no owner, no place, no near-duplicate.
+"""Stage split: train, val and test folds that share no owner, sequence, place or near-duplicate.
 
 Writes data/splits.parquet (photo_id, fold) and metrics/split.json, which counts what folds
 share (nothing) and says how far test photos are from the nearest train photo.
@@ -14,14 +14,15 @@ from nogps.files import replacing
 
 def split(params: stage.Params) -> None:
     """Deal the photos out."""
-    packed = store.read_index(stage.PACKED)
-    photos = packed.merge(pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one")
+    photos = store.read_photos(stage.PACKED, stage.CANDIDATES)
     latitude, longitude = (photos[axis].to_numpy() for axis in ("latitude", "longitude"))
     bonds = folds.bonds(
         photos["owner"],
         latitude,
         longitude,
         store.phashes(photos),
+        candidate=photos["candidate_id"],
+        sequence=photos["sequence"],
         place_level=params.split.place_level,
         near_duplicate_bits=params.split.near_duplicate_bits,
     )

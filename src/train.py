@@ -130,10 +130,7 @@ def setup(params: stage.Params) -> Setup:
 
 def readable(fold: str) -> pd.DataFrame:
     """The readable photos of a fold, a row each."""
-    photos = pd.read_parquet(stage.SPLITS).merge(
-        pd.read_parquet(stage.CANDIDATES), on="photo_id", validate="one_to_one"
-    )
-    photos = photos.merge(store.read_index(stage.PACKED), on="photo_id", validate="one_to_one")
+    photos = store.read_photos(stage.PACKED, stage.CANDIDATES, stage.SPLITS)
     return photos[(photos["fold"] == fold) & (photos["status"] == "ok")]
 
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from nogps.exif import Metadata, read_metadata
+from nogps.exif import Metadata, is_panorama, read_metadata
 
 # Pillow remarks on damaged headers.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
@@ -420,3 +421,64 @@ def test_without_a_whole_position_in_the_comment_exif_speaks(comments):
 def test_comments_behind_broken_exif_still_count():
     body = with_comments(in_jpeg(b"XXXXXXXX"), *FIELDS)
     assert read_metadata(body).position == (48.853, -2.3488)
+
+
+# Panoramas
+
+
+def with_xmp(fields: str, format="JPEG") -> bytes:
+    description = (
+        f'<rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" {fields}'
+    )
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>{description}</rdf:RDF></x:xmpmeta>'
+    if format == "PNG":
+        chunk = PngInfo()
+        chunk.add_itxt("XML:com.adobe.xmp", xmp)
+        return picture(format, pnginfo=chunk)
+    if format == "TIFF":
+        return picture(format, tiffinfo={700: xmp.encode()})
+    return picture(format, xmp=xmp.encode())
+
+
+SPHERE = 'GPano:ProjectionType="equirectangular"'
+ELEMENTS = """>
+  <GPano:UsePanoramaViewer>True</GPano:UsePanoramaViewer>
+  <GPano:ProjectionType> equirectangular </GPano:ProjectionType>
+  <GPano:FullPanoWidthPixels>{}</GPano:FullPanoWidthPixels>
+  <GPano:CroppedAreaImageWidthPixels>{}</GPano:CroppedAreaImageWidthPixels>
+  </rdf:Description>"""
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "HEIF", "TIFF"])
+def test_a_panorama_is_one_in_every_format(format):
+    assert is_panorama(with_xmp(f"{SPHERE}/>", format))
+    assert not is_panorama(picture(format))
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ("GPano:ProjectionType = 'Equirectangular'/>", True),
+        (ELEMENTS.format(5376, 5376), True),
+        (ELEMENTS.format(9000, 2700), False),  # a phone's, of 108 degrees
+        (f'{SPHERE} GPano:FullPanoWidthPixels="9000"/>', True),
+        (
+            f'{SPHERE} GPano:FullPanoWidthPixels="9000" GPano:CroppedAreaImageWidthPixels="900"/>',
+            False,
+        ),
+        (f'{SPHERE} GPano:CroppedAreaImageHeightPixels="900"/>', True),
+        ('GPano:ProjectionType="cylindrical"/>', False),
+        ('GPano:StitchingSoftware="equirectangular"/>', False),
+        ("/>", False),
+    ],
+)
+def test_a_panorama_is_what_its_xmp_calls_one(fields, answer):
+    assert is_panorama(with_xmp(fields)) is answer
+
+
+@given(st.integers(0, 10**6), st.integers(0, 255))
+def test_damaged_xmp_is_as_good_as_none(at, byte):
+    body = bytearray(with_xmp(f"{SPHERE}/>"))
+    body[at % len(body)] = byte
+    assert is_panorama(bytes(body)) in (True, False)
+    assert is_panorama(bytes(body[: at % 200])) is False

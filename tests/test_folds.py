@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,14 @@ NO_TIES = {"place_level": -1, "near_duplicate_bits": -1}
 
 def hashes(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2**64, size=(count, 4), dtype=np.uint64)
+
+
+def bonded(owner, *where, sequence=None, candidate=None, **how) -> folds.Bonds:
+    """The bonds of photos of which each is a candidate and, unless told, none is of a sequence."""
+    count = len(owner)
+    sequence = pd.Series([""] * count) if sequence is None else sequence
+    candidate = pd.Series(np.arange(count)).astype(str) if candidate is None else candidate
+    return folds.bonds(owner, *where, sequence=sequence, candidate=candidate, **how)
 
 
 def flipped(phash: np.ndarray, bits: int, seed: int = 0) -> np.ndarray:
@@ -57,7 +67,7 @@ def test_folds_share_no_owner_no_place_and_no_picture(seed, owners, towns, bits)
     owner, latitude, longitude, phash = planet(400, owners, towns, seed)
     for twin in range(0, 40, 2):  # near-duplicates by other owners in other places
         phash[twin] = flipped(phash[twin + 1], 5, seed)
-    bonds = folds.bonds(owner, latitude, longitude, phash, place_level=10, near_duplicate_bits=bits)
+    bonds = bonded(owner, latitude, longitude, phash, place_level=10, near_duplicate_bits=bits)
     dealt = folds.assign(bonds, val=0.15, test=0.2, seed=seed)
     assert shared(owner, dealt) == 0
     assert shared(bonds.places, dealt) == 0
@@ -71,16 +81,114 @@ def test_folds_share_no_owner_no_place_and_no_picture(seed, owners, towns, bits)
 
 def test_an_owner_on_both_sides_is_counted():
     owner, latitude, longitude, phash = planet(300, 40, 200)
-    bonds = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    bonds = bonded(owner, latitude, longitude, phash, **NO_TIES)
     dealt = folds.assign(bonds, val=0.15, test=0.2, seed=0)
     of_one = np.flatnonzero(owner == owner[0])
     dealt[of_one[0]] = "train" if dealt[of_one[0]] != "train" else "test"
-    assert folds.leaks(bonds, dealt) == {"owners": 1, "places": 0, "near_duplicates": 0}
+    assert folds.leaks(bonds, dealt) == {
+        "owners": 1,
+        "sequences": 0,
+        "places": 0,
+        "near_duplicates": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("people", "level", "bits", "digest"),
+    [
+        ((400, 90, 80, 3), 10, 12, "7829350b863a1299"),
+        ((3000, 300, 30, 0), 10, -1, "cf8b5d7f94e125f3"),
+        ((500, 200, 300, 0), -1, -1, "e57418a0887a7698"),
+    ],
+    ids=["a knot and others", "one knot", "owners alone"],
+)
+def test_where_there_are_no_sequences_nothing_is_dealt_otherwise(people, level, bits, digest):
+    """Folds as they came out before photos could have a sequence."""
+    owner, latitude, longitude, phash = planet(*people)
+    owner[::7] = ""
+    for twin in range(0, 40, 2):
+        phash[twin] = flipped(phash[twin + 1], 5, 1)
+    each_its_own = pd.Series(np.arange(len(owner))).astype(str).radd("drive ")
+    for sequence in (None, each_its_own):
+        bonds = bonded(
+            owner,
+            latitude,
+            longitude,
+            phash,
+            sequence=sequence,
+            place_level=level,
+            near_duplicate_bits=bits,
+        )
+        dealt = folds.assign(bonds, val=0.15, test=0.2, seed=0)
+        letters = "".join("T" if fold == "test" else fold[0] for fold in dealt)
+        assert hashlib.sha256(letters.encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("level", [-1, 10])
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), drives=st.integers(50, 150), owned=st.booleans())
+def test_folds_share_no_sequence_whoever_drove(level, seed, drives, owned):
+    owner, latitude, longitude, phash = planet(400, 100, 200, seed)
+    owner = owner if owned else pd.Series([""] * 400)
+    number = np.random.default_rng(seed).integers(drives, size=400)
+    sequence = pd.Series([f"s{each}" if each % 5 else "" for each in number])
+    bonds = bonded(
+        owner,
+        latitude,
+        longitude,
+        phash,
+        sequence=sequence,
+        place_level=level,
+        near_duplicate_bits=-1,
+    )
+    dealt = folds.assign(bonds, val=0.15, test=0.2, seed=seed)
+    assert shared(sequence[sequence != ""], dealt[sequence != ""]) == 0
+    assert set(folds.leaks(bonds, dealt).values()) == {0}
+    if level < 0 and not owned:
+        assert not (dealt == folds.LEFT_OUT).any()
+
+
+def test_a_sequence_on_both_sides_is_counted():
+    owner, latitude, longitude, phash = planet(300, 300, 200)
+    owner[:] = ""
+    sequence = pd.Series([f"s{each // 3}" for each in range(300)])
+    bonds = bonded(owner, latitude, longitude, phash, sequence=sequence, **NO_TIES)
+    dealt = folds.assign(bonds, val=0.15, test=0.2, seed=0)
+    for photo in (0, 4):
+        dealt[photo] = "train" if dealt[photo] != "train" else "test"
+    dealt[8] = folds.LEFT_OUT
+    assert folds.leaks(bonds, dealt) == {
+        "owners": 0,
+        "sequences": 2,
+        "places": 0,
+        "near_duplicates": 0,
+    }
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000))
+def test_the_views_of_a_panorama_stay_together_where_nothing_else_ties_them(seed):
+    _, latitude, longitude, _ = planet(100, 100, 100, seed)
+    views = np.repeat(np.arange(100), 4)
+    nobody, candidate = pd.Series([""] * 400), pd.Series([f"p{each}" for each in views])
+    where = (latitude[views], longitude[views], hashes(400, seed))
+    bonds = bonded(nobody, *where, candidate=candidate, **NO_TIES)
+    dealt = folds.assign(bonds, val=0.15, test=0.2, seed=seed)
+    assert pd.Series(dealt).groupby(candidate).nunique().max() == 1
+    dealt[1] = "val" if dealt[1] != "val" else "test"
+    assert folds.leaks(bonds, dealt)["owners"] == 1
+
+
+def test_an_owner_and_a_candidate_of_one_name_are_two():
+    owner = pd.Series(["a", "", ""])
+    candidate = pd.Series(["x", "a", "y"])
+    bonds = bonded(owner, np.zeros(3), np.zeros(3), hashes(3), candidate=candidate, **NO_TIES)
+    assert len(np.unique(bonds.owners)) == 3
 
 
 def test_shares_come_out_as_asked():
     owner, latitude, longitude, phash = planet(4000, 1500, 3000)
-    bonds = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    bonds = bonded(owner, latitude, longitude, phash, **NO_TIES)
     dealt = folds.assign(bonds, val=0.1, test=0.15, seed=1)
     assert abs((dealt == "test").mean() - 0.15) < 0.01
     assert abs((dealt == "val").mean() - 0.10) < 0.01
@@ -89,7 +197,7 @@ def test_shares_come_out_as_asked():
 
 def test_seed_decides_and_repeats():
     owner, latitude, longitude, phash = planet(500, 200, 300)
-    bonds = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    bonds = bonded(owner, latitude, longitude, phash, **NO_TIES)
     first, again, other = (folds.assign(bonds, val=0.1, test=0.2, seed=seed) for seed in (3, 3, 4))
     assert (first == again).all()
     assert (first != other).any()
@@ -98,7 +206,7 @@ def test_seed_decides_and_repeats():
 def test_a_knot_too_large_for_train_is_cut_and_leaks_nothing():
     # 300 owners, each with photos in several of 30 towns: everything hangs together.
     owner, latitude, longitude, phash = planet(3000, 300, 30)
-    bonds = folds.bonds(owner, latitude, longitude, phash, place_level=10, near_duplicate_bits=-1)
+    bonds = bonded(owner, latitude, longitude, phash, place_level=10, near_duplicate_bits=-1)
     dealt = folds.assign(bonds, val=0.15, test=0.15, seed=0)
     assert shared(owner, dealt) == 0
     assert shared(bonds.places, dealt) == 0
@@ -109,15 +217,15 @@ def test_a_knot_too_large_for_train_is_cut_and_leaks_nothing():
 def test_unknown_owners_are_not_one_owner():
     _, latitude, longitude, phash = planet(200, 5, 200)
     unknown = pd.Series([""] * 200)
-    bonds = folds.bonds(unknown, latitude, longitude, phash, **NO_TIES)
+    bonds = bonded(unknown, latitude, longitude, phash, **NO_TIES)
     assert len(np.unique(bonds.owners)) == 200
 
 
 def test_places_and_pictures_can_be_switched_off():
     owner, latitude, longitude, phash = planet(100, 100, 1)
     phash[:] = phash[0]
-    on = folds.bonds(owner, latitude, longitude, phash, place_level=6, near_duplicate_bits=8)
-    off = folds.bonds(owner, latitude, longitude, phash, **NO_TIES)
+    on = bonded(owner, latitude, longitude, phash, place_level=6, near_duplicate_bits=8)
+    off = bonded(owner, latitude, longitude, phash, **NO_TIES)
     assert len(np.unique(on.places)) < 5
     assert len(np.unique(on.pictures)) == 1
     assert len(np.unique(off.places)) == len(np.unique(off.pictures)) == 100
@@ -130,7 +238,7 @@ def test_places_and_pictures_can_be_switched_off():
 )
 def test_too_little_to_split_says_so(owner, latitude):
     count = len(owner)
-    bonds = folds.bonds(
+    bonds = bonded(
         pd.Series(owner),
         latitude,
         np.zeros(count),

@@ -5,6 +5,7 @@ Only headers are read, never pixels. Damaged metadata is as good as none: it nev
 
 import io
 import math
+import re
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +22,8 @@ pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = None  # a header costs the same however large the picture is
 
 EXIF_MARK = b"Exif\0\0"
+# As an attribute, or as an element, of which the end tag is not meant.
+GPANO = re.compile(rb"""(?<!/)GPano:(\w+)\s*(?:=\s*["']|>)\s*([^"'<]*)""")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,22 @@ def read_metadata(photo: Path | bytes) -> Metadata:
         heading=_heading(gps),
         owner=comment.get("owner", ""),
     )
+
+
+def is_panorama(photo: bytes) -> bool:
+    """Whether the XMP of an image calls it an equirectangular picture of all 360 degrees.
+
+    The fields are Google's Photo Sphere metadata (GPano). A phone's panorama, which is cut out
+    of the whole circle, is none.
+    """
+    fields: dict[bytes, bytes] = {}
+    with suppress(Exception):  # as above
+        xmp = Image.open(io.BytesIO(photo)).info.get("xmp", b"")
+        fields = dict(GPANO.findall(xmp))
+    width = fields.get(b"CroppedAreaImageWidthPixels", b"").strip()
+    whole = fields.get(b"FullPanoWidthPixels", b"").strip()
+    kind = fields.get(b"ProjectionType", b"").strip().lower()
+    return kind == b"equirectangular" and (not width or not whole or width == whole)
 
 
 class _ZeroPadded(io.BytesIO):

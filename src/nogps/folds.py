@@ -1,4 +1,4 @@
-"""Train, val and test folds that share no owner, no place and no near-duplicate picture."""
+"""Train, val and test folds that share no owner, sequence, place or near-duplicate picture."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,9 @@ Groups = NDArray[np.int64]  # shape (n,): photos with one number belong together
 class Bonds:
     """What photos may share; each array has shape (n,) and numbers its groups from 0."""
 
-    owners: Groups  # photos whose owner nobody knows are each alone
-    places: Groups  # each photo alone when places are switched off
+    owners: Groups  # where nobody knows the owner, the candidate is one
+    sequences: Groups  # of one drive, walk or burst; the candidate where it is of none
+    places: Groups  # each candidate is one when places are switched off
     pictures: Groups  # near-duplicates, joined in chains
 
 
@@ -34,24 +35,26 @@ def bonds(
     longitude: np.ndarray,
     phash: NDArray[np.uint64],
     *,
+    candidate: pd.Series,
+    sequence: pd.Series,
     place_level: int,
     near_duplicate_bits: int,
 ) -> Bonds:
-    """Who took each photo, in which S2 cell it lies, which pictures look the same.
+    """Who took each photo, in which sequence and S2 cell it lies, which pictures look the same.
 
-    `phash` has shape (n, 4), see `images.Packed`; -1 for a level or a number of bits switches
-    that bond off.
+    `candidate` is the picture that a photo is or shows a part of. `owner` and `sequence` are ""
+    where there is none: then the photos of a candidate still belong together. `phash` has shape
+    (n, 4), see `images.Packed`; -1 for a level or a number of bits switches that bond off.
     """
     count = len(owner)
-    alone = pd.Series(np.arange(count)).astype(str).radd("photo ")
-    names = owner.reset_index(drop=True).where(owner.reset_index(drop=True) != "", alone)
-    places = np.arange(count)
+    places = _numbered(candidate)
     if place_level >= 0:
         places = _numbered(s2.parent(s2.cell_ids(latitude, longitude), place_level))
     pictures = np.arange(count)
     if near_duplicate_bits >= 0:
         pictures = _components(count, near_duplicates(phash, near_duplicate_bits))
-    return Bonds(_numbered(names.to_numpy(dtype=object)), places, pictures)
+    owners, sequences = (_named(each, candidate) for each in (owner, sequence))
+    return Bonds(owners, sequences, places, pictures)
 
 
 def near_duplicates(phash: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
@@ -82,17 +85,17 @@ def near_duplicates(phash: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
 def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.str_]:
     """A fold for each photo: train, val, test or left_out; `val` and `test` are shares.
 
-    Photos tied by owner, place or picture, directly or through others, go to one fold. Where
-    such a knot is larger than a whole fold (well-travelled owners, famous places), it is cut:
-    its places are dealt out, each owner follows one of their photos, drawn by chance, and their
-    photos that lie in other folds are left out.
+    Photos tied by owner, sequence, place or picture, directly or through others, go to one fold.
+    Where such a knot is larger than a whole fold (well-travelled owners, famous places), it is
+    cut: its places are dealt out, each owner follows one of their photos, drawn by chance, and
+    their photos that lie in other folds are left out.
 
     Raises:
         InputError: some fold would be empty.
     """
     count = len(bonds.owners)
     rng = np.random.default_rng(seed)
-    people = _merge(bonds.owners, bonds.pictures)
+    people = _merge(_merge(bonds.owners, bonds.pictures), bonds.sequences)
     knots = _merge(people, bonds.places)
     folds = np.full(count, LEFT_OUT, dtype="<U8")
     sizes = np.bincount(knots)
@@ -114,20 +117,21 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     for fold in FOLDS:
         if not np.any(folds == fold):
             raise InputError(
-                f"no photos are left for the {fold} fold: {count} photos tied by owner, place or "
-                f"picture form {len(np.unique(knots))} group(s); give more photos, or loosen "
-                "split.place_level or split.near_duplicate_bits"
+                f"no photos are left for the {fold} fold: {count} photos tied by owner, "
+                f"sequence, place or picture form {len(np.unique(knots))} group(s); give more "
+                "photos, or loosen split.place_level or split.near_duplicate_bits"
             )
     return folds
 
 
 def leaks(bonds: Bonds, folds: NDArray[np.str_]) -> dict[str, int]:
-    """How many owners, places and groups of near-duplicates stand in more than one fold."""
+    """How many owners, sequences, places and groups of near-duplicates stand in several folds."""
     used = folds != LEFT_OUT
     table = pd.DataFrame({"fold": folds[used]})
     counts = {}
     for name, groups in (
         ("owners", bonds.owners),
+        ("sequences", bonds.sequences),
         ("places", bonds.places),
         ("near_duplicates", bonds.pictures),
     ):
@@ -167,6 +171,12 @@ def _cut(
     of_person = np.empty(people.max() + 1, dtype="<U8")
     of_person[people[drawn]] = fold[drawn]
     return np.where(of_person[people] == fold, fold, LEFT_OUT)
+
+
+def _named(name: pd.Series, candidate: pd.Series) -> Groups:
+    """Groups of photos of one name, or of one candidate where that is ""."""
+    # Apart, else a candidate might be called as an owner is.
+    return _numbered(pd.MultiIndex.from_arrays([name, candidate.where(name == "", "")]))
 
 
 def _numbered(values: np.ndarray) -> Groups:

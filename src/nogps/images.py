@@ -90,7 +90,7 @@ def suffix_of(body: bytes) -> str:
     return SUFFIXES[_open(body).format]
 
 
-def pack(body: bytes, side: int) -> Packed:
+def pack(photo: Photo, side: int) -> Packed:
     """Decode once; turn upright, shrink so that the shorter side is `side`, hash, encode.
 
     Nothing of the file but its pixels survives: no EXIF, no GPS, no comments, no profile.
@@ -101,7 +101,7 @@ def pack(body: bytes, side: int) -> Packed:
     """
     import imagehash
 
-    image = _shrunk(_decode(body, at_least=side), side)
+    image = _shrunk(_loaded(photo, side), side)
     phash = imagehash.phash(image, hash_size=16).hash
     return Packed(_encoded(image), *image.size, np.packbits(phash).tobytes())
 
@@ -123,13 +123,7 @@ def square(photo: Photo, image_size: int) -> NDArray[np.uint8]:
 
 def packed_jpeg(photo: Photo, side: int) -> bytes:
     """The JPEG that `pack` makes of a photo, which may be anything that `square` takes."""
-    if isinstance(photo, Image.Image):
-        image = _upright(_checked(photo))
-    elif isinstance(photo, np.ndarray):
-        image = _upright(_checked(_of_array(photo)))
-    else:
-        image = _decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), side)
-    return _encoded(_shrunk(image, side))
+    return _encoded(_shrunk(_loaded(photo, side), side))
 
 
 def pack_side(image_size: int) -> int:
@@ -253,13 +247,23 @@ def _mean_and_std(device: device) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
-def thumbnail(jpeg: bytes, side: int = 256) -> bytes:
+def thumbnail(photo: Photo, side: int = 256) -> bytes:
     """A JPEG whose longer side is at most `side` pixels, to show to people."""
-    image = _decode(jpeg, at_least=side)
+    image = _loaded(photo, side)
     image.thumbnail((side, side))
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=85)
     return encoded.getvalue()
+
+
+def decoded(body: bytes, longer: int) -> Image.Image:
+    """Upright RGB pixels, the longer side at least `longer` if the picture's is; BadImage if none.
+
+    A JPEG that is far larger is decoded at 1/2, 1/4 or 1/8 of its size.
+    """
+    image = _open(body)
+    scale = longer / max(image.size)
+    return _upright(image, tuple(math.ceil(length * scale) for length in image.size))
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:
@@ -298,6 +302,15 @@ def _checked(image: Image.Image) -> Image.Image:
     if image.width * image.height > LARGEST_PIXELS:
         raise BadImage(f"{image.width} x {image.height} pixels are too many to decode")
     return image
+
+
+def _loaded(photo: Photo, at_least: int) -> Image.Image:
+    """Upright RGB pixels of whatever a photo may be; those of a file see `_decode`."""
+    if isinstance(photo, Image.Image):
+        return _upright(_checked(photo))
+    if isinstance(photo, np.ndarray):
+        return _upright(_checked(_of_array(photo)))
+    return _decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), at_least)
 
 
 def _decode(body: bytes, at_least: int) -> Image.Image:

@@ -48,7 +48,8 @@ class Measured:
 def read_folder(path: Path, packed: Path, side: int) -> pd.DataFrame:
     """Pack the photos of a folder that the source `folder` understands; a row a photo.
 
-    One that is not there or cannot be read has another status than ok.
+    One that is not there or cannot be read has another status than ok. A panorama is one photo,
+    as it is for `Locator.locate`.
     """
     source = Folder(path)
     candidates = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
@@ -61,7 +62,8 @@ def read_folder(path: Path, packed: Path, side: int) -> pd.DataFrame:
         return fetched.body
 
     index = store.pack(list(url), read, packed, side)
-    return index.merge(candidates, on="photo_id", validate="one_to_one")
+    index["heading"] = candidates["heading"].astype("float64")
+    return store.with_candidates(index, candidates)
 
 
 def measure(

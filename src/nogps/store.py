@@ -6,10 +6,11 @@ a parquet table, says where each photo's bytes lie, so any photo can be read by 
 
 import hashlib
 import io
+import math
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from nogps import images
 from nogps.files import replacing
 
 INDEX = "index.parquet"
-SHARD_SIZE = 1000  # photos
+SHARD_SIZE = 1000  # candidates
 
 
 @dataclass(frozen=True)
@@ -107,52 +108,97 @@ def places(index: pd.DataFrame) -> list[Place]:
     ]
 
 
+@dataclass(frozen=True)
+class Photo:
+    """A packed photo: a candidate, or what is seen of it in one direction."""
+
+    photo_id: str  # the candidate's, and for a direction more behind it
+    packed: images.Packed | images.BadImage
+    heading: float = math.nan  # degrees clockwise from north of its middle; NaN: unknown
+    bearing: float = math.nan  # ... from the middle of its panorama; NaN: it is the candidate
+
+
+def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
+    """The one photo that a candidate is."""
+    return [Photo(candidate_id, images.pack(body, side))]
+
+
 def pack(
-    photo_ids: list[str], read: Callable[[str], bytes], folder: Path, side: int
+    candidate_ids: list[str],
+    read: Callable[[str], bytes],
+    folder: Path,
+    side: int,
+    photos_of: Callable[[str, bytes, int], list[Photo]] = whole,
 ) -> pd.DataFrame:
     """Write every photo once more, `side` pixels high or wide, into shards; return the index.
 
-    One row a photo in the order given: photo_id, status (ok or unreadable), reason, shard,
-    offset, size, width, height, phash. `read` gives a photo's original bytes.
+    One row a photo, those of a candidate together, in the order given: photo_id, candidate_id,
+    status (ok or unreadable), reason, shard, offset, size, width, height, phash, heading, bearing
+    (see Photo). `read` gives a candidate's original bytes, `photos_of` makes photos of them. A
+    candidate that cannot be read is one row, under its own id.
     """
 
-    def packed(photo_id: str) -> images.Packed | images.BadImage:
+    def packed(candidate_id: str) -> list[Photo]:
         try:
-            return images.pack(read(photo_id), side)
+            return photos_of(candidate_id, read(candidate_id), side)
         except images.BadImage as error:
-            return error
+            return [Photo(candidate_id, error)]
 
     rows = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as threads,
-        tqdm(total=len(photo_ids), desc="pack", unit="photo") as bar,
+        tqdm(total=len(candidate_ids), desc="pack", unit="photo") as bar,
     ):
-        for number, start in enumerate(range(0, len(photo_ids), SHARD_SIZE)):
-            block = photo_ids[start : start + SHARD_SIZE]
-            results = {}
-            for photo_id, result in zip(block, threads.map(packed, block), strict=True):
-                results[photo_id] = result
+        for number, start in enumerate(range(0, len(candidate_ids), SHARD_SIZE)):
+            block = candidate_ids[start : start + SHARD_SIZE]
+            results, members = [], []
+            for candidate_id, photos in zip(block, threads.map(packed, block), strict=True):
+                for photo in photos:
+                    results.append((candidate_id, photo))
+                    if isinstance(photo.packed, images.Packed):
+                        direction = photo.photo_id.removeprefix(candidate_id)
+                        name = member_name(candidate_id, f"{direction}.jpg")
+                        members.append((name, photo.packed.jpeg))
                 bar.update()
-            good = {key: each for key, each in results.items() if isinstance(each, images.Packed)}
-            members = [(member_name(key, ".jpg"), each.jpeg) for key, each in good.items()]
-            where = dict(zip(good, write_shard(folder / shard_name(number), members), strict=True))
-            rows += [_packed_row(key, results[key], where.get(key, NOWHERE)) for key in block]
+            where = iter(write_shard(folder / shard_name(number), members))
+            rows += [_packed_row(*each, where) for each in results]
     index = pd.DataFrame(rows)
     write_index(folder, index)
     return index
 
 
-def _packed_row(photo_id: str, result: images.Packed | images.BadImage, place: Place) -> dict:
-    good = isinstance(result, images.Packed)
+def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict:
+    packed = photo.packed
+    good = isinstance(packed, images.Packed)
     return {
-        "photo_id": photo_id,
+        "photo_id": photo.photo_id,
+        "candidate_id": candidate_id,
         "status": "ok" if good else "unreadable",
-        "reason": "" if good else str(result),
-        **asdict(place),
-        "width": result.width if good else 0,
-        "height": result.height if good else 0,
-        "phash": result.phash if good else b"",
+        "reason": "" if good else str(packed),
+        **asdict(next(where) if good else NOWHERE),
+        "width": packed.width if good else 0,
+        "height": packed.height if good else 0,
+        "phash": packed.phash if good else b"",
+        "heading": photo.heading,
+        "bearing": photo.bearing,
     }
+
+
+def read_photos(packed: Path, candidates: Path, splits: Path | None = None) -> pd.DataFrame:
+    """The packed photos, a row each: the index of a folder, with what the candidates' table says.
+
+    `heading` is the photo's own. With `splits`, a table of photo_id and fold, they have a fold.
+    """
+    photos = with_candidates(read_index(packed), pd.read_parquet(candidates))
+    if splits:
+        photos = photos.merge(pd.read_parquet(splits), on="photo_id", validate="one_to_one")
+    return photos
+
+
+def with_candidates(index: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+    """An index of packed photos, each with the columns of its candidate but the heading."""
+    known = candidates.drop(columns="heading").rename(columns={"photo_id": "candidate_id"})
+    return index.merge(known, on="candidate_id", validate="many_to_one")
 
 
 def phashes(index: pd.DataFrame) -> NDArray[np.uint64]:
