@@ -7,6 +7,8 @@ fetches no photo twice.
 """
 
 import sys
+from collections import Counter
+from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -17,7 +19,7 @@ from nogps.errors import InputError
 from nogps.gather import gather
 from nogps.ledger import unfetched
 from nogps.sources import Status
-from source import open_source, purse, scratch
+from source import GENTLY, is_open, open_source, purse, scratch
 
 
 def download(params: stage.Params) -> None:
@@ -25,6 +27,8 @@ def download(params: stage.Params) -> None:
     candidates = pd.read_parquet(stage.CANDIDATES, columns=["photo_id", "url", "owner"])
     if params.source == "streetview":
         _tell_price(params, candidates)
+    elif is_open(params):
+        _tell_size(params, candidates)
     with open_source(params) as (source, http):
         try:
             index = gather(
@@ -65,6 +69,22 @@ def download(params: stage.Params) -> None:
     model = licences.for_model(photos, drawn=stage.drawn(params))
     print(f"photos under {licences.counted(photos['licence'])}")
     print(f"a model that learns from them must carry: {model}")
+
+
+def _tell_size(params: stage.Params, candidates: pd.DataFrame) -> None:
+    """Before anything is fetched: how much it will be, and for how long."""
+    missing = unfetched(candidates["url"].tolist(), scratch(params))
+    hosts = Counter(urlsplit(url).netloc for url in missing)
+    gently = GENTLY[params.source]
+    words = f"{len(missing):,} of {len(candidates):,} pictures to fetch"
+    if missing:
+        megabytes = len(missing) * gently.kilobytes / 1000
+        size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+        minutes = max(hosts.values()) / gently.per_second / 60
+        words += f" from {len(hosts)} hosts: roughly {size}"
+        if params.world != "simulated":
+            words += f", {max(1, round(minutes))} minutes at least, so as not to be a burden"
+    print(f"{words}; 0 dollars", flush=True)
 
 
 def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
