@@ -18,6 +18,7 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from nogps import simulated
+from nogps.licences import FREE
 from nogps.simulated import (
     FAULTS,
     GOOGLE_KEY,
@@ -580,6 +581,9 @@ def test_the_planet_on_the_command_line_teaches(tmp_path):
         ("+simulated.faults.reset=0.02", "~simulated.faults.reset"),
         ("eval.benchmarks=[/b]", "eval.benchmarks=[]"),
         ("push_to=nowhere", "push_to=null"),
+        ("sampling.licences=[CC0,CC BY]", f"sampling.licences=[{','.join(FREE)}]"),
+        ("sampling.region=[-5,41,10,51.5]", "sampling.region=world"),
+        ("sampling.photos=100", "sampling.photos=null"),
         ("flickr.terms=[a,b]", "flickr.terms=[street,city]"),
     ],
 )
