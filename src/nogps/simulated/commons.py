@@ -96,6 +96,12 @@ def _sha1(photo: Photo) -> str:
     return hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
 
 
+def address_of(photo: Photo) -> str:
+    """Where the original lies."""
+    sha1 = _sha1(photo)
+    return f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(_name(photo))}"
+
+
 # --- the API ---
 
 
@@ -262,19 +268,16 @@ def _js(value: dict) -> Answer:
 
 def _info(photo: Photo, told: dict[str, str]) -> dict:
     """What is known of a file, as far as it was asked for."""
-    name, sha1 = _name(photo), _sha1(photo)
-    below = f"{sha1[0]}/{sha1[:2]}/{quote(name)}"
-    said = _said(photo)
+    said, address = _said(photo), address_of(photo)
     if names := told.get("iiextmetadatafilter"):
         said = {key: value for key, value in said.items() if key in names.split("|")}
-    address = f"{UPLOAD}/wikipedia/commons/{below}"
     known = {
         "timestamp": {"timestamp": f"{_uploaded(photo):%Y-%m-%dT%H:%M:%SZ}"},
         "user": {"user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title()},
         "size": {"size": 100_000, "width": photo.width, "height": photo.height},
         "url": _thumbnail(photo, told, address)
-        | {"url": address, "descriptionurl": f"{SITE}/wiki/File:{quote(name)}"},
-        "sha1": {"sha1": sha1},
+        | {"url": address, "descriptionurl": f"{SITE}/wiki/File:{quote(_name(photo))}"},
+        "sha1": {"sha1": _sha1(photo)},
         "mime": {"mime": _mime(photo)},
         "extmetadata": {"extmetadata": said},
         "metadata": {"metadata": _metadata(photo)},
