@@ -303,8 +303,13 @@ def _thumbnail(photo: Photo, told: dict[str, str], address: str) -> dict:
     return {
         "thumburl": f"{address.replace('/commons/', '/commons/thumb/')}/{step}px-{name}",
         "thumbwidth": step,
-        "thumbheight": step * photo.height // photo.width,
+        "thumbheight": photo.height * _longest(photo, step) // max(photo.width, photo.height),
     }
+
+
+def _longest(photo: Photo, width: int) -> int:
+    """The longest side in pixels where the picture is so wide."""
+    return math.ceil(width * max(photo.width, photo.height) / photo.width)
 
 
 def _uploaded(photo: Photo) -> datetime:
@@ -373,5 +378,4 @@ def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
     photo = commons.files[number]
     if not thumb:
         return partial(jpeg, photo)
-    longest = int(thumb["width"]) * max(photo.width, photo.height) // photo.width
-    return partial(jpeg, photo, longest)
+    return partial(jpeg, photo, _longest(photo, int(thumb["width"])))
