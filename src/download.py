@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 import stage
-from nogps import attribution, licences
+from nogps import attribution, licences, store
 from nogps.cost import OverBudget
 from nogps.errors import InputError
 from nogps.gather import gather
@@ -21,10 +21,13 @@ from nogps.ledger import unfetched
 from nogps.sources import Status
 from source import GENTLY, is_open, open_source, purse, scratch
 
+ANGLES = ["heading", "field_of_view"]  # of a picture that may be a panorama
+
 
 def download(params: stage.Params) -> None:
     """Fetch what is not there yet."""
-    candidates = pd.read_parquet(stage.CANDIDATES, columns=["photo_id", "url", "owner"])
+    columns = ["photo_id", "url", "owner", *ANGLES]
+    candidates = pd.read_parquet(stage.CANDIDATES, columns=columns)
     if params.source == "streetview":
         _tell_price(params, candidates)
     elif is_open(params):
@@ -44,6 +47,8 @@ def download(params: stage.Params) -> None:
             bill = {"candidates": len(candidates), "calls": calls, "dollars": dollars}
             stage.write_metrics("download", bill)
             raise
+    # All that pack needs to know, so that it does not run again when owners or positions change.
+    store.write_index(stage.PHOTOS, index.join(candidates[ANGLES]))
     photos = pd.read_parquet(stage.CANDIDATES, columns=[*attribution.COLUMNS, "url"])
     photos = photos[photos["photo_id"].isin(index.loc[index["status"] == Status.OK, "photo_id"])]
     credited = attribution.table(photos)

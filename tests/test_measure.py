@@ -12,6 +12,7 @@ from nogps.dataset import Photos, predict
 from nogps.locate import Calibration, Locator
 from nogps.partition import fixed_level
 from tests.test_images import encoded, picture
+from tests.test_panorama import XMP
 
 BACKBONE = "shufflenet_v2_x0_5"
 SIZE = 64
@@ -88,6 +89,16 @@ def packed(folder, tmp_path_factory) -> tuple[pd.DataFrame, object]:
 
 def measured(packed, locator, **how) -> measure.Measured:
     return measure.measure("holiday", *packed, locator, **({"batch_size": 4, "workers": 0} | how))
+
+
+def test_a_panorama_in_a_folder_is_one_photo_as_it_is_for_locate(tmp_path):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album/p.jpg").write_bytes(encoded(picture(512, 256), xmp=XMP % 512))
+    table = "file,latitude,longitude,heading\np.jpg,1,2,33\n"
+    (tmp_path / "album/photos.csv").write_text(table)
+    [photo] = measure.read_folder(tmp_path / "album", tmp_path / "packed", 32).itertuples()
+    assert (photo.photo_id, photo.candidate_id, photo.heading) == ("p.jpg", "p.jpg", 33)
+    assert (photo.width, photo.height) == (64, 32)
 
 
 # measure

@@ -8,16 +8,20 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import train
 from nogps import attribution, geo, images, licences, regions, store, training
 from nogps.dataset import Photos, predict
 from nogps.locate import Locator
 from tests.project import ROOT, Project, fill_folder, make_project
+from tests.test_images import encoded, picture
+from tests.test_panorama import XMP
 
 pytestmark = pytest.mark.pipeline
 STAGES = ["sample", "download", "pack", "split", "cells", "train", "eval"]
@@ -86,8 +90,10 @@ def test_every_file_and_column_of_the_contract(finished):
     columns = {
         "data/candidates.parquet": "photo_id source latitude longitude owner url taken_at heading "
         "licence page_url author title licence_url",
-        "data/photos/index.parquet": "photo_id status shard offset size width height sha256",
-        "data/packed/index.parquet": "photo_id status shard offset size width height phash",
+        "data/photos/index.parquet": "photo_id status shard offset size width height sha256 "
+        "heading field_of_view",
+        "data/packed/index.parquet": "photo_id candidate_id status shard offset size width height "
+        "phash heading bearing",
         "data/splits.parquet": "photo_id fold",
         "data/predictions.parquet": "photo_id set latitude longitude guess_latitude "
         "guess_longitude distance_km loss confidence label guess_label radius_50_km radius_90_km "
@@ -135,7 +141,13 @@ def test_every_photo_is_accounted_for(finished):
     assert download["status"]["ok"] == pack["photos"] == sum(pack["status"].values())
     assert sum(split["photos"].values()) == pack["photos"]
     assert set(split["shared_between_folds"].values()) == {0}
-    assert set(split["shared_between_folds"]) == {"owners", "places", "near_duplicates"}
+    assert set(split["shared_between_folds"]) == {
+        "owners",
+        "sequences",
+        "places",
+        "near_duplicates",
+    }
+    assert pack["panoramas"] == 0
 
 
 def test_every_photo_of_the_set_has_its_attribution(finished):
@@ -344,6 +356,27 @@ def test_fetched_photos_survive_a_rerun_of_the_stage(project):
     ] == inodes
 
 
+def add_panoramas(folder: Path) -> None:
+    """Ten pictures of all 360 degrees by nobody knows whom; of every third, north is known."""
+    rng = np.random.default_rng(1)
+    table = pd.read_csv(folder / "photos.csv")
+    latitude, longitude = rng.uniform((-60, -170), (60, 170), size=(10, 2)).T
+    more = pd.DataFrame(
+        {
+            "file": [f"around/{number}.jpg" for number in range(10)],
+            "latitude": latitude,
+            "longitude": longitude,
+            "heading": [30 * number if number % 3 == 0 else None for number in range(10)],
+            "licence": "CC BY 4.0",
+        }
+    )
+    (folder / "around").mkdir()
+    for number, file in enumerate(more["file"]):
+        body = encoded(picture(512, 256, seed=1000 + number), quality=95, xmp=XMP % 512)
+        (folder / file).write_bytes(body)
+    pd.concat([table, more]).to_csv(folder / "photos.csv", index=False)
+
+
 @pytest.fixture(scope="module")
 def own_photos(tmp_path_factory) -> Project:
     """A clone that has run on somebody's folder, some of whose files are broken."""
@@ -355,12 +388,11 @@ def own_photos(tmp_path_factory) -> Project:
     told = [f"{row},{licence}" for row, licence in zip(rows, under, strict=True)]
     (album / "photos.csv").write_text("\n".join(told) + "\n")
     (album / "0/0.jpg").write_bytes((album / "0/0.jpg").read_bytes()[:-400])  # truncated
-    from PIL import Image
-
     Image.open(album / "0/1.jpg").save(album / "0/1.png")
     (album / "0/1.png").rename(album / "0/1.jpg")  # a PNG called .jpg
     (album / "0/2.jpg").write_text("no picture")
     (album / "0/3.jpg").unlink()
+    add_panoramas(album)
     fill_folder(root / "benchmark", places=3, photos=4)
     (root / "benchmark/0/0.jpg").write_bytes(b"")
     project = make_project(
@@ -387,14 +419,57 @@ def test_broken_files_of_a_folder_are_counted_and_the_rest_is_used(own_photos):
     packed = pd.read_parquet(own_photos.root / "data/packed/index.parquet").set_index("photo_id")
     assert "0/0.jpg" not in packed.index
     assert packed.loc["0/1.jpg", "status"] == "ok"
-    assert read(own_photos, "pack")["status"] == {"ok": 117, "unreadable": 0}
+    assert read(own_photos, "pack")["status"] == {"ok": 117 + 10 * 4, "unreadable": 0}
+
+
+def test_every_view_of_a_panorama_is_a_photo_from_pack_to_page(own_photos, tmp_path):
+    root = own_photos.root
+    assert read(own_photos, "pack")["panoramas"] == 10
+    index = pd.read_parquet(root / "data/packed/index.parquet").set_index("photo_id")
+    views = index[index["candidate_id"] != index.index]
+    assert list(views.index[:4]) == [f"around/0.jpg_{each:03d}" for each in (0, 90, 180, 270)]
+    assert views.groupby("candidate_id").size().tolist() == [4] * 10
+    assert views.loc["around/3.jpg_180", ["heading", "bearing"]].tolist() == [180, 90]
+    assert views.loc["around/4.jpg_180", "bearing"] == 180
+    assert views["heading"].notna().sum() == 4 * 4
+
+    folds = pd.read_parquet(root / "data/splits.parquet").set_index("photo_id")["fold"]
+    assert sorted(folds.index) == sorted(index.index)
+    assert folds.groupby(index["candidate_id"]).nunique().max() == 1
+    assert set(read(own_photos, "split")["shared_between_folds"].values()) == {0}
+    predictions = pd.read_parquet(root / "data/predictions.parquet").query("set == 'test'")
+    assert sorted(predictions["photo_id"]) == sorted(folds.index[folds == "test"])
+    assert predictions["distance_km"].notna().all()
+
+    code = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "src")
+import page, stage
+photos = page.showable(stage.read_params())[["photo_id", "candidate_id", "bearing"]]
+print(json.dumps([page.game(Path(sys.argv[1], "game"), 100), photos.to_dict("records")]))
+"""
+    done = own_photos.run(sys.executable, "-c", code, str(tmp_path))
+    shown, photos = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(each["photo_id"] for each in photos) == sorted(predictions["photo_id"])
+    assert {each["candidate_id"] for each in photos} & set(views["candidate_id"])
+    for file, photo in zip(shown, photos, strict=True):
+        image = Image.open(tmp_path / file["file"])
+        original = Image.open(root.parent / "album" / photo["candidate_id"])
+        if photo["photo_id"] == photo["candidate_id"]:
+            assert image.size == original.size
+            continue
+        assert image.size == (1024, 1024)
+        at = round((0.5 + photo["bearing"] / 360) * 512 - 0.5) % 512
+        seen, there = image.getpixel((512, 512)), original.getpixel((at, 128))
+        assert max(abs(a - b) for a, b in zip(seen, there, strict=True)) < 12
 
 
 def test_what_own_photos_ask_of_a_model_is_told(own_photos):
     lines = own_photos.output.splitlines()
-    assert "117 photos lack an author or a link, though their licence asks for both" in lines
-    assert "photos under CC BY 4.0 (117)" in lines
-    carries = "CC BY 4.0 (attribution: 117 of 117 photos under CC BY)"
+    assert "127 photos lack an author or a link, though their licence asks for both" in lines
+    assert "photos under CC BY 4.0 (127)" in lines
+    carries = "CC BY 4.0 (attribution: 127 of 127 photos under CC BY)"
     assert f"a model that learns from them must carry: {carries}" in lines
     about = Locator.load(own_photos.root / "models/model.pt").about
     assert about["model_licence"].startswith("CC BY 4.0 (attribution: ")
