@@ -206,7 +206,8 @@ def test_a_host_that_is_down_ends_in_a_sentence_and_is_tried_again(calm, tmp_pat
 # --- open sources ---
 
 OPEN = {"panoramax": "asset", "commons": "file", "mapillary": "thumb"}  # what pictures are called
-FEW = {"simulated.photos": 700, "sampling.photos": 150, "sampling.calls": 4000}
+FEW = {"simulated.photos": 1200, "sampling.photos": 150, "sampling.calls": 4000}
+FEW["sampling.per_owner"] = 8
 
 
 @pytest.fixture(scope="module", params=OPEN)
@@ -295,6 +296,44 @@ def test_open_sources_say_what_they_will_ask_and_that_it_is_free(open_calm):
     sequences = candidates.loc[candidates["sequence"] != "", "sequence"].value_counts()
     assert (sequences <= 5).all()
     assert len(sequences) == 0 or source_of(open_calm) != "commons"
+
+
+def test_what_training_reads_knows_no_gps_and_shares_nothing(open_calm, tmp_path):
+    project = open_calm.copy(tmp_path / "clone")
+    project.stages("pack", "split")
+    index, packed = index_of(project), pd.read_parquet(project.root / "data/packed/index.parquet")
+    pack, split = read(project, "pack"), read(project, "split")
+    candidates = pd.read_parquet(project.root / "data/candidates.parquet").set_index("photo_id")
+    around = candidates.loc[index.loc[index["status"] == Status.OK, "photo_id"], "field_of_view"]
+    if source_of(project) == "panoramax":
+        assert any(b"Exif" in body and b"GPano" in body for body in shards(project).values())
+    else:
+        assert pack["panoramas"] == (around == 360).sum()
+    assert pack["photos"] == len(around) + 3 * pack["panoramas"] == sum(split["photos"].values())
+    assert (pack["panoramas"] > 10) == (source_of(project) != "commons")
+    assert set(split["shared_between_folds"].values()) == {0}
+    for path in (project.root / "data/packed").glob("*.tar"):
+        body = path.read_bytes()
+        assert not [mark for mark in (b"Exif", b"GPano", b"http://ns.adobe") if mark in body]
+    # North is first where it is known.
+    views = packed[packed["candidate_id"] != packed["photo_id"]]
+    known = views["heading"].notna()
+    offset = views["photo_id"].str.rsplit("_", n=1).str[1].astype(float)
+    assert (views.loc[known, "heading"] == offset[known]).all()
+    assert known.equals(
+        candidates.loc[views["candidate_id"], "heading"].notna().set_axis(views.index)
+    )
+
+
+def test_every_picture_that_is_kept_has_its_credit(open_calm):
+    credits = pd.read_csv(open_calm.root / "data/attribution.csv", dtype=str, keep_default_na=False)
+    index = index_of(open_calm)
+    assert (
+        credits["photo_id"].tolist() == index.loc[index["status"] == Status.OK, "photo_id"].tolist()
+    )
+    assert (credits[["title", "author", "licence", "page_url"]] != "").all().all()
+    public = credits["licence"].isin(["CC0 1.0", "Public domain"])
+    assert credits.loc[~public, "licence_url"].str.startswith("http").all()
 
 
 def test_an_allow_list_keeps_other_licences_out(open_calm, tmp_path):
