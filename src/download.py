@@ -7,24 +7,31 @@ fetches no photo twice.
 """
 
 import sys
+from collections import Counter
+from urllib.parse import urlsplit
 
 import pandas as pd
 
 import stage
-from nogps import attribution, licences
+from nogps import attribution, licences, store
 from nogps.cost import OverBudget
 from nogps.errors import InputError
 from nogps.gather import gather
 from nogps.ledger import unfetched
 from nogps.sources import Status
-from source import open_source, purse, scratch
+from source import GENTLY, is_open, open_source, purse, scratch
+
+ANGLES = ["heading", "field_of_view"]  # of a picture that may be a panorama
 
 
 def download(params: stage.Params) -> None:
     """Fetch what is not there yet."""
-    candidates = pd.read_parquet(stage.CANDIDATES, columns=["photo_id", "url", "owner"])
+    columns = ["photo_id", "url", "owner", *ANGLES]
+    candidates = pd.read_parquet(stage.CANDIDATES, columns=columns)
     if params.source == "streetview":
         _tell_price(params, candidates)
+    elif is_open(params):
+        _tell_size(params, candidates)
     with open_source(params) as (source, http):
         try:
             index = gather(
@@ -40,6 +47,8 @@ def download(params: stage.Params) -> None:
             bill = {"candidates": len(candidates), "calls": calls, "dollars": dollars}
             stage.write_metrics("download", bill)
             raise
+    # All that pack needs to know, so that it does not run again when owners or positions change.
+    store.write_index(stage.PHOTOS, index.join(candidates[ANGLES]))
     photos = pd.read_parquet(stage.CANDIDATES, columns=[*attribution.COLUMNS, "url"])
     photos = photos[photos["photo_id"].isin(index.loc[index["status"] == Status.OK, "photo_id"])]
     credited = attribution.table(photos)
@@ -65,6 +74,22 @@ def download(params: stage.Params) -> None:
     model = licences.for_model(photos, drawn=stage.drawn(params))
     print(f"photos under {licences.counted(photos['licence'])}")
     print(f"a model that learns from them must carry: {model}")
+
+
+def _tell_size(params: stage.Params, candidates: pd.DataFrame) -> None:
+    """Before anything is fetched: how much it will be, and for how long."""
+    missing = unfetched(candidates["url"].tolist(), scratch(params))
+    hosts = Counter(urlsplit(url).netloc for url in missing)
+    gently = GENTLY[params.source]
+    words = f"{len(missing):,} of {len(candidates):,} pictures to fetch"
+    if missing:
+        megabytes = len(missing) * gently.kilobytes / 1000
+        size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+        minutes = max(hosts.values()) / gently.per_second / 60
+        words += f" from {len(hosts)} hosts: roughly {size}"
+        if params.world != "simulated":
+            words += f", {max(1, round(minutes))} minutes at least, so as not to be a burden"
+    print(f"{words}; 0 dollars", flush=True)
 
 
 def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:

@@ -29,7 +29,7 @@ def pack(params: stage.Params) -> None:
         lambda key: photos.read(places[key]),
         stage.PACKED,
         side,
-        photos_of(params.panorama, pd.read_parquet(stage.CANDIDATES)),
+        photos_of(params.panorama, index),
     )
     unreadable = packed[packed["status"] != "ok"]
     panoramas = packed.loc[packed["bearing"].notna(), "candidate_id"].nunique()
@@ -52,12 +52,10 @@ def pack(params: stage.Params) -> None:
         print(f"{len(unreadable)} could not be read; in the test fold they count as misses")
 
 
-def photos_of(
-    how: stage.Panorama, candidates: pd.DataFrame
-) -> Callable[[str, bytes, int], list[Photo]]:
+def photos_of(how: stage.Panorama, index: pd.DataFrame) -> Callable[[str, bytes, int], list[Photo]]:
     """What `store.pack` makes of each candidate: itself, or the views of a panorama."""
-    columns = (candidates[name].astype("float64") for name in ("heading", "field_of_view"))
-    known = {key: each for key, *each in zip(candidates["photo_id"], *columns, strict=True)}
+    columns = (index[name] for name in ("photo_id", "heading", "field_of_view"))
+    known = {key: each for key, *each in zip(*columns, strict=True)}
     offsets = [360 * number / how.headings for number in range(how.headings)]
 
     def made(candidate_id: str, body: bytes, side: int) -> list[Photo]:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,9 +38,23 @@ SECRETS = (
     "GOOGLE_MAPS_SIGNING_SECRET",
     "MAPILLARY_TOKEN",
 )
-# Requests at a time and a second that the open sources are asked for, of each of their hosts.
+
+
+@dataclass(frozen=True)
+class Gently:
+    """How an open source is asked, and what comes."""
+
+    connections: int  # at a time, to each host
+    per_second: float  # requests, to each host
+    kilobytes: int  # of a picture, roughly
+
+
 # Wikimedia wants two pictures at a time and 25 Mbit/s at most.
-GENTLY = {"panoramax": (4, 5.0), "commons": (2, 8.0), "mapillary": (8, 20.0)}
+GENTLY = {
+    "panoramax": Gently(4, 5.0, 300),
+    "commons": Gently(2, 8.0, 200),
+    "mapillary": Gently(8, 20.0, 150),
+}
 # What limits are where params.yaml says null: these sources have millions of photos.
 OPEN_LIMITS = {
     "photos": 10_000,
@@ -110,9 +125,9 @@ def _gently(params: Params, http: partial) -> partial:
     """The same client, no faster than an open source wants it."""
     if not is_open(params):
         return http
-    connections, per_second = GENTLY[params.source]
-    connections = min(connections, params.download.connections)
-    return partial(http, connections=connections, per_second=per_second)
+    gently = GENTLY[params.source]
+    connections = min(gently.connections, params.download.connections)
+    return partial(http, connections=connections, per_second=gently.per_second)
 
 
 def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s: float):

@@ -90,7 +90,8 @@ def test_every_file_and_column_of_the_contract(finished):
     columns = {
         "data/candidates.parquet": "photo_id source latitude longitude owner url taken_at heading "
         "licence page_url author title licence_url",
-        "data/photos/index.parquet": "photo_id status shard offset size width height sha256",
+        "data/photos/index.parquet": "photo_id status shard offset size width height sha256 "
+        "heading field_of_view",
         "data/packed/index.parquet": "photo_id candidate_id status shard offset size width height "
         "phash heading bearing",
         "data/splits.parquet": "photo_id fold",
@@ -496,7 +497,6 @@ def test_an_untouched_folder_reruns_nothing_and_a_changed_file_what_it_must(own_
     photo.write_bytes((album / "5/5.jpg").read_bytes() + b"more")  # other bytes, same picture
     assert ran(project.dvc("repro"))[:3] == ["sample", "download", "pack"]
     (album / "photos.csv").write_text((album / "photos.csv").read_text().replace("5-5", "5-6"))
-    packed = {path: path.read_bytes() for path in project.root.glob("data/packed/*")}
-    assert {"sample", "split"} <= set(ran(project.dvc("repro")))
-    assert len(packed) == 2
-    assert all(path.read_bytes() == body for path, body in packed.items())
+    rerun = ran(project.dvc("repro"))
+    assert "pack" not in rerun
+    assert {"sample", "split"} <= set(rerun)

@@ -4,6 +4,7 @@ import hmac
 import http.client
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import flickrapi
 import httpx
@@ -30,11 +32,15 @@ from nogps.simulated import (
     GOOGLE_KEY,
     IMAGE_HOST,
     KEY,
+    MAPILLARY_TOKEN,
     SECRET,
     SIGNING_SECRET,
     Running,
+    commons,
     flickr,
     looks,
+    mapillary,
+    panoramax,
     picture,
     running_planet,
     server,
@@ -42,6 +48,7 @@ from nogps.simulated import (
     write_addresses,
 )
 from nogps.simulated.answer import Call
+from nogps.simulated.drives import Shot
 from nogps.simulated.faults import MOST_IN_A_ROW, PERSISTENT, Faults, hits
 from nogps.simulated.planet import SCENES, UNWANTED_WORDS, Photo, photos
 from nogps.simulated.server import serving
@@ -422,7 +429,11 @@ def test_a_deleted_photo_leads_to_a_placeholder(planet):
 
 # --- faults and the log ---
 
-CLIENT = httpx.Client(trust_env=False, limits=httpx.Limits(max_connections=40))
+CLIENT = httpx.Client(
+    trust_env=False,
+    limits=httpx.Limits(max_connections=40),
+    headers={"User-Agent": "nogps-tests/0.1 (tests@localhost) httpx/0"},
+)
 
 
 def get(url: str, timeout: float = 10, **headers) -> httpx.Response:
@@ -437,6 +448,12 @@ def picture_path(photo: Photo, tail: str = "_n") -> str:
     return f"/{photo.server}/{photo.photo_id}_{photo.secret}{tail}.jpg"
 
 
+def path_of(address: str) -> str:
+    """The path and query of an address of a planet's host."""
+    parts = urlsplit(address)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
 ALIVE = [photo for photo in photos(0, 130) if not photo.deleted][:100]
 
 
@@ -448,16 +465,60 @@ def panoramas(count: int) -> list[streetview.Panorama]:
     return [panorama for panorama in found if panorama]
 
 
+FILES = [photo for photo in photos(0, 130) if not photo.deleted and photo.on_map == "yes"][:100]
+
+
+@cache
+def shots(service: str) -> dict[str, Shot]:
+    """A hundred street pictures by id."""
+    if service == "panoramax":
+        items = panoramax.Panoramax(0, 130).items
+        found = {picture_id: item.shot for picture_id, item in items.items()}
+    else:
+        found = mapillary.Mapillary(0, 130).pictures
+    return dict([each for each in found.items() if not each[1].photo.deleted][:100])
+
+
+def box_of_a_file(photo: Photo) -> str:
+    """For ggsbbox: 200 metres around where Commons says that a photo was taken."""
+    place = commons._coordinates(photo)[0]
+    edges = (place["lat"] + 0.001, place["lon"] - 0.001, place["lat"] - 0.001, place["lon"] + 0.001)
+    return quote("|".join(f"{each:.6f}" for each in edges))
+
+
+def bbox(photo: Photo) -> str:
+    """West, south, east and north, 200 metres around a photo."""
+    west, south = photo.longitude - 0.002, photo.latitude - 0.002
+    return f"{west:.6f},{south:.6f},{west + 0.004:.6f},{south + 0.004:.6f}"
+
+
 def paths_for(what: str) -> list[str]:
     """Paths of a hundred things, each of them there."""
     search = f"/services/rest/?api_key={KEY}&method=flickr.photos.search&format=json&text=city"
     metadata = f"/maps/api/streetview/metadata?key={GOOGLE_KEY}"
     image = f"/maps/api/streetview?key={GOOGLE_KEY}&size=64x48&return_error_code=true"
+    files = f"{commons.API}?action=query&format=json&formatversion=2&generator=geosearch"
+    files += "&ggsnamespace=6&ggsprimary=all&prop=coordinates&maxlag=5&ggsbbox="
+    graph = f"access_token={quote(MAPILLARY_TOKEN)}"
     return {
         "search": lambda: [f"{search}&nojsoncallback=1&page={page}" for page in range(1, 101)],
         "picture": lambda: [picture_path(photo) for photo in ALIVE],
         "metadata": lambda: [f"{metadata}&pano={each.pano_id}" for each in panoramas(100)],
         "image": lambda: [f"{image}&pano={each.pano_id}" for each in panoramas(100)],
+        "items": lambda: [f"{panoramax.SEARCH}?ids={each}" for each in shots("panoramax")],
+        "asset": lambda: [f"/permanent/{each}-thumb.jpg" for each in shots("panoramax")],
+        "files": lambda: [
+            f"{files}{box_of_a_file(photo)}&requestid={photo.photo_id}" for photo in FILES
+        ],
+        "file": lambda: [path_of(commons.address_of(photo)) for photo in FILES],
+        "images": lambda: [
+            f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot.photo)}"
+            for shot in shots("mapillary").values()
+        ],
+        "address": lambda: [f"/{each}?fields=thumb_256_url&{graph}" for each in shots("mapillary")],
+        "thumb": lambda: [
+            path_of(mapillary._address(each, 256, False)) for each in shots("mapillary")
+        ],
     }[what]()
 
 
@@ -484,7 +545,12 @@ def what_comes(url: str, timeout: float = 30) -> str:
         value = answer.json()
     except ValueError:
         return "no JSON" if b"{" in body else "rubbish"
+    if "error" in value:
+        return value["error"]["code"]
+    if expiry := re.search(r"&oe=(\w+)", str(value.get("thumb_256_url"))):
+        return "answer" if int(expiry[1], 16) > time.time() else "expired"
     ok = value.get("stat") == "ok" or value.get("status") == "OK"
+    ok = ok or value.get("features") or value.get("query") or value.get("data")
     return "answer" if ok else str(value.get("status", value.get("code")))
 
 
@@ -513,6 +579,9 @@ SEEN = {
     "api_slow": {"answer"},
     "api_unknown": {"UNKNOWN_ERROR"},
     "api_over_limit": {"OVER_QUERY_LIMIT"},
+    "api_maxlag": {"maxlag", "internal_api_error_DBQueryError"},
+    "api_limit": {"400", "403", "500"},
+    "api_expired": {"expired"},
 }
 CASES = [(kind, what) for kind in FAULTS for what in sorted(hits(kind))]
 
@@ -522,15 +591,14 @@ def test_each_fault_hits_its_share_and_passes_or_stays(tmp_path, monkeypatch, ki
     monkeypatch.setattr(server, "SLOW_PAUSES_S", (0.01, 0.01))
     monkeypatch.setattr(server, "LONGEST_STALL_S", 0.05)
     paths, log = paths_for(what), tmp_path / "log"
-    good = "picture" if what in ("picture", "image") else "answer"
+    good = "picture" if what in ("picture", "image", "asset", "file", "thumb") else "answer"
     with serving(photos(0, 130), faults={kind: 0.2}, log=log, drawn=3) as base:
         first = all_of(base, paths)
         rows = rows_of(log)
         hit = {row["path"] for row in rows if row["fault"] == kind}
         assert {row["what"] for row in rows} == {what}
         assert 0.08 < len(hit) / len(paths) < 0.35
-        shown = {path: path.replace(f"key={GOOGLE_KEY}&", "") for path in paths}
-        shown = {path: each.replace(f"api_key={KEY}&", "") for path, each in shown.items()}
+        shown = {path: Call(what, "GET", path).shown for path in paths}
         for path, outcome in zip(paths, first, strict=True):
             assert outcome in (SEEN[kind] if shown[path] in hit else {good})
         again = [path for path in paths if shown[path] in hit]
@@ -562,8 +630,10 @@ def test_a_fault_has_several_forms(kind, what):
         "not_an_image": 2,
         "api_unavailable": 3,
         "api_error": 2,
+        "api_maxlag": 2,
+        "api_limit": 3,
     }
-    own = {"reset", "slow", "stall", "cut_off", "truncated", "placeholder", "grey"}
+    own = {"reset", "slow", "stall", "cut_off", "truncated", "placeholder", "grey", "expired"}
     alone = 0 if kind.removeprefix("api_") in own else 1
     assert len(forms) == expected.get(kind, alone)
 
@@ -877,6 +947,10 @@ def test_another_seed_has_other_panoramas():
     assert not any(streetview.Streets(1).by_id(each) for each in ids)
 
 
+COMMONS = "&action=query&format=json&generator=geosearch&ggsnamespace=6&ggsprimary=all"
+TOKEN = "&access_token=" + quote(MAPILLARY_TOKEN)
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -889,12 +963,28 @@ def test_another_seed_has_other_panoramas():
         "/maps/api/streetview?key=" + GOOGLE_KEY + "&location=-90,-180&size=1x1&radius=nan",
         "/maps/api/streetview?key=" + GOOGLE_KEY + "&location=85.0001,0&size=1x640&heading=-1e5",
         "http://api.flickr.invalid/services/rest/",
+        "/api/search?bbox=nan,nan,nan,nan&limit=%D9%A1",
+        "/api/search?bbox=1e999,0,-1e999,&limit=" + "9" * 5000,
+        "/api/search?ids=%ff,,",
+        "/api/collections/{collection}/items?limit=-1&startAfterRank=many",
+        "/api/collections/{collection}/items?limit=1&startAfterRank=-" + "9" * 20,
+        "/w/api.php?ggsbbox=nan|nan|nan|nan&ggslimit=all" + COMMONS,
+        "/w/api.php?ggsbbox=25.11|55.29|25.01|55.39&iiurlwidth=wide&prop=imageinfo" + COMMONS,
+        "/w/api.php?ggsbbox=25.11|55.29|25.01|55.39&iicontinue=%ff&prop=imageinfo|x" + COMMONS,
+        "/w/api.php?ggsbbox=25.11|55.29|25.01|55.39&cocontinue=|&prop=coordinates" + COMMONS,
+        "/wikipedia/commons/thumb/0/00/%ff.jpg/960px-%00.jpg",
+        "/images?bbox=nan,nan,nan,nan&limit=-1" + TOKEN,
+        "/images?bbox=0,0,0,0&limit=0&start_captured_at=0001-01-01" + TOKEN,
+        "/images?bbox=0,0,0,0&end_captured_at=yesterday&fields=,," + TOKEN,
+        "/m1/v/t6/100000000000000-256?oe=x&oh=%ff",
     ],
 )
 def test_nothing_that_is_asked_breaks_a_host(planet, target):
     host, port = planet.base.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    connection.putrequest("GET", target, skip_host=True)
+    collection = next(iter(panoramax.Panoramax(0, 1500).items.values())).collection
+    connection.putrequest("GET", target.replace("{collection}", collection), skip_host=True)
+    connection.putheader("User-Agent", CLIENT.headers["User-Agent"])
     connection.putheader("Host", "[::1")
     connection.putheader("Authorization", 'OAuth realm="", oauth_signature="%", x')
     connection.endheaders()

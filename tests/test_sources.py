@@ -32,6 +32,7 @@ from nogps.simulated import (
 )
 from nogps.simulated.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, hits
 from nogps.simulated.planet import photos
+from nogps.simulated.server import serving
 from nogps.sources import Candidate, Source, Status, flickr
 from nogps.sources.by_area import Search, Where
 from nogps.sources.commons import Commons
@@ -276,6 +277,12 @@ def test_passing_faults_change_nothing(calm, name, tmp_path):
         assert list(source.candidates()) == calm.found[name]
     struck = {row["fault"] for row in rows_of(tmp_path / "log")} - {""}
     assert struck and struck <= set(kinds)
+
+
+def test_positions_of_a_file_may_come_in_several_answers(calm, tmp_path, monkeypatch):
+    monkeypatch.setattr(commons, "COORDINATES_A_CALL", {"max": 1, "": 1})
+    with serving(photos(SEED, PHOTOS)) as base:
+        assert list(make_commons(base, tmp_path).candidates()) == calm.found["commons"]
 
 
 @every_source

@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         "--calls-per-hour", type=int, default=0, metavar="N", help="that Flickr's API answers"
     )
     parser.add_argument(
-        "--drawn", type=int, default=0, metavar="N", help="draw only so many distinct pictures"
+        "--drawn",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draw only so many distinct pictures for Flickr and Street View",
     )
     return parser
 

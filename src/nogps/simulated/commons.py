@@ -11,7 +11,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cached_property, partial
+from typing import Any
 from urllib.parse import quote, unquote
 
 from nogps.simulated.answer import Answer, Call, page
@@ -29,6 +31,7 @@ THUMB = re.compile(
 STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that are made, pixels
 MOST_LISTED = 500
 THUMBS_A_CALL = 50
+COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
 LICENCES = (  # code, short name, address, share
     ("cc-by-sa-4.0", "CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0", 0.34),
@@ -93,35 +96,47 @@ def _sha1(photo: Photo) -> str:
     return hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
 
 
+def address_of(photo: Photo) -> str:
+    """Where the original lies."""
+    sha1 = _sha1(photo)
+    return f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(_name(photo))}"
+
+
 # --- the API ---
 
 
 def answer(commons: Commons, call: Call) -> Answer:
     """What the API answers."""
     told = call.arguments
-    if not re.search(r"\S+/\S+ \(.+\)", call.user_agent):
-        return page(403, "Please set a user-agent and respect our robot policy")
+    if not _says_who(call):
+        return _turned_away()
     if told.get("action") != "query" or told.get("generator") != "geosearch":
         return error("badvalue", "Unrecognized value for parameter")
     if told.get("format") != "json":
         return page(200, "MediaWiki API result")
     try:
-        found = _found(commons, told)
+        return _described(commons, _found(commons, told), told)
     except _Refused as refusal:
         return error(*refusal.args)
-    return _described(commons, found, told)
 
 
 class _Refused(Exception):
     """An error: code and text."""
 
 
-def error(code: str, info: str, **more: object) -> Answer:
+def _says_who(call: Call) -> bool:
+    """Whether the client says how somebody can be reached."""
+    return bool(re.search(r"\S+/\S+ \(.+\)", call.user_agent))
+
+
+def _turned_away() -> Answer:
+    return page(403, "Please set a user-agent and respect our robot policy")
+
+
+def error(code: str, info: str) -> Answer:
     """An error as the API reports it: with HTTP 200."""
-    body = {"error": {"code": code, "info": info, **more}, "servedby": "mw-simulated"}
+    body = {"error": {"code": code, "info": info}, "servedby": "mw-simulated"}
     headers = {"MediaWiki-API-Error": code}
-    if code == "maxlag":
-        headers |= {"Retry-After": "1", "X-Database-Lag": "7"}
     return Answer(200, "application/json; charset=utf-8", json.dumps(body).encode(), headers)
 
 
@@ -163,30 +178,87 @@ def _coordinates(photo: Photo) -> list[dict]:
 
 
 def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answer:
-    """Pages, of which each call describes the pictures of a few."""
-    if not found:
-        return _js({"batchcomplete": True})
-    first = 0
-    if "iicontinue" in told:
-        name = told["iicontinue"].partition("|")[0]
-        first = found.index(commons.by_name[name])
-    few = found[first : first + THUMBS_A_CALL]
-    pages = []
-    for index, number in enumerate(found):
-        photo = commons.files[number]
-        title = f"File:{_name(photo)}".replace("_", " ")
-        row = {"pageid": number, "ns": 6, "title": title, "index": index - len(found)}
-        if first == 0:
-            row["coordinates"] = _coordinates(photo)
-        if number in few:
-            row |= {"imagerepository": "local", "imageinfo": [_info(photo, told)]}
-        pages.append(row)
-    value: dict = {"query": {"pages": pages}}
-    if first + THUMBS_A_CALL < len(found):
-        following = commons.files[found[first + THUMBS_A_CALL]]
-        stamp = f"{following.taken:%Y%m%d%H%M%S}"
-        value["continue"] = {"iicontinue": f"{_name(following)}|{stamp}", "continue": "||"}
-    return _js(value)
+    """Pages, of which each call describes a part.
+
+    `continue` names, after two bars, what has been told of all pages and is told no more.
+    """
+    done = told.get("continue", "").rpartition("||")[2].split("|")
+    asked = [each for each in told.get("prop", "").split("|") if each not in done]
+    pages = {number: _page(commons.files[number], number) for number in found}
+    for index, row in enumerate(pages.values()):
+        row["index"] = index - len(found)
+    following: dict[str, str] = {}
+    if "coordinates" in asked:
+        following |= _with_coordinates(commons, pages, told)
+    if "imageinfo" in asked:
+        following |= _with_pictures(commons, pages, told)
+    value: dict = {} if following else {"batchcomplete": True}
+    if following:
+        names = {"coordinates": "cocontinue", "imageinfo": "iicontinue"}
+        over = [name for name, key in names.items() if key not in following]
+        value["continue"] = following | {"continue": f"||{'|'.join(over)}"}
+    if pages and told.get("formatversion") == "2":
+        value["query"] = {"pages": list(pages.values())}
+    elif pages:
+        value["query"] = {"pages": {str(number): row for number, row in pages.items()}}
+    return _js(value if told.get("formatversion") == "2" else _of_version_1(value))
+
+
+def _of_version_1(value: Any) -> Any:
+    """The answer in the format that comes unasked: what is true is empty, what is false missing."""
+    if isinstance(value, dict):
+        return {key: _of_version_1(each) for key, each in value.items() if each is not False}
+    if isinstance(value, list):
+        return [_of_version_1(each) for each in value]
+    return "" if value is True else value
+
+
+def _page(photo: Photo, number: int) -> dict:
+    return {"pageid": number, "ns": 6, "title": f"File:{_name(photo)}".replace("_", " ")}
+
+
+def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
+    """Adds positions, and says where to go on: each counts, also the second of a page."""
+    wanted = told.get("coprop", "globe").split("|")
+    every = [
+        (number, each)
+        for number in pages
+        for each in _coordinates(commons.files[number])
+        if each["primary"] or told.get("coprimary") == "all"
+    ]
+    keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
+    first = _place(keys, told.get("cocontinue"))
+    end = first + COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
+    for number, each in every[first:end]:
+        shown = {k: v for k, v in each.items() if k in ("lat", "lon", "primary", *wanted)}
+        pages[number].setdefault("coordinates", []).append(shown)
+    return {"cocontinue": keys[end]} if end < len(keys) else {}
+
+
+def _with_pictures(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
+    """Adds what is known of the files, and says where to go on."""
+    keys = [
+        f"{_name(commons.files[each])}|{_uploaded(commons.files[each]):%Y%m%d%H%M%S}"
+        for each in pages
+    ]
+    first = _place(keys, told.get("iicontinue"))
+    end = first + THUMBS_A_CALL if "iiurlwidth" in told else len(keys)
+    for number in list(pages)[first:end]:
+        info = _info(commons.files[number], told)
+        pages[number] |= {"imagerepository": "local", "imageinfo": [info]}
+    return {"iicontinue": keys[end]} if end < len(keys) else {}
+
+
+def _place(keys: list[str], key: str | None) -> int:
+    if key is None:
+        return 0
+    if key not in keys:
+        raise _Refused(
+            "badcontinue",
+            "Invalid continue param. You should pass the original value returned by the previous "
+            "query.",
+        )
+    return keys.index(key)
 
 
 def _js(value: dict) -> Answer:
@@ -195,29 +267,53 @@ def _js(value: dict) -> Answer:
 
 
 def _info(photo: Photo, told: dict[str, str]) -> dict:
-    name, sha1 = _name(photo), _sha1(photo)
-    below = f"{sha1[0]}/{sha1[:2]}/{quote(name)}"
-    info = {
-        "timestamp": f"{photo.taken:%Y-%m-%dT%H:%M:%SZ}",
-        "user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title(),
-        "size": 100_000,
-        "width": photo.width,
-        "height": photo.height,
-        "url": f"{UPLOAD}/wikipedia/commons/{below}",
-        "descriptionurl": f"{SITE}/wiki/File:{quote(name)}",
-        "sha1": sha1,
-        "mime": _mime(photo),
-        "extmetadata": _said(photo),
-        "metadata": _metadata(photo),
+    """What is known of a file, as far as it was asked for."""
+    said, address = _said(photo), address_of(photo)
+    if names := told.get("iiextmetadatafilter"):
+        said = {key: value for key, value in said.items() if key in names.split("|")}
+    known = {
+        "timestamp": {"timestamp": f"{_uploaded(photo):%Y-%m-%dT%H:%M:%SZ}"},
+        "user": {"user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title()},
+        "size": {"size": 100_000, "width": photo.width, "height": photo.height},
+        "url": _thumbnail(photo, told, address)
+        | {"url": address, "descriptionurl": f"{SITE}/wiki/File:{quote(_name(photo))}"},
+        "sha1": {"sha1": _sha1(photo)},
+        "mime": {"mime": _mime(photo)},
+        "extmetadata": {"extmetadata": said},
+        "metadata": {"metadata": _metadata(photo)},
     }
+    asked = told.get("iiprop", "timestamp|user").split("|")
+    return {key: value for name in asked for key, value in known.get(name, {}).items()}
+
+
+def _thumbnail(photo: Photo, told: dict[str, str], address: str) -> dict:
+    """Where the picture lies in the next width that is made, or the original if that is smaller."""
+    if "iiurlwidth" not in told:
+        return {}
     if chance("thumberror", photo.photo_id) < 0.01:
-        return info | {"thumberror": "Error creating thumbnail"}
-    width = int(told.get("iiurlwidth", 0))
+        return {"thumberror": "Error creating thumbnail"}
+    try:
+        width = int(told["iiurlwidth"])
+    except ValueError:
+        raise _Refused("badinteger", 'Invalid value for integer parameter "iiurlwidth".') from None
     step = next((each for each in STEPS if each >= width), STEPS[-1])
     if step >= photo.width:
-        return info | {"thumburl": info["url"], "thumbwidth": photo.width}
-    address = f"{UPLOAD}/wikipedia/commons/thumb/{below}/{step}px-{quote(name)}"
-    return info | {"thumburl": address, "thumbwidth": step}
+        return {"thumburl": address, "thumbwidth": photo.width, "thumbheight": photo.height}
+    name = address.rpartition("/")[2]
+    return {
+        "thumburl": f"{address.replace('/commons/', '/commons/thumb/')}/{step}px-{name}",
+        "thumbwidth": step,
+        "thumbheight": photo.height * _longest(photo, step) // max(photo.width, photo.height),
+    }
+
+
+def _longest(photo: Photo, width: int) -> int:
+    """The longest side in pixels where the picture is so wide."""
+    return math.ceil(width * max(photo.width, photo.height) / photo.width)
+
+
+def _uploaded(photo: Photo) -> datetime:
+    return datetime.fromtimestamp(photo.uploaded, UTC)
 
 
 def _metadata(photo: Photo) -> list[dict] | None:
@@ -267,6 +363,8 @@ def _artist(photo: Photo) -> str:
 
 def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the file that a path means, or what is there instead."""
+    if not _says_who(call):
+        return _turned_away()
     thumb = THUMB.fullmatch(call.path)
     named = thumb or FILE.fullmatch(call.path)
     number = commons.by_name.get(unquote(named["name"]))
@@ -280,5 +378,4 @@ def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
     photo = commons.files[number]
     if not thumb:
         return partial(jpeg, photo)
-    longest = int(thumb["width"]) * max(photo.width, photo.height) // photo.width
-    return partial(jpeg, photo, longest)
+    return partial(jpeg, photo, _longest(photo, int(thumb["width"])))

@@ -63,7 +63,7 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
         photo_id="",
         secret="",
         server="",
-        owner=str(abs(hash_of(owner)) % 10**15),
+        owner=str(hash_of(owner) % 10**15),
         owner_name=owner,
         town=town,
         latitude=0.0,
@@ -119,6 +119,7 @@ def hash_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
+@lru_cache(maxsize=200)
 def drawn(shot: Shot, width: int | None = None) -> bytes:
     """The picture as JPEG bytes, as wide as it was taken or shrunk or enlarged to `width`."""
     photo = shot.photo
@@ -130,6 +131,12 @@ def drawn(shot: Shot, width: int | None = None) -> bytes:
         image = Image.open(io.BytesIO(body))
         return _encoded(image.resize((width, round(width * photo.height / photo.width))))
     return _encoded(_all_around(photo, width))
+
+
+def front(shot: Shot, width: int, height: int) -> bytes:
+    """The middle of a panorama as an ordinary picture."""
+    view = replace(shot.photo, width=width, height=height, view=f"{shot.photo.view} 0")
+    return jpeg(view)
 
 
 def _all_around(photo: Photo, width: int) -> Image.Image:

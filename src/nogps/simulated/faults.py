@@ -172,7 +172,8 @@ def _not_an_image(which: int, _times: int) -> Answer:
 
 
 def _lagged(which: int, times: int) -> Answer:
-    words = '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged","lag":7.1}}'
+    words = '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged",'
+    words += '"host":"db1","lag":7.1}}'
     headers = {"Retry-After": "1", "X-Database-Lag": "7", "MediaWiki-API-Error": "maxlag"}
     if (which + times) % 3 == 0:
         words, headers = '{"error":{"code":"internal_api_error_DBQueryError","info":""}}', {}

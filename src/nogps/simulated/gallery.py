@@ -38,7 +38,7 @@ class Gallery:
         return await self._copied((which, size), model, None, photo.view)
 
     async def painted(self, paint: Callable[[], bytes]) -> bytes:
-        """A picture that is drawn anew each time."""
+        """A picture of another service, always its own; those of streets are kept where drawn."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, paint)
 
     def _which(self, name: str) -> int:

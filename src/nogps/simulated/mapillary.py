@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
-from urllib.parse import parse_qs
 
 from nogps.simulated import MAPILLARY_TOKEN
 from nogps.simulated.answer import Answer, Call, text
@@ -27,6 +26,12 @@ THUMB = re.compile(r"/m1/v/t6/(?P<photo>\d{6,20})-(?P<width>256|1024|2048)")
 MOST_LISTED = 2000
 MOST_SQUARE_DEGREES = 0.01  # and no box may be as large
 LIFETIME_S = 3600  # of an address
+FIELDS = (  # many of which no picture here has
+    "id altitude atomic_scale camera_parameters camera_type captured_at compass_angle "
+    "computed_altitude computed_compass_angle computed_geometry computed_rotation creator "
+    "exif_orientation geometry height width make model is_pano thumb_256_url thumb_1024_url "
+    "thumb_2048_url thumb_original_url merge_cc mesh quality_score sequence sfm_cluster"
+)
 
 
 class Mapillary:
@@ -51,6 +56,10 @@ def answer(mapillary: Mapillary, call: Call) -> Answer:
     """What the API answers."""
     if _token_of(call) != MAPILLARY_TOKEN:
         return refused(401, 190, "Invalid OAuth 2.0 Access Token")
+    for name in call.arguments.get("fields", "id").split(","):
+        if name not in FIELDS.split():
+            words = f"Tried accessing nonexisting field ({name}) on node type (ChunkObject)"
+            return refused(400, 100, words)
     if call.path == IMAGES:
         return _listed(mapillary, call.arguments)
     named = ENTITY.fullmatch(call.path)
@@ -80,6 +89,8 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
     try:
         west, south, east, north = map(float, arguments.get("bbox", "").split(","))
         limit = min(MOST_LISTED, int(arguments.get("limit", MOST_LISTED)))
+        if limit < 1:
+            raise ValueError(limit)
         since = _moment(arguments.get("start_captured_at"), 0.0)
         until = _moment(arguments.get("end_captured_at"), float("inf"))
     except ValueError:
@@ -102,7 +113,8 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
 def _moment(text: str | None, default: float) -> float:
     if not text:
         return default
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _captured(shot: Shot) -> int:
@@ -139,7 +151,12 @@ def _row(photo_id: str, shot: Shot, fields: str, expired: bool) -> dict:
 
 def _address(photo_id: str, width: int, expired: bool) -> str:
     end = int(time.time()) + (-60 if expired else LIFETIME_S)
-    return f"{THUMBS}/m1/v/t6/{photo_id}-{width}?stp=s{width}&ccb=10-5&oh=00_{end:x}&oe={end:X}"
+    signed = f"oh={_signature(photo_id, end)}&oe={end:X}"
+    return f"{THUMBS}/m1/v/t6/{photo_id}-{width}?stp=s{width}&ccb=10-5&{signed}"
+
+
+def _signature(photo_id: str, end: int) -> str:
+    return f"00_{hash_of(f'{photo_id} {end}'):x}"
 
 
 # --- pictures ---
@@ -154,8 +171,10 @@ def picture(mapillary: Mapillary, call: Call) -> Callable[[], bytes] | Answer:
     if shot is None:
         return Answer(404)
     try:
-        end = int(parse_qs(call.target.partition("?")[2])["oe"][0], 16)
+        end, signature = int(call.arguments["oe"], 16), call.arguments["oh"]
     except (LookupError, ValueError):
+        return text(403, "Bad URL hash")
+    if signature != _signature(named["photo"], end):
         return text(403, "Bad URL hash")
     if end < time.time():
         return text(403, "URL signature expired")

@@ -12,13 +12,13 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from nogps.simulated.answer import Answer, Call, js
-from nogps.simulated.drives import Shot, drawn, hash_of, shots
+from nogps.simulated.drives import Shot, drawn, front, hash_of, shots
 from nogps.simulated.faults import chance
 from nogps.simulated.planet import Map
 
@@ -158,8 +158,13 @@ def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) 
     items = [item for item in panoramax.items.values() if item.collection == drive]
     if not items:
         return _refused(404, "Collection doesn't exist")
-    start = int(arguments.get("startAfterRank", 0))
-    limit = int(arguments.get("limit", len(items)))
+    try:
+        start = int(arguments.get("startAfterRank", 0))
+        limit = int(arguments.get("limit", len(items)))
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        return _refused(400, "limit parameter should be an integer between 1 and 10000")
     left = [item for item in items if item.shot.rank + 1 > start]
     links = []
     if len(left) > limit:
@@ -226,6 +231,8 @@ def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
     if not stored and item.licence in SENDS_ON:
         address = f"{STORAGE}/permanent/{item.picture_id}-{named['size']}.jpg"
         return Answer(302, headers={"Location": address})
+    if named["size"] == "thumb" and item.shot.around:
+        return partial(front, item.shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)
     return lambda: _with_metadata(drawn(item.shot, WIDTHS[named["size"]]), item)
 
 

@@ -65,7 +65,9 @@ class Commons:
             told = await self._told(self._url(box, most, further), http)
             for page in (told.get("query") or {}).get("pages") or []:
                 known = pages.setdefault(int(page["pageid"]), {})
+                positions = known.get("coordinates", []) + (page.get("coordinates") or [])
                 known |= {key: value for key, value in page.items() if value}
+                known["coordinates"] = positions
             further = told.get("continue") or {}
             if not further:
                 photos = {f"M{number}": self._candidate(page) for number, page in pages.items()}

@@ -1,0 +1,136 @@
+"""A world sample of 10,000 candidates from each open source, as the planet has them.
+
+    python bench/open_sources.py [--candidates 10000] [--photos 60000]
+
+Says how many calls and seconds the search took, and how the candidates spread over places, owners
+and drives, beside an equal number drawn at random from all that the same hosts have.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from nogps import licences, places, s2  # noqa: E402
+from nogps.areas import Region  # noqa: E402
+from nogps.fetch import Polite  # noqa: E402
+from nogps.sampling import Limits  # noqa: E402
+from nogps.simulated import (  # noqa: E402
+    MAPILLARY_TOKEN,
+    commons,
+    mapillary,
+    panoramax,
+    running_planet,
+)
+from nogps.simulated.planet import photos  # noqa: E402
+from nogps.sources.by_area import Search, Where  # noqa: E402
+from nogps.sources.commons import Commons  # noqa: E402
+from nogps.sources.kept import Kept  # noqa: E402
+from nogps.sources.mapillary import Mapillary  # noqa: E402
+from nogps.sources.panoramax import Panoramax  # noqa: E402
+
+LEVEL = 11
+WHO = "nogps/0.1 (bench@localhost) aiohttp/3"
+
+
+def main() -> None:
+    """Sample from each source in turn."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--candidates", type=int, default=10_000)
+    parser.add_argument("--photos", type=int, default=60_000, help="that each host has")
+    parser.add_argument("--per-cell", type=int, default=100)
+    parser.add_argument("--per-owner", type=int, default=100)
+    parser.add_argument("--calls", type=int, default=40_000)
+    arguments = parser.parse_args()
+    limits = Limits(Region(), "", "", LEVEL, arguments.per_cell, arguments.per_owner, 5, 25.0)
+    where = Where(
+        limits,
+        frozenset(licences.FREE),
+        photos=arguments.candidates,
+        calls=arguments.calls,
+    )
+    rows = []
+    with running_planet(0, arguments.photos) as planet:
+        http = partial(Polite, connections=16, base=planet.base, unit_s=0.05, user_agent=WHO)
+        for service in (
+            Panoramax(where, base_url=panoramax.CATALOGUE),
+            Commons(where, base_url=commons.SITE),
+            Mapillary(MAPILLARY_TOKEN, where, base_url=mapillary.GRAPH),
+        ):
+            search, began = Search(service, http, Kept(None)), time.monotonic()
+            found = search.candidates()
+            seconds = time.monotonic() - began
+            counts = search.counts
+            told = {"source": service.name, "calls": counts.calls, "seconds": round(seconds, 1)}
+            told |= {"divided": counts.full_areas, "cut": counts.cut_areas}
+            ours = pd.DataFrame(
+                [(each.latitude, each.longitude, each.owner, each.sequence) for each in found],
+                columns=["latitude", "longitude", "owner", "sequence"],
+            )
+            rows.append(told | {"drawn": "nogps"} | spread(ours))
+            everything = pd.DataFrame(all_of(service.name, arguments.photos))
+            n = min(len(ours), len(everything))
+            random = spread(everything.sample(n, random_state=0))
+            rows.append({"source": "", "drawn": "at random"} | random)
+    print(pd.DataFrame(rows, dtype=object).fillna("").to_string(index=False))
+
+
+def all_of(name: str, count: int) -> Iterator[dict]:
+    """Everything that a host has."""
+    if name == "Wikimedia Commons":
+        for photo in photos(0, count):
+            if photo.on_map == "yes":
+                yield row(photo, "")
+        return
+    host = panoramax.Panoramax(0, count) if name == "Panoramax" else mapillary.Mapillary(0, count)
+    shots = host.items.values() if name == "Panoramax" else host.pictures.values()
+    for each in shots:
+        shot = each.shot if name == "Panoramax" else each
+        yield row(shot.photo, shot.drive)
+
+
+def row(photo, sequence: str) -> dict:
+    """What spread looks at."""
+    return {
+        "latitude": photo.latitude,
+        "longitude": photo.longitude,
+        "owner": photo.owner,
+        "sequence": sequence,
+    }
+
+
+def spread(table: pd.DataFrame) -> dict:
+    """How far photos are from being all alike."""
+    cells = s2.parent(s2.cell_ids(table["latitude"], table["longitude"]), LEVEL)
+    towns = places.nearest_town(table["latitude"], table["longitude"])
+    in_cell = pd.Series(cells).value_counts()
+    by_owner = table["owner"].value_counts()
+    by_drive = table.loc[table["sequence"] != "", "sequence"].value_counts()
+    return {
+        "photos": len(table),
+        "countries": len({town.country for town in towns}),
+        "cells": len(in_cell),
+        "most in one": int(in_cell.max()),
+        "top 1 % of cells": f"{100 * top(in_cell):.1f} %",
+        "owners": len(by_owner),
+        "most of one": int(by_owner.max()),
+        "most of a drive": int(by_drive.max()) if len(by_drive) else 0,
+    }
+
+
+def top(counts: pd.Series) -> float:
+    """The share of the photos that lie in the fullest hundredth of the cells."""
+    few = max(1, round(len(counts) / 100))
+    return float(np.sort(counts)[-few:].sum() / counts.sum())
+
+
+if __name__ == "__main__":
+    main()
