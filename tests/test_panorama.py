@@ -211,9 +211,7 @@ def test_the_source_decides_or_else_the_file(field_of_view, xmp, answer):
 
 def made(candidate_id="a", heading=NAN, field_of_view=NAN, others=(), body=None, **how):
     ids = [candidate_id, *others]
-    table = pd.DataFrame(
-        {"photo_id": ids, "heading": heading, "field_of_view": field_of_view}, dtype=object
-    )
+    table = pd.DataFrame({"photo_id": ids, "heading": heading, "field_of_view": field_of_view})
     how = stage.Panorama(**({"headings": 4, "fov": 90, "pitch": 0} | how))
     photos_of = stage_pack.photos_of(how, table)
     return photos_of(candidate_id, body or encoded(sphere()), 32)
@@ -243,14 +241,14 @@ def test_views_go_evenly_around_from_north(azimuth, headings):
 
 
 def test_where_north_is_unknown_they_go_from_the_middle():
-    photos = made(heading=None, body=encoded(sphere(), xmp=XMP % 512))
+    photos = made(body=encoded(sphere(), xmp=XMP % 512))
     assert [each.bearing for each in photos] == [0, 90, 180, 270]
     assert all(math.isnan(each.heading) for each in photos)
     assert max(apart(looks(each), each.bearing) for each in photos) < 3
 
 
 def test_a_flat_photo_stays_what_it_is():
-    [photo] = made(heading=33.0, field_of_view=None)
+    [photo] = made(heading=33.0)
     assert (photo.photo_id, photo.heading) == ("a", 33.0)
     assert math.isnan(photo.bearing)
     assert photo.packed == images.pack(encoded(sphere()), 32)

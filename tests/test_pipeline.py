@@ -372,8 +372,9 @@ def add_panoramas(folder: Path) -> None:
     )
     (folder / "around").mkdir()
     for number, file in enumerate(more["file"]):
-        body = encoded(picture(512, 256, seed=1000 + number), quality=95, xmp=XMP % 512)
-        (folder / file).write_bytes(body)
+        half = np.asarray(picture(256, 256, seed=1000 + number))
+        scene = Image.fromarray(np.hstack([half, half[:, ::-1]]))  # it ends as it begins
+        (folder / file).write_bytes(encoded(scene, quality=95, xmp=XMP % 512))
     pd.concat([table, more]).to_csv(folder / "photos.csv", index=False)
 
 
