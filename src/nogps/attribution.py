@@ -39,7 +39,7 @@ def table(photos: pd.DataFrame) -> pd.DataFrame:
         photos: columns as those of `sources.Candidate`; those that are missing are empty.
     """
     unknown = dict.fromkeys(set(COLUMNS) - set(photos.columns), "")
-    found = photos.assign(**unknown)[[*COLUMNS]].fillna("")
+    found = photos.assign(**unknown)[[*COLUMNS]].fillna("").astype(str)
     found["title"] = found["title"].where(found["title"].str.strip() != "", found["photo_id"])
     found["author"] = found["author"].where(found["author"].str.strip() != "", found["owner"])
     own = found["licence"].map({text: _licence_url(text) for text in found["licence"].unique()})

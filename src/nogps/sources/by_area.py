@@ -197,9 +197,10 @@ class Search:
                     tasks.append(asyncio.create_task(self._look_into(cell, http)))
                 yield await tasks.pop(0)
         finally:
-            for task in tasks:
+            left = [*tasks, *self._coarse.values()]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     def _count(self, place: _Found, asked: set[int]) -> None:
         self.counts.places += 1
