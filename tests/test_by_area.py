@@ -201,6 +201,27 @@ def test_limits_hold_over_all_places(seed, per_owner, per_sequence, spacing_m):
         assert len(found) == 200
 
 
+def test_when_it_ends_nothing_is_under_way_any_more():
+    closed = []
+
+    class Slow(Listing):
+        async def ask(self, box, http, most):
+            page = await super().ask(box, http, most)
+            if len(self.asked) > 3:
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    closed.append(http._session.closed)
+            return page
+
+    rng = np.random.default_rng(0)
+    everywhere = rng.uniform(HERE[:2], HERE[2:], (3000, 2)).tolist()
+    photos = [photo(number, *at) for number, at in enumerate(everywhere)]
+    where = Where(Limits(REGION), FREE, "land", photos=1)
+    assert len(Search(Slow(photos, where, 1000), HTTP, Kept(None)).candidates()) == 1
+    assert closed and not any(closed)
+
+
 def test_calls_are_bounded_and_the_bound_is_said(capsys):
     search, found, _ = searched(crowd(2000), most_listed=5, calls=30, photos=1000)
     assert search.counts.calls >= 30

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -171,8 +172,9 @@ class Search:
         total = self.where.photos or len(cells)
         unit = "photo" if self.where.photos else "place"
         with tqdm(total=total, desc="sample", unit=unit) as bar:
-            async with self.http() as client:
-                async for place in self._in_order(cells, client):
+            # Closed before the client is: what is under way ends with the search.
+            async with self.http() as client, aclosing(self._in_order(cells, client)) as places:
+                async for place in places:
                     self._count(place, asked)
                     taken = self._taken(place, thinning, seen)
                     found += taken
