@@ -15,7 +15,7 @@ import stage
 from nogps import sampling
 from nogps.errors import InputError
 from nogps.files import replacing
-from nogps.sampling import Limits, Thinning
+from nogps.sampling import Thinning
 from nogps.sources import Candidate
 from nogps.sources.exclude import Excluded
 from source import is_open, limits, open_source, photos_wanted, region_weights
@@ -53,7 +53,7 @@ def sample(params: stage.Params) -> None:
 def thinned(params: stage.Params, found: list[Candidate]) -> tuple[list[Candidate], dict]:
     """The photos within the limits of sampling, and how many are not, by the reason."""
     thinning = Thinning(limits(params))
-    if thinning.limits == Limits(cell_level=params.sampling.cell_level):
+    if not thinning.limits:
         return found, {}
     by_chance = np.random.default_rng(params.seed).permutation(len(found))
     taken = sorted(number for number in by_chance if thinning.takes(found[number]))

@@ -137,7 +137,10 @@ class Sampling(Section):
     taken_from: date | None
     taken_to: date | None
     weights: str
-    licences: list[Literal["CC0", "public domain", "CC BY", "CC BY-SA", "Licence Ouverte"]]
+    licences: Annotated[
+        list[Literal["CC0", "public domain", "CC BY", "CC BY-SA", "Licence Ouverte"]],
+        Field(min_length=1),
+    ]
     calls: Count
 
 

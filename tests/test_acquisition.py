@@ -405,6 +405,7 @@ def test_limits_hold_for_a_source_that_knows_none(calm, tmp_path):
     assert some["owner"].value_counts().max() == 2
     counts = read(project, "sample")
     assert counts["over_owner"] > 0 and counts["too_near"] > 0
+    assert "over_owner" not in read(calm, "sample")
     # Flickr was asked for the box alone.
     assert counts["outside_region"] == 0
     assert 0 < counts["rows"] < len(everything)

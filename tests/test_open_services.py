@@ -246,6 +246,7 @@ def test_a_file_of_commons_with_all_that_is_known():
     )
 
 
+USER = '<a href="//commons.wikimedia.org{}">Jo</a>'
 FLICKR = '<a href="https://www.flickr.com/photos/{}/4763369508/">x</a>'
 
 
@@ -262,6 +263,9 @@ FLICKR = '<a href="https://www.flickr.com/photos/{}/4763369508/">x</a>'
             "",
         ),
         ({SAID + "Artist": None}, "user Uploader", ""),
+        ({SAID + "Artist/value": USER.format("/wiki/User:V%C3%A5gen")}, "user Vågen", ""),
+        ({SAID + "Artist/value": USER.format("/wiki/User:Jo_A/Licensing")}, "user Jo A", ""),
+        ({SAID + "Artist/value": USER.format("/w/i.php?title=User:Jo&amp;red=1")}, "user Jo", ""),
         ({SAID + "Artist": None, "imageinfo/0/user": None}, "", ""),
     ],
 )
@@ -548,3 +552,27 @@ def test_a_picture_that_mapillary_has_no_more_is_gone(answer, status):
     with answering(answer) as (graph, _):
         service = Mapillary("T", WHERE, base_url=graph)
         assert fetched(service, f"{graph}/1?fields=thumb_1024_url").status is status
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (400, JSON, error(368)),
+        (403, JSON, error(10)),
+        (302, "text/html", b"", ("Location", "/login")),
+        (400, JSON, error(100, message="Tried accessing nonexisting field (thumb_1024_url)")),
+    ],
+)
+def test_an_error_of_mapillary_is_not_the_end_of_a_picture(answer):
+    with answering(answer) as (graph, _):
+        service = Mapillary("T", WHERE, base_url=graph)
+        with pytest.raises(Unavailable):
+            fetched(service, f"{graph}/1?fields=thumb_1024_url")
+
+
+def test_a_host_that_refuses_fresh_addresses_is_tried_another_time():
+    with answering((403,)) as (pictures, _):
+        address = {"thumb_1024_url": f"{pictures}/x.jpg", "id": "1"}
+        with answering((200, JSON, _json(address))) as (graph, _):
+            service = Mapillary("T", WHERE, base_url=graph)
+            assert fetched(service, f"{graph}/1?fields=thumb_1024_url").status is Status.FAILED

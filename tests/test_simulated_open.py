@@ -4,13 +4,10 @@ import html
 import io
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
@@ -25,8 +22,8 @@ from nogps.simulated.flickr import REST
 from nogps.simulated.picture import jpeg
 from nogps.simulated.planet import Photo, photos
 from nogps.simulated.server import serving
+from tests.test_simulated import told_by_two_processes
 
-SOURCES = Path(drives.__file__).parents[2]
 SEED, PHOTOS = 0, 1500
 CLIENT = httpx.Client(
     trust_env=False,
@@ -863,17 +860,7 @@ def test_street_pictures_and_files_are_the_same_in_every_process():
         "digest = hashlib.sha256(repr([items, pictures, files, told]).encode() + drawn)\n"
         "print(len(around), len(flat), digest.hexdigest())\n"
     )
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=SOURCES,
-            env={"PYTHONHASHSEED": salt, "PYTHONPATH": str(SOURCES)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for salt in ("1", "2")
-    }
+    digests = told_by_two_processes(program)
     assert len(digests) == 1
     assert digests.pop().startswith("2 2 ")
 

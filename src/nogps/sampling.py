@@ -109,6 +109,11 @@ class Limits:
     per_sequence: int = 0
     spacing_m: float = 0.0
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        most = (self.per_cell, self.per_owner, self.per_sequence, self.spacing_m)
+        return self.region.shape is not None or any((self.taken_from, self.taken_to, *most))
+
 
 @dataclass
 class Left:

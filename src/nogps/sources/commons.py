@@ -10,7 +10,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from nogps.areas import Box
 from nogps.errors import InputError
@@ -32,7 +32,7 @@ SAYS += ("Attribution", "NonFree", "DeletionReason", "Categories")
 _FLICKR = re.compile(r"flickr\.com/photos/([^/\"'\s]+)/(\d+)")
 _FLICKR_ID = re.compile(r"\((\d{8,12})\)\.jpe?g$", re.IGNORECASE)  # as flickr2commons names files
 _FLICKR_OWNER = re.compile(r"\d+@N\d+")
-_USER = re.compile(r"/wiki/User:([^\"?#]+)")
+_USER = re.compile(r"(?:/wiki/|title=)User:([^\"?#&/]+)")
 
 
 @dataclass
@@ -203,7 +203,7 @@ def _taken_by(said: dict[str, str], artist: str, user: str, title: str) -> tuple
     named = _FLICKR_ID.search(title)
     account = _USER.search(said.get("Artist", ""))
     if account:
-        owner = f"user {html.unescape(account[1]).replace('_', ' ')}"
+        owner = f"user {unquote(html.unescape(account[1])).replace('_', ' ')}"
     elif "own-work" in credit or not artist:
         owner = f"user {user}" if user else ""
     else:

@@ -26,9 +26,10 @@ PANORAMA_WIDTH = 2048  # pixels, also where other pictures are asked for smaller
 BAD_TOKEN = 190
 UNKNOWN_ID = 100
 # Codes of errors that pass, beside those that say so: of the platform, and of a limit reached.
-PASSING = (1, 2, 4, 17)
+PASSING = (1, 2, 4, 17, 32, 613)
 REFUSED = (401, 403)
 EXPIRED = (403, 404, 410)  # what the picture host says of an address whose time is over
+GONE = (404, 410)  # ... and of one that is fresh, whose picture is no more
 ADDRESSES = 2  # of a picture that are tried
 
 
@@ -62,13 +63,15 @@ class Mapillary:
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture whose address is found at a candidate's url."""
-        for _ in range(ADDRESSES):
+        for number in range(1, ADDRESSES + 1):
             told = await self._told(url, http)
             best_first = url.partition("fields=")[2].split(",")
             addresses = [told[each] for each in best_first if isinstance(told.get(each), str)]
             if not addresses:
                 return Fetched(Status.GONE)
-            fetched = await fetch_picture(addresses[0], http, gone=EXPIRED)
+            fetched = await fetch_picture(
+                addresses[0], http, gone=EXPIRED if number < ADDRESSES else GONE
+            )
             if fetched.status is not Status.GONE:
                 break
         return fetched
@@ -115,12 +118,11 @@ class Mapillary:
                 "Mapillary does not take the token; set MAPILLARY_TOKEN to that of an application "
                 "from https://www.mapillary.com/dashboard/developers"
             )
-        if answer.status == 404 or (code == UNKNOWN_ID and not listing):
+        no_such_id = code == UNKNOWN_ID and "field" not in str(error.get("message"))
+        if answer.status == 404 or (no_such_id and not listing):
             return {"data": []} if listing else {}
         if error or answer.status != 200:
-            if listing:
-                raise Unavailable(url)  # it will be asked in parts
-            return {}
+            raise Unavailable(url)  # a box is asked in parts, a picture another time
         return answer.told
 
     def _candidate(self, row: dict) -> Candidate | str:
