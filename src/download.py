@@ -19,7 +19,7 @@ from nogps.errors import InputError
 from nogps.gather import gather
 from nogps.ledger import unfetched
 from nogps.sources import Status
-from source import GENTLY, is_open, open_source, purse, scratch
+from source import gently, is_open, open_source, purse, scratch
 
 ANGLES = ["heading", "field_of_view"]  # of a picture that may be a panorama
 
@@ -80,12 +80,12 @@ def _tell_size(params: stage.Params, candidates: pd.DataFrame) -> None:
     """Before anything is fetched: how much it will be, and for how long."""
     missing = unfetched(candidates["url"].tolist(), scratch(params))
     hosts = Counter(urlsplit(url).netloc for url in missing)
-    gently = GENTLY[params.source]
+    how = gently(params)
     words = f"{len(missing):,} of {len(candidates):,} pictures to fetch"
     if missing:
-        megabytes = len(missing) * gently.kilobytes / 1000
+        megabytes = len(missing) * how.kilobytes / 1000
         size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
-        minutes = max(hosts.values()) / gently.per_second / 60
+        minutes = max(hosts.values()) / how.per_second / 60
         words += f" from {len(hosts)} hosts: roughly {size}"
         if params.world != "simulated":
             words += f", {max(1, round(minutes))} minutes at least, so as not to be a burden"

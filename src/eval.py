@@ -5,6 +5,9 @@ validation and the test fold), metrics/report.html (the page) and data/predictio
 a photo), for the test fold and for each set of eval.benchmarks.
 """
 
+import nogps  # noqa: F401  before torch, which reads what it sets
+
+# isort: split
 import tempfile
 from pathlib import Path
 

@@ -4,6 +4,9 @@ Trains as `train` would begin, at rates from --from to --to, and ends early wher
 explodes. Writes metrics/lr_range.csv and metrics/lr_range.png; the model is not kept.
 """
 
+import nogps  # noqa: F401  before torch, which reads what it sets
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ def sample(params: stage.Params) -> None:
         counts = source.counted()
     owners = (excluded.owners | {each.owner for each in candidates if excluded.names(each)}) - {""}
     kept = [each for each in candidates if not excluded.names(each) and each.owner not in owners]
-    counts["excluded"] = len(candidates) - len(kept)
+    counts["excluded"] = counts.get("excluded", 0) + len(candidates) - len(kept)
     if not is_open(params):
         kept, left = thinned(params, kept)
         counts |= left

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from nogps.simulated import commons, mapillary, panoramax
 from nogps.sources import Source
 from nogps.sources.by_area import Search, Where
 from nogps.sources.commons import Commons
+from nogps.sources.exclude import Excluded
 from nogps.sources.flickr import CALLS_AN_HOUR, Flickr
 from nogps.sources.folder import Folder
 from nogps.sources.kept import Kept
@@ -46,15 +47,15 @@ class Gently:
 
     connections: int  # at a time, to each host
     per_second: float  # requests, to each host
-    kilobytes: int  # of a picture, roughly
+    kilobytes: float  # of a picture, roughly
 
 
-# Wikimedia wants two pictures at a time and 25 Mbit/s at most.
-GENTLY = {
+GENTLY = {  # pictures in their usual size
     "panoramax": Gently(4, 5.0, 300),
     "commons": Gently(2, 8.0, 200),
     "mapillary": Gently(8, 20.0, 150),
 }
+WIKIMEDIA_KILOBYTES = 3000  # a second; Wikimedia wants 25 Mbit/s at most, two pictures at a time
 # What limits are where params.yaml says null: these sources have millions of photos.
 OPEN_LIMITS = {
     "photos": 10_000,
@@ -102,12 +103,12 @@ def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
             ) as it:
                 yield it
     elif params.world == "real":
-        with _opened(params, _gently(params, http), _environment()) as it:
+        with _opened(params, _polite(params, http), _environment()) as it:
             yield it
     else:
         pause_s = 3600 / CALLS_AN_HOUR
-        gently = _gently(params, http)
-        with _elsewhere(params, params.world, gently, _environment(), pause_s) as it:
+        polite = _polite(params, http)
+        with _elsewhere(params, params.world, polite, _environment(), pause_s) as it:
             yield it
 
 
@@ -121,13 +122,30 @@ def user_agent() -> str:
     return f"nogps/0.1 ({contact}) aiohttp/{aiohttp.__version__}"
 
 
-def _gently(params: Params, http: partial) -> partial:
+def gently(params: Params) -> Gently:
+    """How the open source of the parameters is asked for pictures of the size that they say."""
+    usual = GENTLY[params.source]
+    if params.source == "panoramax":
+        return replace(
+            usual, kilobytes=usual.kilobytes * (5 if params.panoramax.size == "hd" else 1)
+        )
+    if params.source == "mapillary":
+        return replace(usual, kilobytes=usual.kilobytes * (params.mapillary.width / 1024) ** 2)
+    kilobytes = usual.kilobytes * (params.commons.width / 960) ** 2
+    return replace(
+        usual,
+        per_second=min(usual.per_second, WIKIMEDIA_KILOBYTES / kilobytes),
+        kilobytes=kilobytes,
+    )
+
+
+def _polite(params: Params, http: partial) -> partial:
     """The same client, no faster than an open source wants it."""
     if not is_open(params):
         return http
-    gently = GENTLY[params.source]
-    connections = min(gently.connections, params.download.connections)
-    return partial(http, connections=connections, per_second=gently.per_second)
+    how = gently(params)
+    connections = min(how.connections, params.download.connections)
+    return partial(http, connections=connections, per_second=how.per_second)
 
 
 def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s: float):
@@ -184,6 +202,7 @@ def _service(params: Params, token: str, here: dict) -> Panoramax | Commons | Ma
         params.sampling.calls,
         region_weights(params),
         params.seed,
+        Excluded.read(params.exclude),
     )
     if params.source == "panoramax":
         return Panoramax(where, **params.panoramax.model_dump(), **here)

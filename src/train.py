@@ -5,6 +5,9 @@ stopped goes on from models/.checkpoint.pt, if parameters, photos and classes ar
 `torchrun --nproc-per-node 4 src/train.py` trains on four GPUs; docs/gpus.md says more.
 """
 
+import nogps  # noqa: F401  before torch, which reads what it sets
+
+# isort: split
 import hashlib
 import math
 import time

@@ -72,6 +72,28 @@ def shards(project: Project) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (project.root / "data/photos").glob("*.tar")}
 
 
+def answers(project: Project, *whats: str) -> int:
+    """How many of these the planet has given, good or bad; cheap, to be asked again and again."""
+    logs = [path.read_text() for path in (project.root / "data/.fetched").glob("*/planet.jsonl")]
+    return sum(log.count(f'"what": "{what}"') for log in logs for what in whats)
+
+
+def killed(project: Project, stage: str, after: float, *whats: str) -> None:
+    """Run a stage and kill it, without a chance to tidy up, once so many answers were given."""
+    running = subprocess.Popen(
+        [sys.executable, f"src/{stage}.py"],
+        cwd=project.root,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while answers(project, *whats) <= after and running.poll() is None:
+        time.sleep(0.05)
+    assert running.poll() is None, "it ended before it was to be killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+
+
 # --- Flickr, with faults and kills ---
 
 
@@ -97,17 +119,7 @@ def test_with_faults_and_kills_nothing_is_lost_or_fetched_twice(calm, tmp_path):
     )
     pd.testing.assert_frame_equal(ours, theirs)
     for share in (0.2, 0.5, 0.8):
-        running = subprocess.Popen(
-            [sys.executable, "src/download.py"],
-            cwd=project.root,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while len(served(project, "picture")) < share * len(ours) and running.poll() is None:
-            time.sleep(0.02)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        killed(project, "download", share * len(ours), "picture")
         assert not (project.root / "data/photos/index.parquet").exists()
     project.stage("download")
     index = index_of(project)
@@ -224,34 +236,17 @@ def source_of(project: Project) -> str:
     return yaml.safe_load((project.root / "params.yaml").read_text())["source"]
 
 
-def killed(project: Project, stage: str, when) -> None:
-    """Run a stage and kill it, without a chance to tidy up, once `when()` says so."""
-    running = subprocess.Popen(
-        [sys.executable, f"src/{stage}.py"],
-        cwd=project.root,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not when() and running.poll() is None:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-
-
 def test_open_sources_with_faults_and_kills_lose_nothing(open_calm, tmp_path):
     passing = ["too_many", "server_error", "reset", "cut_off", "truncated"]
     passing += ["api_error", "api_reset", "api_too_many", "api_maxlag", "api_limit", "api_expired"]
     faults = dict.fromkeys(passing, 0.02) | dict.fromkeys(["gone", "not_an_image"], 0.04)
+    faults["api_maxlag"] = 0.003  # each asks for a second's pause
     project = make_project(
         tmp_path / "clone", source=source_of(open_calm), simulated__faults=faults, **FEW
     )
 
-    def asked() -> int:
-        return len(planet_log(project))
-
-    quarter = sum(entry["what"] != OPEN[source_of(project)] for entry in planet_log(open_calm)) / 4
-    killed(project, "sample", lambda: asked() > quarter)
+    searching = ("items", "files", "images")
+    killed(project, "sample", answers(open_calm, *searching) / 4, *searching)
     assert not (project.root / "data/candidates.parquet").exists()
     project.stage("sample")
     ours, theirs = (
@@ -261,14 +256,13 @@ def test_open_sources_with_faults_and_kills_lose_nothing(open_calm, tmp_path):
     searches = Counter(
         entry["path"]
         for entry in planet_log(project)
-        if entry["what"] in ("items", "files", "images") and not entry["fault"]
+        if entry["what"] in searching and not entry["fault"]
     )
     # But for what was on its way at the kill.
     assert sum(searches.values()) - len(searches) <= 24
     what = OPEN[source_of(project)]
     for share in (0.3, 0.7):
-        done = share * len(ours)
-        killed(project, "download", lambda done=done: len(served(project, what)) > done)
+        killed(project, "download", share * len(ours), what)
         assert not (project.root / "data/photos/index.parquet").exists()
     project.stage("download")
     index = index_of(project)
@@ -276,9 +270,9 @@ def test_open_sources_with_faults_and_kills_lose_nothing(open_calm, tmp_path):
     assert index["photo_id"].tolist() == ours["photo_id"].tolist()
     assert {Status.OK, Status.GONE, Status.NOT_AN_IMAGE} <= set(counts)
     assert Status.FAILED not in counts
-    before = asked()
+    before = len(planet_log(project))
     project.stage("download")
-    assert asked() == before
+    assert len(planet_log(project)) == before
     kept = index[index["status"] == Status.OK].set_index("photo_id")["sha256"]
     assert kept.equals(index_of(open_calm).set_index("photo_id")["sha256"][kept.index])
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,10 @@ from nogps.areas import Box, Region
 from nogps.errors import InputError
 from nogps.fetch import HostDown, Polite, Unavailable
 from nogps.geo import distance_km
-from nogps.sampling import Limits
-from nogps.sources import Candidate, Status
-from nogps.sources.by_area import Page, Search, Where, fetch_picture, point
+from nogps.sampling import Limits, Thinning
+from nogps.sources import Candidate, Status, by_area
+from nogps.sources.by_area import Page, Refused, Search, Where, fetch_picture, point
+from nogps.sources.exclude import Excluded
 from nogps.sources.kept import Kept
 from tests.servers import answering
 from tests.test_images import encoded, picture
@@ -61,8 +62,8 @@ class Listing:
         await asyncio.sleep(0)
         assert most == 1 or box.square_degrees <= self.most_square_degrees
         self.asked.append(box)
-        if self.fails and self.fails(box):
-            raise self.fails(box)
+        if trouble := self.fails and self.fails(box):
+            raise trouble
         inside = [
             each
             for each in self.listing
@@ -179,6 +180,47 @@ def test_enough_of_a_place_leaves_the_rest_of_it_unasked():
     accounted(few)
 
 
+def test_a_place_is_read_further_where_its_first_photos_do_not_count():
+    """Most are of an owner of whom there are enough from the places before it."""
+    rng = np.random.default_rng(0)
+    cells = s2.parent(s2.cell_ids(*rng.uniform((47.1, 5.1), (47.3, 5.5), (8, 2)).T), 11)
+    photos = []
+    for latitude, longitude in zip(*s2.centre(np.unique(cells)), strict=True):
+        for _ in range(80):
+            north, east = rng.uniform(-0.01, 0.01, 2)
+            owner = "one" if len(photos) % 4 else f"other {len(photos)}"
+            photos.append(photo(len(photos), latitude + north, longitude + east, owner=owner))
+    limits = Limits(REGION, per_cell=10, per_owner=10, cell_level=11)
+    search, found, _ = searched(photos, most_listed=8, limits=limits)
+    at = np.array([(each.latitude, each.longitude) for each in found]).T
+    by_cell = Counter(s2.parent(s2.cell_ids(*at), 11).tolist())
+    assert by_cell == dict.fromkeys(cells.tolist(), 10)
+    assert Counter(each.owner for each in found)["one"] <= 10
+    assert search.counts.unread_areas > 0
+    accounted(search)
+
+
+def test_what_is_excluded_takes_nobodys_room():
+    photos = [
+        photo(number, 47.2 + number / 1e5, 5.3, owner=f"o{number % 4}") for number in range(40)
+    ]
+    excluded = Excluded(frozenset(), frozenset({"o2", "o3"}))
+    search, found, _ = searched(photos, limits=Limits(REGION, per_cell=20), excluded=excluded)
+    assert {each.owner for each in found} == {"o0", "o1"}
+    assert len(found) == 20
+    assert search.counted()["excluded"] == 20
+    accounted(search)
+
+
+def test_with_a_photo_all_of_its_owner_is_excluded():
+    photos = [photo(n, 47.2, 5.3 + n / 1e5, owner=f"o{n % 4}") for n in range(40)]
+    search, found, _ = searched(photos, excluded=Excluded(frozenset({"000039"})))
+    assert {each.owner for each in found} == {"o0", "o1", "o2"}
+    assert search.counted()["excluded"] == 10
+    assert search.counts.candidates == len(found) == 30
+    accounted(search)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 5), st.integers(0, 4), st.integers(0, 3), st.floats(0, 500))
 def test_limits_hold_over_all_places(seed, per_owner, per_sequence, spacing_m):
@@ -201,6 +243,15 @@ def test_limits_hold_over_all_places(seed, per_owner, per_sequence, spacing_m):
         assert len(found) == 200
 
 
+@pytest.mark.parametrize(("source", "kept"), [("streetview", 4), ("mapillary", 1)])
+def test_views_of_one_panorama_are_not_too_near_each_other(source, kept):
+    """But pictures of a camera with four lenses are: they may be of a thousand drives."""
+    thinning = Thinning(Limits(spacing_m=25))
+    views = [photo(n, 47.2, 5.3, owner="o", heading=90.0 * n) for n in range(4)]
+    assert sum(thinning.takes(replace(each, source=source)) for each in views) == kept
+    assert thinning.left.too_near == 4 - kept
+
+
 def test_when_it_ends_nothing_is_under_way_any_more():
     closed = []
 
@@ -220,6 +271,15 @@ def test_when_it_ends_nothing_is_under_way_any_more():
     where = Where(Limits(REGION), FREE, "land", photos=1)
     assert len(Search(Slow(photos, where, 1000), HTTP, Kept(None)).candidates()) == 1
     assert closed and not any(closed)
+
+
+def test_calls_are_bounded_in_a_place_that_never_ends():
+    photos = crowd(5000, spread=0.001)
+    limits = Limits(REGION, cell_level=4)
+    search, _, _ = searched(photos, most_listed=5, calls=40, limits=limits)
+    assert 40 <= search.counts.calls < 50
+    assert search.counts.unread_areas > 0
+    accounted(search)
 
 
 def test_calls_are_bounded_and_the_bound_is_said(capsys):
@@ -300,6 +360,39 @@ def test_an_area_that_always_fails_is_counted_and_tried_next_time(tmp_path, caps
     again, found, service = searched(photos, kept)
     assert ids(found) == ids(photos)
     assert len(service.asked) < again.counts.calls
+
+
+def test_an_area_that_is_refused_is_left_out_and_the_others_are_not():
+    """An odd box, at each run: it must not keep anybody from all the rest."""
+    photos = crowd(100)
+    first = photos[0]
+
+    def odd(box: Box) -> object:
+        tall = box.south <= first.latitude <= box.north
+        return Refused("no") if tall and box.west <= first.longitude <= box.east else None
+
+    search, found, _ = searched(photos, fails=odd)
+    assert len(found) > 50 and first not in found
+    assert search.counts.unanswered_areas > 0
+
+
+@pytest.mark.parametrize("region", [REGION, Region.read((5.0, 47.0, 5.01, 47.01))])
+def test_a_service_that_goes_on_refusing_ends_the_search_with_its_reason(region):
+    """Also where it is asked so little that it has refused only a few times."""
+    with pytest.raises(InputError, match=r"^refused \(code 10\); run this again later"):
+        searched(crowd(10), fails=lambda box: Refused("refused (code 10)"), limits=Limits(region))
+
+
+def test_refusals_end_a_search_soon():
+    refused = []
+
+    def no(box: Box) -> object:
+        refused.append(box)
+        return Refused("no")
+
+    with pytest.raises(InputError):
+        searched(crowd(10), fails=no)
+    assert len(refused) < by_area.REFUSALS + by_area.AHEAD
 
 
 def test_a_host_that_is_down_ends_the_search_in_a_sentence(tmp_path):

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -397,6 +397,7 @@ def test_no_more_is_left_out_of_a_large_jpeg_than_of_its_pixels():
 
 
 @settings(max_examples=60)
+@example(253, 253, "L", 18, 64)  # grey: one pixel that differs is three values that do
 @given(
     st.integers(16, 300),
     st.integers(16, 300),
@@ -416,7 +417,7 @@ def test_without_torch_a_value_differs_by_one_or_hardly_ever_two(
     assert ours.shape == torchs.shape == (image_size, image_size, 3)
     assert ours.dtype == torchs.dtype == np.uint8
     off = np.abs(ours.astype(int) - torchs)
-    assert off.max() <= 2 and (off == 2).sum() <= 1
+    assert off.max() <= 2 and (off.max(axis=2) == 2).sum() <= 1  # pixel
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 40), (40, 15)])

@@ -18,6 +18,7 @@ KNOWN = (
     + ["CC BY-ND 2.0", "CC BY-NC-ND 4.0", "CC BY-SA 1.0", "CC BY-NC-SA 1.0", "CC BY 1.0"]
 )
 KNOWN = [re.sub(r" (\d)$", r" \1.0", each) for each in KNOWN]
+ONLY = "Public domain in the United States only"
 UNKNOWN = ["", "All Rights Reserved", "© Google", "proprietary", "CC BY", "CC BY-XX 2.0", "CC"]
 
 
@@ -50,6 +51,10 @@ def photos(*rows) -> pd.DataFrame:
         ("CC BY-SA 1.0", "CC BY-SA 1.0", "CC BY-SA 1.0"),
         ("CC BY-NC-SA 2.0", "CC BY-NC-SA 2.0", "CC BY-NC-SA"),
         ("CC BY-NC-ND 4.0", "CC BY-NC-ND 4.0", "CC BY-NC-ND"),
+        ("cc-by-nd-nc-1.0", "CC BY-NC-ND 1.0", "CC BY-NC-ND"),
+        ("pdm-owner", "Public domain", "public domain"),
+        ("PDM 1.0", "PDM 1.0", "public domain"),
+        ("No restrictions", "No restrictions", "public domain"),
     ],
 )
 def test_what_sources_write(text, name, family):
@@ -57,7 +62,9 @@ def test_what_sources_write(text, name, family):
     assert (found.name, found.family) == (name, family)
 
 
-@pytest.mark.parametrize("text", [*UNKNOWN, "CC BY \u0663.\u0660", "CC BY-ND-SA 2.0", "CC BY 0.9"])
+@pytest.mark.parametrize(
+    "text", [*UNKNOWN, "CC BY \u0663.\u0660", "CC BY-ND-SA 2.0", "CC BY 0.9", ONLY]
+)
 def test_what_is_no_licence_that_we_know(text):
     assert licence_of(text) is None
 

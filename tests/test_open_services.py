@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from nogps import licences
-from nogps.areas import Box
+from nogps.areas import Box, Region
 from nogps.errors import InputError
 from nogps.fetch import Polite, Unavailable
 from nogps.sampling import Limits
 from nogps.sources import Candidate, Status
-from nogps.sources.by_area import Where
+from nogps.sources.by_area import Refused, Search, Where
 from nogps.sources.commons import Commons
+from nogps.sources.kept import Kept
 from nogps.sources.mapillary import Mapillary
 from nogps.sources.panoramax import Panoramax
 from tests.servers import answering
@@ -174,7 +175,7 @@ def test_an_answer_of_panoramax_that_is_none_is_asked_for_again(body):
 
 def test_a_refused_search_is_told_in_a_sentence():
     refusal = {"status": 400, "message": "Parameter bbox\nmust be"}
-    with pytest.raises(InputError, match="HTTP 400, Parameter bbox must be") as told:
+    with pytest.raises(Refused, match="HTTP 400, Parameter bbox must be") as told:
         answered(Panoramax(WHERE), (400, JSON, _json(refusal)))
     assert "\n" not in str(told.value)
 
@@ -254,7 +255,16 @@ FLICKR = '<a href="https://www.flickr.com/photos/{}/4763369508/">x</a>'
     ("row", "owner", "flickr_id"),
     [
         ({SAID + "Credit": {"value": FLICKR.format("12@N00")}}, "12@N00", "4763369508"),
-        ({SAID + "Credit": {"value": FLICKR.format("ann")}}, "flickr ann", "4763369508"),
+        ({SAID + "Credit": {"value": FLICKR.format("12%40N00")}}, "12@N00", "4763369508"),
+        ({SAID + "Credit": {"value": FLICKR.format("Ann")}}, "flickr ann", "4763369508"),
+        (
+            {
+                SAID + "Credit": {"value": FLICKR.format("ann")},
+                SAID + "Artist/value": '<a href="https://www.flickr.com/people/12@N00">Ann</a>',
+            },
+            "12@N00",
+            "4763369508",
+        ),
         ({"title": "File:A beach (4763369508).jpg"}, "user Fabrice Florin", "4763369508"),
         ({SAID + "Artist": {"value": "Jane  <b>Roe</b>"}}, "user Uploader", ""),
         (
@@ -315,6 +325,11 @@ def test_uncertain_positions_are_taken_where_they_are_wanted_but_never_those_of_
         ({SAID + "LicenseUrl": None}, "licence_url", licences.licence_of("CC BY-SA 3.0").url),
         (AROUND | {"imageinfo/0/height": 1500}, "field_of_view", 360.0),
         (AROUND, "field_of_view", None),
+        (
+            {SAID + "Categories": {"value": "Bus 360"}, "imageinfo/0/height": 1500},
+            "field_of_view",
+            None,
+        ),
     ],
 )
 def test_what_a_file_of_commons_may_lack_or_say(row, name, value):
@@ -373,12 +388,55 @@ def test_errors_of_commons_that_pass_are_waited_out(code):
 
 
 def test_errors_of_commons_that_do_not_pass_are_told():
-    with pytest.raises(InputError, match="invalid-bbox"):
+    with pytest.raises(Refused, match="invalid-bbox"):
         answered(Commons(WHERE), {"error": {"code": "invalid-bbox", "info": ""}})
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as told:
         answered(Commons(WHERE), {"error": {"code": "toobig", "info": ""}})
-    with pytest.raises(InputError, match="NOGPS_CONTACT"):
+    assert not isinstance(told.value, Refused)  # which is nobody's fault
+    with pytest.raises(InputError, match=r"NOGPS_CONTACT.*if it is set"):
         answered(Commons(WHERE), (403, "text/html", b"who are you"))
+
+
+@pytest.mark.parametrize(("files", "full"), [(9, False), (10, True), (20, True)])
+def test_half_of_what_may_be_listed_may_be_cut_off(files, full):
+    """Since two positions of one file count, and files that are no more."""
+    pages = [FILE | {"pageid": 1 + number} for number in range(files)]
+    page, _ = answered(Commons(WHERE), {"query": {"pages": pages}}, most=20)
+    assert len(page.photos) == files
+    assert page.full == full
+
+
+@pytest.mark.parametrize("service", [Commons, Panoramax])
+def test_a_search_that_is_sent_on_is_followed(service):
+    moved = (301, "text/html", b"", ("Location", "/elsewhere"))
+    page, heard = answered(service(WHERE), moved, {"batchcomplete": True, "features": []})
+    assert page.photos == {} and heard[1:] == ["/elsewhere"]
+
+
+BUSY = [
+    (Commons, (200, JSON, _json({"error": {"code": "maxlag", "info": "", "lag": 7}}))),
+    (Commons, (200, JSON, _json({"error": {"code": "ratelimited", "info": ""}}))),
+    (partial(Mapillary, "T"), (400, JSON, _json({"error": {"code": 4, "is_transient": True}}))),
+]
+
+
+@pytest.mark.parametrize(("service", "busy"), BUSY)
+def test_a_service_that_is_busy_for_ever_is_not_asked_for_ever(service, busy, monkeypatch):
+    """Although it says so by HTTP 200, and although questions are asked again in parts."""
+    monkeypatch.setattr("nogps.fetch.PROBES", 3)
+    where = Where(Limits(Region.read((2.0, 48.0, 3.0, 49.0))), frozenset(licences.FREE), "land")
+    with answering(busy) as (base, heard):
+        search = Search(service(where, base_url=base), HTTP, Kept(None))
+        with pytest.raises(InputError, match="is down or refuses to answer; run this again later"):
+            search.candidates()
+    assert len(heard) < 60
+
+
+def test_names_that_cannot_be_written_are_mended():
+    """Half of a surrogate pair, as JSON escapes it; parquet takes none."""
+    row = json.dumps(ITEM).replace("tdelmas", "Ann \\ud83d \\ud83d\\ude00").encode()
+    page, _ = answered(Panoramax(WHERE), (200, JSON, b'{"features": [' + row + b"]}"))
+    assert page.photos[ITEM["id"]].author == "Ann \ufffd \U0001f600"
 
 
 def test_a_width_that_is_never_made_is_not_waited_for():
@@ -505,9 +563,17 @@ def test_a_token_that_is_not_taken_is_told_at_once(status):
     assert "secret-token" not in str(told.value)
 
 
-def test_a_box_that_is_refused_is_asked_in_parts():
-    with pytest.raises(Unavailable):
-        answered(Mapillary("T", WHERE), (400, JSON, error(100)))
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ((400, JSON, error(100, message="Bad\nbox")), r"\(code 100: Bad box\)"),
+        ((400, JSON, error(10)), r"\(code 10: m\)"),
+        ((302, "text/html", b"", ("Location", "/login")), r"\(HTTP 302\)"),
+    ],
+)
+def test_a_box_that_is_refused_is_asked_in_parts_and_it_is_said_why(answer, why):
+    with pytest.raises(Refused, match=why):
+        answered(Mapillary("T", WHERE), answer)
 
 
 def test_a_licence_that_is_not_wanted_is_said_before_anything_is_asked():

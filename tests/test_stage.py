@@ -1,5 +1,6 @@
 """What a user may get wrong, as they see it: the script's exit code and its one sentence."""
 
+import ast
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import train
 from nogps import losses, regions, s2
 from nogps.errors import InputError
 from nogps.images import Augmentation
+from source import gently
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
 FIRST = ["sample", "download", "pack", "split", "cells"]
@@ -43,6 +45,34 @@ def params(tmp_path: Path, **changes) -> Path:
 
 def test_the_parameters_that_come_with_the_project_are_right():
     assert stage.read_params(ROOT / "params.yaml").source == "flickr"
+
+
+@pytest.mark.parametrize("script", ["train", "eval", "lr_range"])
+def test_openmp_is_calmed_before_torch_is_there(script):
+    tree = ast.parse((ROOT / f"src/{script}.py").read_text())
+    first = next(each for each in tree.body if isinstance(each, (ast.Import, ast.ImportFrom)))
+    assert ast.unparse(first) == "import nogps"
+
+
+def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictures(tmp_path):
+    usual = gently(stage.read_params(params(tmp_path, source="commons")))
+    for width in (330, 500, 960, 1280, 1920):
+        file = params(tmp_path, source="commons", commons__width=width)
+        how = gently(stage.read_params(file))
+        assert how.per_second <= usual.per_second
+        assert how.per_second * how.kilobytes * 8 / 1000 <= 25  # Mbit/s
+        assert (how.kilobytes > usual.kilobytes) == (width > 960)
+
+
+@pytest.mark.parametrize(
+    ("source", "changes"),
+    [("panoramax", {"panoramax__size": "hd"}), ("mapillary", {"mapillary__width": 2048})],
+)
+def test_what_is_told_of_the_size_follows_that_of_the_pictures(tmp_path, source, changes):
+    usual = gently(stage.read_params(params(tmp_path, source=source)))
+    large = gently(stage.read_params(params(tmp_path, source=source, **changes)))
+    assert large.kilobytes > 3 * usual.kilobytes
+    assert large.per_second == usual.per_second
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -26,6 +27,8 @@ LONGEST_PAUSE = 900  # seconds that a host may ask for; when it asks for more it
 FAILURES_TO_OPEN = 24  # in a row, whatever was asked
 PROBES = 10  # in a row that must fail until the host is down: about five minutes
 MOST_BYTES = 32_000_000  # of one answer; each connection holds one in memory
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, as JSON escapes it
 
 
 class Unavailable(Exception):
@@ -62,9 +65,12 @@ class Answer:
 
     @property
     def told(self) -> dict:
-        """The body's JSON object; empty if it is none."""
+        """The body's JSON object; empty if it is none. Its texts can be written as UTF-8."""
         try:
             told = json.loads(self.body)
+            if _SURROGATE.search(self.body):
+                text = json.dumps(told, ensure_ascii=False).encode("utf-16", "surrogatepass")
+                told = json.loads(text.decode("utf-16", "replace"))
         except (ValueError, RecursionError):
             return {}
         return told if isinstance(told, dict) else {}
@@ -137,6 +143,7 @@ class Polite:
         *,
         before: Callable[[], None] = lambda: None,
         passes: Callable[[Answer], bool] = lambda answer: False,
+        busy: Callable[[Answer], bool] = lambda answer: False,
         final: Callable[[Answer], bool] = lambda answer: False,
         signed: Callable[[str], str] = lambda url: url,
         headers: Mapping[str, str] | None = None,
@@ -144,8 +151,9 @@ class Polite:
         """The answer to a GET, redirects and refusals included.
 
         `before` is called before each try; what it raises ends the request. An answer for which
-        `passes` says that another try may bring a better one is not taken; one for which `final`
-        says that none will is, whatever its status. `signed` adds what must not be seen to the
+        `passes` says that another try may bring a better one is not taken, nor is one for which
+        `busy` says that it is a refusal for now, like 429 and 5xx; one for which `final` says that
+        waiting does not help is, whatever its status. `signed` adds what must not be seen to the
         URL that is sent. `headers` go along, to this host alone: redirects are not followed.
 
         Raises:
@@ -162,15 +170,14 @@ class Polite:
                 answer = await self._once(url, signed(url), headers or {})
                 if answer is not None and final(answer):
                     return answer
-                busy = answer is None or answer.status == 429 or answer.status >= 500
-                if busy:
+                refused = answer is None or answer.status == 429 or answer.status >= 500
+                refused = refused or busy(answer)
+                if refused:
                     self._failed(host, url, answer, probing)
                 else:
                     host.failures = host.probes = 0
-            if answer is not None and not busy:
-                if not passes(answer):
-                    return answer
-                host.not_before = max(host.not_before, time.monotonic() + _pause(answer))
+            if not refused and not passes(answer):
+                return answer
             if attempt + 1 < TRIES:
                 await asyncio.sleep(self._wait(attempt))
         raise Unavailable(urlsplit(url).netloc)
@@ -215,7 +222,7 @@ class Polite:
         if pause > LONGEST_PAUSE:
             host.down = True
             self.tell(f"{name} asks to be left alone for {pause / 60:.0f} minutes")
-        if answer is not None and answer.status == 429 and not pause:
+        if answer is not None and answer.status < 500 and not pause:
             pause = self._wait(0)
         if probing:
             host.probes += 1
@@ -248,11 +255,6 @@ def no_whole_picture() -> Callable[[Answer], bool]:
         return not answer.kind.startswith("image/")
 
     return passes
-
-
-def _pause(answer: Answer) -> float:
-    """Seconds that a host asks for in an answer of status 200, as far as they are reasonable."""
-    return min(_retry_after(answer), LONGEST_PAUSE)
 
 
 def _retry_after(answer: Answer) -> float:

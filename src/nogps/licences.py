@@ -40,9 +40,11 @@ def licence_of(text: str) -> Licence | None:
         return Licence("CC0 1.0", CC0, "https://creativecommons.org/publicdomain/zero/1.0/")
     if re.fullmatch(r"etalab-2\.0|licence-ouverte-2\.0|lo-2\.0", words):
         return Licence("Licence Ouverte 2.0", OUVERTE, _OUVERTE_URL)
-    if re.match(r"pd\b|public-domain\b|us-government-work$|no-known-copyright", words):
+    free = r"pdm?\b|public-domain\b|us-government-work$|no-known-copyright|no-restrictions$"
+    if re.match(free, words) and not words.endswith("-only"):
         return Licence(text.strip() if " " in text.strip() else "Public domain", PUBLIC_DOMAIN)
     # Commons also has cc-by-sa-3.0-de, cc-by-sa-3.0-migrated and cc-by-sa-2.5,2.0,1.0.
+    words = words.replace("-nd-nc-", "-nc-nd-")  # as version 1.0 has it
     terms = re.fullmatch(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-([1-4]\.[0-9])(?:[,-][a-z0-9.]+)*", words)
     if not terms:
         return None

@@ -189,6 +189,6 @@ class Thinning:
 
     def _close(self, one: Candidate, other: Candidate) -> bool:
         here, there = (one.latitude, one.longitude), (other.latitude, other.longitude)
-        if here == there and one.owner == other.owner and one.heading != other.heading:
+        if one.source == "streetview" and here == there and one.heading != other.heading:
             return False  # directions of one panorama
         return 1000 * float(distance_km(*here, *there)) < self.limits.spacing_m

@@ -1,9 +1,9 @@
 """The planet's Wikimedia Commons: its API and the host that has the files.
 
 As documented and recorded of the real ones: clients have to say who they are; errors are HTTP 200;
-a search by area lists 500 files and nothing says that there are more; pictures are described 50 at
-a time; positions are those of cameras or of what is shown; authors are HTML; thumbnails come in
-certain widths only. A fifth of the files were imported from the planet's Flickr.
+a search by area lists the files of 500 positions and nothing says that there are more; pictures are
+described 50 at a time; positions are those of cameras or of what is shown; authors are HTML;
+thumbnails come in certain widths only. A fifth of the files were imported from the planet's Flickr.
 """
 
 import hashlib
@@ -29,6 +29,7 @@ THUMB = re.compile(
     r"/wikipedia/commons/thumb/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)/(?P<width>\d+)px-[^/]+"
 )
 STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that are made, pixels
+FIRST_PAGE = 40_000_000
 MOST_LISTED = 500
 THUMBS_A_CALL = 50
 COORDINATES_A_CALL = {"": 10, "max": 500}
@@ -55,17 +56,17 @@ class Commons:
     def files(self) -> dict[int, Photo]:
         """Files by page id."""
         return {
-            40_000_000 + number: photo
+            FIRST_PAGE + number: photo
             for number, photo in enumerate(self._planet)
             if photo.on_map == "yes"
         }
 
     @cached_property
     def map(self) -> Map[tuple[int, bool]]:
-        """Page ids, and whether the position is the primary one."""
+        """Page ids, whether the position is the primary one; also of files that are no more."""
         return Map(
-            (each["lat"], each["lon"], (number, each["primary"]))
-            for number, photo in self.files.items()
+            (each["lat"], each["lon"], (FIRST_PAGE + number, each["primary"]))
+            for number, photo in enumerate(self._planet)
             for each in _coordinates(photo)
         )
 
@@ -141,7 +142,11 @@ def error(code: str, info: str) -> Answer:
 
 
 def _found(commons: Commons, told: dict[str, str]) -> list[int]:
-    """Page ids in the order of the database; at most as many as the limit says."""
+    """Page ids in the order of the database.
+
+    The limit is one of positions. A file may have two, and those of files that are no more are
+    dropped only afterwards, so there may be fewer files and yet more that are not listed.
+    """
     try:
         limit = min(MOST_LISTED, int(told.get("ggslimit", 10)))
         north, west, south, east = map(float, told["ggsbbox"].split("|"))
@@ -156,12 +161,12 @@ def _found(commons: Commons, told: dict[str, str]) -> list[int]:
     if told.get("ggsnamespace") != "6":
         return []
     y, x = (north + south) / 2, (west + east) / 2
-    nearest: dict[int, float] = {}
-    for latitude, longitude, (number, primary) in commons.map.within(west, south, east, north):
-        if primary or told.get("ggsprimary") == "all":
-            away = math.hypot(latitude - y, longitude - x)
-            nearest[number] = min(away, nearest.get(number, math.inf))
-    return sorted(sorted(nearest, key=lambda each: (nearest[each], each))[:limit])
+    hits = [
+        (math.hypot(latitude - y, longitude - x), number)
+        for latitude, longitude, (number, primary) in commons.map.within(west, south, east, north)
+        if primary or told.get("ggsprimary") == "all"
+    ]
+    return sorted({number for _, number in sorted(hits)[:limit]} & commons.files.keys())
 
 
 def _coordinates(photo: Photo) -> list[dict]:

@@ -6,6 +6,7 @@ the place has given all that is wanted of it. What is not looked at is counted.
 """
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -18,16 +19,22 @@ from tqdm import tqdm
 from nogps import s2
 from nogps.areas import Box, cell_boxes, cells_to_search
 from nogps.errors import InputError
-from nogps.fetch import HostDown, Polite, Unavailable, no_whole_picture
+from nogps.fetch import Answer, HostDown, Polite, Unavailable, no_whole_picture
 from nogps.sampling import Limits, Thinning
 from nogps.sources import Candidate, Fetched, Status
+from nogps.sources.exclude import Excluded
 from nogps.sources.kept import Kept
 
 SMALLEST = 1e-7  # square degrees, about 1,000 square metres: what is full then stays so
 AHEAD = 24  # places that are asked about while an earlier one is awaited
 EMPTY_PLACES = 10  # for each call, where a coarse question tells that many are empty
 REDIRECTS = 5
-HALVINGS = 3  # of a box that a service fails to answer
+HALVINGS = 2  # of a box that a service fails to answer
+REFUSALS = 30  # in a row that end a search
+
+
+class Refused(Unavailable):
+    """The service answers a question by an error that waiting does not cure; the text says it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Where:
     calls: int = 20_000  # at most
     weights: dict[str, float] | None = None  # by region, for places: weights
     seed: int = 0
+    excluded: Excluded = field(default_factory=Excluded)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,13 @@ class Service(Protocol):
         ...
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
-        """At most so many photos in a box; raises `Unavailable` where no answer comes."""
+        """At most so many photos in a box.
+
+        Raises:
+            Unavailable: no answer came; the box will be asked about in parts.
+            Refused: the same, and if it goes on, the search ends with what this says.
+            InputError: nothing can be had before somebody mends what it says.
+        """
         ...
 
     def key(self, box: Box) -> list:
@@ -85,15 +99,18 @@ class Counts:
     cut_areas: int = 0  # too small to be divided and still full: some photos are never listed
     unanswered_areas: int = 0  # left out this time: the service failed on them
     unasked_places: int = 0  # not looked into: photos or calls were used up
+    in_other_places: int = 0  # photos listed for a place that lie beside it; not in `listed`
     listed: int = 0
     candidates: int = 0
 
 
 @dataclass
-class _Found:
-    """What looking into one place brought."""
+class _Place:
+    """A place, what is known of it so far, and what is not."""
 
     cell: int
+    rng: random.Random
+    boxes: list[tuple[Box, int]] = field(default_factory=list)  # to ask about, and their failures
     photos: dict[str, Candidate | str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     coarse: list[int] = field(default_factory=list)  # larger cells that were asked about first
@@ -119,6 +136,10 @@ class Search:
     def _begin(self) -> None:
         self.counts = Counts()
         self.left: Counter[str] = Counter()
+        self._refusals = 0  # in a row
+        self._refused = ""  # why, the last time
+        self._answered = False
+        self._excluded_owners: set[str] = set()
         self._coarse: dict[int, asyncio.Future[bool]] = {}
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
@@ -142,7 +163,9 @@ class Search:
             where.seed,
         )
         self._announce(len(cells))
-        found = asyncio.run(self._all(cells.tolist()))
+        found = self._without_excluded(asyncio.run(self._all(cells.tolist())))
+        if self._refused and not self._answered:
+            raise self._end()
         if self.counts.cut_areas or self.counts.unanswered_areas:
             tqdm.write(
                 f"{self.counts.cut_areas} areas hold more photos than {self.service.name} lists, "
@@ -175,8 +198,8 @@ class Search:
             # Closed before the client is: what is under way ends with the search.
             async with self.http() as client, aclosing(self._in_order(cells, client)) as places:
                 async for place in places:
+                    taken = await self._taken(place, thinning, seen, client)
                     self._count(place, asked)
-                    taken = self._taken(place, thinning, seen)
                     found += taken
                     bar.update(len(taken) if self.where.photos else 1)
                     bar.set_postfix_str(
@@ -189,9 +212,9 @@ class Search:
         self.left.update({k: v for k, v in asdict(thinning.left).items() if v})
         return found
 
-    async def _in_order(self, cells: list[int], http: Polite) -> AsyncIterator[_Found]:
+    async def _in_order(self, cells: list[int], http: Polite) -> AsyncIterator[_Place]:
         """What each place holds, in the order of places, some of them being asked ahead."""
-        tasks: list[asyncio.Task[_Found]] = []
+        tasks: list[asyncio.Task[_Place]] = []
         try:
             for number in range(len(cells)):
                 while len(tasks) < AHEAD and number + len(tasks) < len(cells):
@@ -204,74 +227,109 @@ class Search:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    def _count(self, place: _Found, asked: set[int]) -> None:
+    def _count(self, place: _Place, asked: set[int]) -> None:
         self.counts.places += 1
+        self.counts.unread_areas += len(place.boxes)
         for name, count in place.counts.items():
             setattr(self.counts, name, getattr(self.counts, name) + count)
-        self.counts.calls += len(set(place.coarse) - asked)
+        self.counts.calls += sum(len(cell_boxes(cell)) for cell in set(place.coarse) - asked)
         asked.update(place.coarse)
 
-    def _taken(self, place: _Found, thinning: Thinning, seen: set[str]) -> list[Candidate]:
-        taken = []
-        room = self.where.photos - self.counts.candidates if self.where.photos else None
-        for photo_id, photo in place.photos.items():
-            self.counts.listed += 1
-            if photo_id in seen:
-                self.left["repeated"] += 1
-            elif isinstance(photo, str):
-                self.left[photo] += 1
-            elif room is not None and len(taken) >= room:
-                self.left["over_photos"] += 1
-            elif thinning.takes(photo):
-                taken.append(photo)
-            seen.add(photo_id)
+    async def _taken(
+        self, place: _Place, thinning: Thinning, seen: set[str], http: Polite
+    ) -> list[Candidate]:
+        """The photos of a place within all limits; more of it is read where that leaves too few."""
+        taken: list[Candidate] = []
+        room = self.where.photos - self.counts.candidates if self.where.photos else math.inf
+        fresh = list(place.photos)
+        while True:
+            for photo_id in fresh:
+                photo = place.photos[photo_id]
+                reason = self._against(photo)
+                self.counts.listed += 1
+                if photo_id in seen:
+                    self.left["repeated"] += 1
+                elif reason:
+                    self.left[reason] += 1
+                elif len(taken) >= room:
+                    self.left["over_photos"] += 1
+                elif thinning.takes(photo):
+                    taken.append(photo)
+                if reason == "excluded":
+                    self._excluded_owners.add(photo.owner)
+                seen.add(photo_id)
+            if len(taken) >= room or not self._wants_more(place, len(taken)):
+                break
+            fresh = await self._read(place, http)
         self.counts.candidates += len(taken)
         return taken
 
+    def _against(self, photo: Candidate | str) -> str:
+        """Why a photo is of no use, whatever the limits."""
+        if isinstance(photo, str):
+            return photo
+        excluded = self.where.excluded
+        return "excluded" if excluded.names(photo) or photo.owner in excluded.owners else ""
+
+    def _without_excluded(self, found: list[Candidate]) -> list[Candidate]:
+        """All but what else there is of the owners of photos that are excluded."""
+        kept = [each for each in found if each.owner not in self._excluded_owners - {""}]
+        if len(kept) < len(found):
+            self.left["excluded"] += len(found) - len(kept)
+            self.counts.candidates = len(kept)
+        return kept
+
     # --- one place ---
 
-    async def _look_into(self, cell: int, http: Polite) -> _Found:
-        """The photos of a place, in an order that is drawn, until there are enough."""
-        found = _Found(cell)
-        if not await self._may_hold(found, http):
-            return found
-        rng = random.Random(f"{self.where.seed} {cell}")
+    async def _look_into(self, cell: int, http: Polite) -> _Place:
+        """The photos of a place, until there are enough of them for it alone."""
+        place = _Place(cell, random.Random(f"{self.where.seed} {cell}"))
+        if not await self._may_hold(place, http):
+            return place
         region = self.where.limits.region
-        boxes = [(box, 0) for box in cell_boxes(cell) if region.touches(box)]
-        local = Thinning(self.where.limits)
+        place.boxes = [(box, 0) for box in cell_boxes(cell) if region.touches(box)]
+        thinning = Thinning(self.where.limits)
         taken = 0
-        while boxes:
-            if self.where.limits.per_cell and taken >= self.where.limits.per_cell:
-                found.counts["unread_areas"] += len(boxes)
-                break
-            box, failures = boxes.pop()
-            try:
-                page = await self._page(box, found, http)
-            except Unavailable:
-                if failures == HALVINGS:
-                    found.counts["unanswered_areas"] += 1
-                    continue
-                page, failures = None, failures + 1
-            if page is None:
-                parts = rng.sample(box.quarters(), 4)
-                boxes += [(each, failures) for each in parts if region.touches(each)]
-                continue
-            mine = self._inside(cell, page.photos)
-            for photo_id in sorted(mine, key=lambda each: (rng.random(), each)):
-                if photo_id not in found.photos:
-                    found.photos[photo_id] = mine[photo_id]
-                    photo = mine[photo_id]
-                    taken += not isinstance(photo, str) and local.takes(photo)
-        return found
+        while self._wants_more(place, taken):
+            for photo in map(place.photos.get, await self._read(place, http)):
+                taken += not self._against(photo) and thinning.takes(photo)
+        return place
 
-    async def _may_hold(self, found: _Found, http: Polite) -> bool:
+    def _wants_more(self, place: _Place, taken: int) -> bool:
+        """Whether there is more of a place, and need of it."""
+        most = self.where.limits.per_cell or math.inf
+        return bool(place.boxes) and taken < most and place.counts["calls"] < self.where.calls
+
+    async def _read(self, place: _Place, http: Polite) -> list[str]:
+        """The ids of further photos of a place, in an order that is drawn; of one more box."""
+        box, failures = place.boxes.pop()
+        try:
+            page = await self._page(box, place, http)
+        except Unavailable:
+            if failures == HALVINGS:
+                place.counts["unanswered_areas"] += 1
+                return []
+            page, failures = None, failures + 1
+        if page is None:
+            parts = place.rng.sample(box.quarters(), 4)
+            region = self.where.limits.region
+            place.boxes += [(each, failures) for each in parts if region.touches(each)]
+            return []
+        mine = self._inside(place.cell, page.photos)
+        place.counts["in_other_places"] += len(page.photos) - len(mine)
+        by_chance = sorted(mine, key=lambda each: (place.rng.random(), each))
+        fresh = [each for each in by_chance if each not in place.photos]
+        place.photos |= {each: mine[each] for each in fresh}
+        return fresh
+
+    async def _may_hold(self, place: _Place, http: Polite) -> bool:
         """Whether the larger cells around a place hold any photo at all."""
-        level = int(s2.level([found.cell])[0])
+        level = int(s2.level([place.cell])[0])
         for coarse in self.service.coarse_levels:
             if coarse >= level:
                 break
-            around = int(s2.parent([found.cell], coarse)[0])
-            found.coarse.append(around)
+            around = int(s2.parent([place.cell], coarse)[0])
+            place.coarse.append(around)
             if around not in self._coarse:
                 self._coarse[around] = asyncio.ensure_future(self._holds(around, http))
             if not await asyncio.shield(self._coarse[around]):
@@ -284,9 +342,7 @@ class Search:
             known = self.kept.get(asked)
             if known is None:
                 try:
-                    known = bool((await self.service.ask(box, http, 1)).photos)
-                except HostDown as error:
-                    raise self._down() from error
+                    known = bool((await self._ask(box, http, 1)).photos)
                 except Unavailable:
                     return True  # too much to ask: it will be asked in parts
                 self.kept.put(asked, known)
@@ -294,31 +350,50 @@ class Search:
                 return True
         return False
 
-    async def _page(self, box: Box, found: _Found, http: Polite) -> Page | None:
+    async def _page(self, box: Box, place: _Place, http: Polite) -> Page | None:
         """All photos of a box; None where it has to be divided."""
         if box.square_degrees > self.service.most_square_degrees:
             return None
         page = self._known(box)
         if page is None:
             try:
-                page = await self.service.ask(box, http, self.service.most_listed)
-            except HostDown as error:
-                raise self._down() from error
+                page = await self._ask(box, http, self.service.most_listed)
             except Unavailable:
-                found.counts["calls"] += 1
+                place.counts["calls"] += 1
                 raise
             self._keep(box, page)
-        found.counts["calls"] += page.calls
+        self._answered = True
+        place.counts["calls"] += page.calls
         if not page.full:
             return page
         if box.square_degrees > SMALLEST:
-            found.counts["full_areas"] += 1
+            place.counts["full_areas"] += 1
             return None
-        found.counts["cut_areas"] += 1
+        place.counts["cut_areas"] += 1
         return page
 
+    async def _ask(self, box: Box, http: Polite, most: int) -> Page:
+        """What the service answers; an error where it goes on refusing, or is down."""
+        try:
+            page = await self.service.ask(box, http, most)
+        except HostDown as error:
+            raise InputError(
+                f"{self.service.name} is down or refuses to answer; run this again later: what is "
+                "answered is kept"
+            ) from error
+        except Refused as error:
+            self._refusals, self._refused = self._refusals + 1, str(error)
+            if self._refusals >= REFUSALS:
+                raise self._end() from error
+            raise
+        self._refusals = 0
+        return page
+
+    def _end(self) -> InputError:
+        return InputError(f"{self._refused}; run this again later: what is answered is kept")
+
     def _inside(self, cell: int, photos: dict[str, Candidate | str]) -> dict[str, Candidate | str]:
-        """Those that lie in the cell itself; the others are of its neighbours."""
+        """Those that lie in the cell itself."""
         level = self.where.limits.cell_level
         placed = {key: each for key, each in photos.items() if isinstance(each, Candidate)}
         leaves = s2.cell_ids(
@@ -352,17 +427,21 @@ class Search:
             self.service.key(box), {"photos": photos, "full": page.full, "calls": page.calls}
         )
 
-    def _down(self) -> InputError:
-        return InputError(
-            f"{self.service.name} is down or refuses to answer; run this again later: what is "
-            "answered is kept"
-        )
-
 
 def _minutes(seconds: float) -> str:
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} minutes at most"
     return f"{seconds / 3600:.1f} hours at most"
+
+
+async def followed(url: str, http: Polite, **options) -> Answer:
+    """The answer to a GET, redirects followed; each host is asked as politely."""
+    answer = await http.get(url, **options)
+    for _ in range(REDIRECTS):
+        if not answer.redirect:
+            break
+        answer = await http.get(answer.redirect, **options)
+    return answer
 
 
 async def fetch_picture(
@@ -372,12 +451,8 @@ async def fetch_picture(
     final: Callable = lambda answer: False,
     gone: Iterable[int] = (404, 410),
 ) -> Fetched:
-    """The picture at an address, redirects followed; each host is asked as politely."""
-    answer = await http.get(url, passes=no_whole_picture(), final=final)
-    for _ in range(REDIRECTS):
-        if not answer.redirect:
-            break
-        answer = await http.get(answer.redirect, passes=no_whole_picture(), final=final)
+    """The picture at an address."""
+    answer = await followed(url, http, passes=no_whole_picture(), final=final)
     if answer.status in gone:
         return Fetched(Status.GONE)
     if answer.status != 200:

@@ -17,9 +17,12 @@ from nogps.errors import InputError
 from nogps.fetch import Answer, Polite, Unavailable
 from nogps.licences import Licence, licence_of
 from nogps.sources import Candidate, Fetched
-from nogps.sources.by_area import Page, Where, fetch_picture
+from nogps.sources.by_area import Page, Refused, Where, fetch_picture, followed
 
 MOST_CONTINUED = 60  # calls for one answer
+# An answer with so large a share of the most that may be listed is taken for cut off: what counts
+# are positions, of which files may have two, and those of files that are no more.
+FULL = 0.5
 # Codes of errors that pass.
 PASSING = ("maxlag", "ratelimited", "readonly", "cirrussearch-too-busy-error")
 INTERNAL = "internal_api_error"
@@ -31,7 +34,8 @@ SAYS += ("Attribution", "NonFree", "DeletionReason", "Categories")
 
 _FLICKR = re.compile(r"flickr\.com/photos/([^/\"'\s]+)/(\d+)")
 _FLICKR_ID = re.compile(r"\((\d{8,12})\)\.jpe?g$", re.IGNORECASE)  # as flickr2commons names files
-_FLICKR_OWNER = re.compile(r"\d+@N\d+")
+_FLICKR_OWNER = re.compile(r"flickr\.com/(?:photos|people)/(\d+(?:@|%40)N\d+)")
+_AROUND = re.compile(r"\b360\s?°|\b360[- ]degree|equirectangular|spherical panorama", re.IGNORECASE)
 _USER = re.compile(r"(?:/wiki/|title=)User:([^\"?#&/]+)")
 
 
@@ -71,7 +75,7 @@ class Commons:
             further = told.get("continue") or {}
             if not further:
                 photos = {f"M{number}": self._candidate(page) for number, page in pages.items()}
-                return Page(photos, full=len(pages) >= most, calls=call)
+                return Page(photos, full=len(pages) >= FULL * most, calls=call)
         raise Unavailable(self.base_url)
 
     def _url(self, box: Box, most: int, further: dict[str, str]) -> str:
@@ -97,21 +101,19 @@ class Commons:
         return f"{self.base_url}/w/api.php?{urlencode(asked | further, safe='|')}"
 
     async def _told(self, url: str, http: Polite) -> dict:
-        answer = await http.get(url, passes=_passes)
+        answer = await followed(url, http, passes=_no_answer, busy=_busy)
         error = answer.told.get("error")
         if answer.status in (401, 403):
             raise InputError(
                 f"Wikimedia refuses to answer (HTTP {answer.status}); set NOGPS_CONTACT to an "
-                "e-mail address or a page where you can be reached, which it asks of everybody"
+                "e-mail address or a page where you can be reached, which it asks of everybody; "
+                "if it is set, wait for some hours, or ask from another network"
             )
         if isinstance(error, dict) and error.get("code") == TOO_BIG:
             raise Unavailable(url)  # it will be asked in parts
         if answer.status != 200 or error:
             code = error.get("code") if isinstance(error, dict) else f"HTTP {answer.status}"
-            raise InputError(
-                f"Wikimedia Commons refuses a search ({code}); run this again later: what is "
-                "answered is kept"
-            )
+            raise Refused(f"Wikimedia Commons refuses a search ({code})")
         return answer.told
 
     def _candidate(self, page: dict) -> Candidate | str:
@@ -167,15 +169,15 @@ class Commons:
         return "uncertain_position" if here and not camera else "without_position"
 
 
-def _passes(answer: Answer) -> bool:
-    """Whether another try may bring a better answer."""
-    if answer.status != 200:
-        return False
+def _busy(answer: Answer) -> bool:
+    """Whether Wikimedia says, by HTTP 200, that it cannot answer for now."""
     error = answer.told.get("error")
-    if isinstance(error, dict):
-        code = str(error.get("code"))
-        return code in PASSING or code.startswith(INTERNAL)
-    return not answer.told
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return code in PASSING or code.startswith(INTERNAL)
+
+
+def _no_answer(answer: Answer) -> bool:
+    return answer.status == 200 and not answer.told
 
 
 def _no_such_width(answer: Answer) -> bool:
@@ -198,8 +200,8 @@ def _taken_by(said: dict[str, str], artist: str, user: str, title: str) -> tuple
     credit = said.get("Credit", "")
     imported = _FLICKR.search(credit) or _FLICKR.search(said.get("Artist", ""))
     if imported:
-        owner = imported[1]
-        return owner if _FLICKR_OWNER.fullmatch(owner) else f"flickr {owner}", imported[2]
+        known = _FLICKR_OWNER.search(said.get("Artist", "")) or _FLICKR_OWNER.search(credit)
+        return unquote(known[1]) if known else f"flickr {imported[1].lower()}", imported[2]
     named = _FLICKR_ID.search(title)
     account = _USER.search(said.get("Artist", ""))
     if account:
@@ -237,4 +239,4 @@ def _heading(metadata: list[dict]) -> float | None:
 def _field_of_view(info: dict, said: dict[str, str]) -> float | None:
     """360 where the file is as wide as a panorama, and filed as one."""
     around = info.get("width") == 2 * (info.get("height") or 0) > 0
-    return 360.0 if around and "360" in said.get("Categories", "") else None
+    return 360.0 if around and _AROUND.search(said.get("Categories", "")) else None

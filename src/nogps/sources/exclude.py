@@ -16,8 +16,8 @@ HEADER = {"photo_id", "photo", "id", "owner", "file", "filename", "name"}
 class Excluded:
     """Photo ids and owners to leave out."""
 
-    photo_ids: frozenset[str]
-    owners: frozenset[str]
+    photo_ids: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, path: Path) -> "Excluded":

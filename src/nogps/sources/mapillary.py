@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 from nogps.areas import Box
 from nogps.errors import InputError
-from nogps.fetch import Answer, Polite, Unavailable
+from nogps.fetch import Answer, Polite
 from nogps.licences import licence_of
 from nogps.sources import Candidate, Fetched, Status
-from nogps.sources.by_area import Page, Where, fetch_picture, point
+from nogps.sources.by_area import Page, Refused, Where, fetch_picture, point
 
 LICENCE = licence_of("CC BY-SA 4.0")
 FIELDS = "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle"
@@ -109,7 +109,11 @@ class Mapillary:
         headers = {"Authorization": f"OAuth {self.token}"}
         listing = "/images?" in url
         answer = await http.get(
-            url, passes=lambda got: _passes(got, listing), final=_refuses, headers=headers
+            url,
+            passes=lambda got: _no_answer(got, listing),
+            busy=_busy,
+            final=_refuses,
+            headers=headers,
         )
         error = _error(answer)
         code = error.get("code")
@@ -122,7 +126,8 @@ class Mapillary:
         if answer.status == 404 or (no_such_id and not listing):
             return {"data": []} if listing else {}
         if error or answer.status != 200:
-            raise Unavailable(url)  # a box is asked in parts, a picture another time
+            why = f"code {code}: {error.get('message')}" if error else f"HTTP {answer.status}"
+            raise Refused(f"Mapillary refuses to answer ({' '.join(why.split())[:200]})")
         return answer.told
 
     def _candidate(self, row: dict) -> Candidate | str:
@@ -157,12 +162,14 @@ def _error(answer: Answer) -> dict:
     return error if isinstance(error, dict) else {}
 
 
-def _passes(answer: Answer, listing: bool) -> bool:
-    """Whether another try may bring a better answer, whatever the status."""
+def _busy(answer: Answer) -> bool:
+    """Whether Mapillary says, by whatever status, that it cannot answer for now."""
     error = _error(answer)
-    if error:
-        return error.get("is_transient") is True or error.get("code") in PASSING
-    if answer.status != 200:
+    return error.get("is_transient") is True or error.get("code") in PASSING
+
+
+def _no_answer(answer: Answer, listing: bool) -> bool:
+    if answer.status != 200 or _error(answer):
         return False
     return not isinstance(answer.told.get("data"), list) if listing else not answer.told
 

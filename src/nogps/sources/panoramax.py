@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from nogps.areas import Box
-from nogps.errors import InputError
 from nogps.fetch import Answer, Polite
 from nogps.licences import licence_of
 from nogps.sources import Candidate, Fetched
-from nogps.sources.by_area import Page, Where, fetch_picture, point
+from nogps.sources.by_area import Page, Refused, Where, fetch_picture, followed, point
 
 WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
 
@@ -51,12 +50,10 @@ class Panoramax:
         return f"{self.base_url}/api/search?{asked}"
 
     async def _listed(self, url: str, http: Polite) -> list[dict]:
-        answer = await http.get(url, passes=_no_list)
+        answer = await followed(url, http, passes=_no_list)
         if answer.status != 200:
-            raise InputError(
-                f"{urlsplit(url).netloc} refuses a search (HTTP {answer.status}"
-                f"{_message(answer)}); run this again later: what is answered is kept"
-            )
+            host = urlsplit(answer.url).netloc
+            raise Refused(f"{host} refuses a search (HTTP {answer.status}{_message(answer)})")
         return [row for row in answer.told["features"] if isinstance(row, dict) and row.get("id")]
 
     def _candidate(self, row: dict) -> Candidate | str:
