@@ -101,7 +101,7 @@ def accounted(search: Search) -> None:
 # --- nothing is lost ---
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 400), st.integers(0, 50), st.integers(8, 60), st.sampled_from([9, 11, 13]))
 def test_all_photos_of_a_region_are_found_however_few_one_answer_lists(count, seed, most, level):
     photos = crowd(count, seed)

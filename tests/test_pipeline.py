@@ -491,12 +491,12 @@ def test_an_untouched_folder_reruns_nothing_and_a_changed_file_what_it_must(own_
     album = Path(tmp_path / "album")
     fill_folder(album)
     project.set(folder__path=str(album))
-    assert ran(project.dvc("repro")) == STAGES
-    assert ran(project.dvc("repro")) == []
+    assert ran(project.dvc("repro", "cells")) == STAGES[:5]
+    assert ran(project.dvc("repro", "cells")) == []
     photo = album / "5/5.jpg"
     photo.write_bytes((album / "5/5.jpg").read_bytes() + b"more")  # other bytes, same picture
-    assert ran(project.dvc("repro"))[:3] == ["sample", "download", "pack"]
+    assert ran(project.dvc("repro", "cells"))[:3] == ["sample", "download", "pack"]
     (album / "photos.csv").write_text((album / "photos.csv").read_text().replace("5-5", "5-6"))
-    rerun = ran(project.dvc("repro"))
+    rerun = ran(project.dvc("repro", "cells"))
     assert "pack" not in rerun
     assert {"sample", "split"} <= set(rerun)
