@@ -74,6 +74,8 @@ def download(params: stage.Params) -> None:
     model = licences.for_model(photos, drawn=stage.drawn(params))
     print(f"photos under {licences.counted(photos['licence'])}")
     print(f"a model that learns from them must carry: {model}")
+    if stage.drawn(params):
+        print(f"if they were real photos: {licences.for_model(photos)}")
 
 
 def _tell_size(params: stage.Params, candidates: pd.DataFrame) -> None:

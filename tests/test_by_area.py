@@ -291,6 +291,13 @@ def test_calls_are_bounded_and_the_bound_is_said(capsys):
     accounted(search)
 
 
+def test_it_is_said_when_there_are_no_more(capsys):
+    searched(crowd(50), photos=60)
+    assert "50 of 60 photos after" in capsys.readouterr().out
+    searched(crowd(50), photos=50)
+    assert " of 50 photos after" not in capsys.readouterr().out
+
+
 def test_useless_photos_are_counted_by_reason_and_once():
     class Picky(Listing):
         async def ask(self, box, http, most):

@@ -171,11 +171,8 @@ class Search:
                 f"{self.counts.cut_areas} areas hold more photos than {self.service.name} lists, "
                 f"{self.counts.unanswered_areas} were not answered this time"
             )
-        if where.photos and len(found) < where.photos and self.counts.calls >= where.calls:
-            tqdm.write(
-                f"{len(found):,} of {where.photos:,} photos after {self.counts.calls:,} calls; "
-                "raise sampling.calls to go on, or name a sampling.region that has more"
-            )
+        if where.photos and len(found) < where.photos:
+            self._tell_too_few(len(found))
         return sorted(found, key=lambda each: each.photo_id)
 
     def _announce(self, places: int) -> None:
@@ -187,6 +184,15 @@ class Search:
         tqdm.write(
             f"looking for {wanted} in up to {places:,} places by at most {where.calls:,} calls to "
             f"{self.service.name}{long}; 0 dollars; may be stopped and run again any time"
+        )
+
+    def _tell_too_few(self, found: int) -> None:
+        if self.counts.calls >= self.where.calls:
+            what = "raise sampling.calls to go on, or name a sampling.region that has more"
+        else:
+            what = "these are all within the limits of sampling; loosen those, or widen its region"
+        tqdm.write(
+            f"{found:,} of {self.where.photos:,} photos after {self.counts.calls:,} calls; {what}"
         )
 
     async def _all(self, cells: list[int]) -> list[Candidate]:
