@@ -103,6 +103,10 @@ def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
             ) as it:
                 yield it
     elif params.world == "real":
+        if params.source == "commons" and not os.environ.get("NOGPS_CONTACT", "").strip():
+            tqdm.write(
+                "NOGPS_CONTACT is not set: Wikimedia may refuse those who do not say who asks"
+            )
         with _opened(params, _polite(params, http), _environment()) as it:
             yield it
     else:

@@ -197,10 +197,13 @@ def finish(
     stage.write_metrics("train", numbers)
     stage.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with
     head = " (the first is the head alone)" if len(state.history) > state.epoch else ""
+    right = numbers["val_accuracy"]
+    classes = "no validation photo lies in a class"
+    if right is not None:
+        classes = f"right class {right:.1f} % of the validation photos that lie in one"
     print(
         f"best of {len(state.history)} epochs{head}: {state.best_epoch + 1}, validation score "
-        f"{numbers['val_geoguessr']:.0f}, right class {numbers['val_accuracy']:.1f} % of the "
-        "validation photos that lie in one"
+        f"{numbers['val_geoguessr']:.0f}, {classes}"
     )
 
 

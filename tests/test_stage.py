@@ -21,6 +21,7 @@ import train
 from nogps import losses, regions, s2
 from nogps.errors import InputError
 from nogps.images import Augmentation
+from nogps.partition import Partition
 from source import gently
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
@@ -258,6 +259,23 @@ def test_the_parameters_reach_the_training(project, monkeypatch):
         assert len(photos.photos) == len(photos.latitude) == (splits["fold"] == fold).sum()
 
 
+def test_validation_photos_of_which_none_lies_in_a_class(project):
+    """As where little was found; training ends with a model all the same."""
+    cells = pd.read_csv(project.root / "data/cells.csv", dtype={"token": str, "parent": str})
+    cells.iloc[:-1].to_csv(project.root / "data/cells.csv", index=False)
+    candidates = pd.read_parquet(project.root / "data/candidates.parquet").set_index("photo_id")
+    splits = pd.read_parquet(project.root / "data/splits.parquet")
+    places = candidates.loc[splits["photo_id"]]
+    classes = Partition.from_csv(project.root / "data/cells.csv")
+    outside = classes.assign(places["latitude"], places["longitude"]) < 0
+    assert 4 < outside.sum() < len(splits) / 2
+    splits["fold"] = np.where(outside, "val", "train")
+    splits.to_parquet(project.root / "data/splits.parquet", index=False)
+    assert "no validation photo lies in a class" in project.stage("train").stdout
+    told = json.loads((project.root / "metrics/train.json").read_text())
+    assert told["val_accuracy"] is None
+
+
 def test_another_run_has_another_checkpoint(project, monkeypatch):
     monkeypatch.chdir(project.root)
 
@@ -386,7 +404,11 @@ def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
         running = begun(project, name)
         time.sleep(share * whole)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the children as well
-        output, _ = running.communicate(timeout=60)
+        try:
+            output, _ = running.communicate(timeout=20)
+        except subprocess.TimeoutExpired:  # Python drops one that comes as an import ends
+            os.killpg(running.pid, signal.SIGINT)
+            output, _ = running.communicate(timeout=60)
         assert running.returncode in (0, 1, 130, -signal.SIGINT), output
         if running.returncode == 130:
             assert f"{name}: stopped" in output
