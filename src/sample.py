@@ -28,10 +28,10 @@ def sample(params: stage.Params) -> None:
     with open_source(params) as (source, _):
         candidates = list(source.candidates())
         counts = source.counted()
-    owners = (excluded.owners | {each.owner for each in candidates if excluded.names(each)}) - {""}
-    kept = [each for each in candidates if not excluded.names(each) and each.owner not in owners]
-    counts["excluded"] = counts.get("excluded", 0) + len(candidates) - len(kept)
-    if not is_open(params):
+    kept = candidates
+    if not is_open(params):  # whose search has kept to the list and to the limits
+        kept = excluded.without(candidates)
+        counts["excluded"] = len(candidates) - len(kept)
         kept, left = thinned(params, kept)
         counts |= left
     if not kept:
@@ -40,7 +40,7 @@ def sample(params: stage.Params) -> None:
             "and is not excluded; ask for more"
         )
     found = table(kept)
-    if not is_open(params):  # whose search has kept to all of this
+    if not is_open(params):
         found = drawn(params, found, weights)
     with replacing(stage.CANDIDATES) as path:
         found.to_parquet(path, index=False)

@@ -466,6 +466,13 @@ def test_redirects_are_followed_but_not_for_ever():
     assert len(heard) < 10
 
 
+def test_an_empty_answer_after_a_redirect_is_asked_for_again_as_any_other():
+    """Although the redirect was as empty: the same twice is all there is, but of one address."""
+    sent_on = (302, "text/html", b"", ("Location", "/b"))
+    found, heard = got(sent_on, (200, "text/html", b""), (200, "image/jpeg", JPEG))
+    assert (found.body, list(heard)) == (JPEG, ["/a", "/b", "/b"])
+
+
 @pytest.mark.parametrize(
     "geometry",
     [

@@ -247,8 +247,10 @@ def no_whole_picture() -> Callable[[Answer], bool]:
 
     def passes(answer: Answer) -> bool:
         nonlocal last
+        if answer.status != 200:
+            return False
         again, last = answer.body == last, answer.body
-        if answer.status != 200 or again:
+        if again:
             return False
         if answer.body.startswith(b"\xff\xd8"):
             return b"\xff\xd9" not in answer.body[-1024:]

@@ -135,7 +135,7 @@ class Search:
 
     def _begin(self) -> None:
         self.counts = Counts()
-        self.left: Counter[str] = Counter()
+        self.left: Counter[str] = Counter(excluded=0)
         self._refusals = 0  # in a row
         self._refused = ""  # why, the last time
         self._answered = False

@@ -48,6 +48,11 @@ class Excluded:
             photo_ids.update(_photo_id(word) for word in words if not OWNER.fullmatch(word))
         return cls(frozenset(photo_ids), frozenset(owners))
 
+    def without(self, found: list[Candidate]) -> list[Candidate]:
+        """The photos that are left: a photo that the list names takes all of its owner along."""
+        owners = (self.owners | {each.owner for each in found if self.names(each)}) - {""}
+        return [each for each in found if not self.names(each) and each.owner not in owners]
+
     def names(self, candidate: Candidate) -> bool:
         """Whether the list names this photo, or the one on Flickr that it was."""
         return not self.photo_ids.isdisjoint({candidate.photo_id, candidate.flickr_id} - {""})
