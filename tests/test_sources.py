@@ -239,6 +239,16 @@ def test_everything_seen_is_accounted_for(calm, name):
     assert calm.counts[name]["candidates"] == len(calm.found[name])
 
 
+def test_what_commons_lists_does_not_depend_on_how_much_at_a_time(calm, tmp_path):
+    """Its limit is one of positions: an answer cut by it may hold fewer files than the limit."""
+    whole = make_commons(calm.running.base, tmp_path / "whole", most=500)
+    small = make_commons(calm.running.base, tmp_path / "small", most=20)
+    everything = {each.photo_id for each in whole.candidates()}
+    assert len(everything) > 20
+    assert {each.photo_id for each in small.candidates()} == everything
+    assert whole.counted()["listed"] == small.counted()["listed"]
+
+
 @every_source
 def test_nothing_is_asked_twice_and_the_same_is_found(calm, name, tmp_path):
     def asked() -> int:
