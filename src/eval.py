@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 import stage
-from nogps import distributed, evaluation, images, model, places, regions, report, store
+from nogps import baselines, distributed, evaluation, images, model, places, regions, report, store
 from nogps.dataset import Photos
 from nogps.errors import InputError
 from nogps.files import replacing
@@ -87,7 +87,7 @@ def what_baselines_know(params: stage.Params, photos: pd.DataFrame, device: torc
         frozen = model.build(params.backbone, 2, params.weights).eval().to(device)
     train = photos[(photos["fold"] == "train") & (photos["status"] == "ok")]
     packed = Photos(store.Shards(stage.PACKED), store.places(train), params.image_size)
-    described = evaluation.describe(packed, frozen, params.batch_size, params.workers)
+    described = baselines.describe(packed, frozen, params.batch_size, params.workers)
     return Known(positions(train), described, frozen, params.seed)
 
 

@@ -59,44 +59,6 @@ def test_a_distance_of_known_length():
     assert (row.hits["region_200km"], row.hits["country_750km"]) == (0, 100)
 
 
-def test_best_cell_is_the_nearest_point_also_across_the_antimeridian():
-    points = np.array([[0.0, 179.0], [0.0, 0.0], [80.0, -170.0]])
-    truth = np.array([[0.0, -179.5], [0.0, 60.0], [85.0, 20.0]])
-    expected = [points[np.argmin(geo.distance_km(*place, *points.T))] for place in truth]
-    assert (evaluation.best_cell(truth, points) == expected).all()
-
-
-def test_no_class_point_beats_the_oracle():
-    rng = np.random.default_rng(0)
-    points, truth = (rng.uniform((-90, -180), (90, 180), size=(n, 2)) for n in (40, 300))
-    best = evaluation.distances(truth, evaluation.best_cell(truth, points))
-    for point in points:
-        there = np.broadcast_to(point, truth.shape)
-        assert (best <= evaluation.distances(truth, there) + 1e-9).all()
-
-
-def test_most_common_cell_is_the_one_with_most_photos():
-    points = np.array([[1.0, 2.0], [3.0, 4.0]])
-    guess = evaluation.most_common_cell(np.zeros((3, 2)), points, np.array([5, 9]))
-    assert (guess == [3.0, 4.0]).all()
-
-
-def test_chance_draws_train_places_and_repeats():
-    train = np.random.default_rng(0).uniform(-90, 90, size=(50, 2))
-    once, again, other = (evaluation.chance(np.zeros((200, 2)), train, seed) for seed in (0, 0, 1))
-    assert (once == again).all()
-    assert (once != other).any()
-    assert {tuple(place) for place in once} <= {tuple(place) for place in train}
-    assert len(np.unique(once, axis=0)) > 40
-
-
-def test_nearest_neighbour_goes_by_direction_not_length():
-    places = np.array([[10.0, 10.0], [20.0, 20.0]])
-    train = np.array([[1.0, 0.0], [0.0, 1.0]])
-    guess = evaluation.nearest_neighbour(np.array([[9.0, 1.0], [0.1, 0.2]]), train, places)
-    assert guess.tolist() == [[10, 10], [20, 20]]
-
-
 def test_a_row_is_the_same_after_json():
     """But for what is not a number, which JSON cannot hold and which is left out."""
     distance = np.array([0.5, 700.0, np.nan])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nogps import cli, evaluation, geo, images, measure, model, store, training
+from nogps import baselines, cli, evaluation, geo, images, measure, model, store, training
 from nogps.dataset import Photos, predict
 from nogps.locate import Calibration, Locator
 from nogps.partition import fixed_level
@@ -232,7 +232,7 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
         "together": lambda: locator.locate([folder / name for name in names], together=True),
         "measure": lambda: measured(packed, locator),
         "predict": lambda: predict(network, batch, 4, 0),  # by which training validates
-        "describe": lambda: evaluation.describe(batch, network, 4, 0),
+        "describe": lambda: baselines.describe(batch, network, 4, 0),
         "features": lambda: training._features(run, batch),  # on which the head learns first
     }
     for way, act in ways.items():

@@ -1,4 +1,4 @@
-"""The evaluation protocol: distances, hits, intervals, and the baselines beside the model.
+"""The evaluation protocol: distances, hits, intervals.
 
 A hit is a great-circle distance <= radius (see `geo`). Every photo counts: one that could not be
 read or located has distance NaN and is a miss at every radius, in the median and the mean as far
@@ -9,15 +9,9 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
-from torch import nn
 
-from nogps import geo, images, model
-from nogps.dataset import Photos, of_each
-
-TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
+from nogps import geo
 
 Points = NDArray[np.float64]  # latitude and longitude, shape (n, 2); NaN where there is no guess
 
@@ -100,49 +94,3 @@ def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
 def distances(truth: Points, guess: Points) -> NDArray[np.float64]:
     """Kilometres between truths and guesses, NaN where there is no guess."""
     return geo.distance_km(truth[:, 0], truth[:, 1], guess[:, 0], guess[:, 1])
-
-
-def best_cell(truth: Points, points: Points) -> Points:
-    """The oracle: for each photo the nearest of the points that the model may answer with."""
-    nearest = NearestNeighbors(n_neighbors=1).fit(geo.to_unit_vectors(*points.T))
-    chosen = nearest.kneighbors(geo.to_unit_vectors(*truth.T), return_distance=False)[:, 0]
-    return points[chosen]
-
-
-def most_common_cell(truth: Points, points: Points, photos: NDArray[np.int64]) -> Points:
-    """Always the class with the most training photos."""
-    return np.broadcast_to(points[np.argmax(photos)], truth.shape)
-
-
-def chance(truth: Points, train: Points, seed: int) -> Points:
-    """The place of a training photo drawn at random."""
-    return train[np.random.default_rng(seed).integers(len(train), size=len(truth))]
-
-
-def nearest_neighbour(described: np.ndarray, train: np.ndarray, places: Points) -> Points:
-    """The place of the training photo whose description is most like each photo's (cosine)."""
-    nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(train)
-    return places[nearest.kneighbors(described, return_distance=False)[:, 0]]
-
-
-def describe(
-    photos: Photos, network: nn.Module | None, batch_size: int, workers: int
-) -> NDArray[np.float32]:
-    """A description of each photo, shape (n, dimensions), that owes nothing to our training.
-
-    What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
-    colour thumbnail (Torralba et al. 2008, as im2gps did).
-    """
-
-    def tiny(pixels: torch.Tensor) -> torch.Tensor:
-        small = torch.nn.functional.interpolate(
-            pixels.float(), size=(TINY, TINY), mode="bilinear", antialias=True
-        ).flatten(1)
-        return small - small.mean(dim=1, keepdim=True)
-
-    def seen(pixels: torch.Tensor) -> torch.Tensor:
-        device = next(network.parameters()).device
-        return model.features(network, images.normalise(pixels.to(device)))
-
-    function = tiny if network is None else seen
-    return of_each(photos, function, batch_size, workers, "describe").numpy()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
 from torch import nn
 
-from nogps import analysis, attribution, evaluation, geo, images, locate, store
+from nogps import analysis, attribution, baselines, evaluation, geo, images, locate, store
 from nogps.dataset import Photos
 from nogps.errors import InputError
 from nogps.evaluation import Points
@@ -106,16 +106,16 @@ def measure(
         row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, len(photos))
         for row, each in answers.items()
     }
-    guesses["best_cell"] = evaluation.best_cell(truth, points)
+    guesses["best_cell"] = baselines.best_cell(truth, points)
     if known:
-        described = evaluation.describe(batch, known.frozen, batch_size, workers)
-        similar = evaluation.nearest_neighbour(described, known.described, known.places)
+        described = baselines.describe(batch, known.frozen, batch_size, workers)
+        similar = baselines.nearest_neighbour(described, known.described, known.places)
         guesses["nearest_neighbour"] = scatter(similar, readable, len(photos))
-    guesses["most_common_cell"] = evaluation.most_common_cell(
+    guesses["most_common_cell"] = baselines.most_common_cell(
         truth, points, locator.partition.photos
     )
     if known:
-        guesses["chance"] = evaluation.chance(truth, known.places, known.seed)
+        guesses["chance"] = baselines.chance(truth, known.places, known.seed)
     distances = {row: evaluation.distances(truth, guess) for row, guess in guesses.items()}
     label = np.asarray(locator.partition.assign(*truth.T))
     rows = [
