@@ -811,8 +811,10 @@ def test_a_graphics_processor_answers_alike_and_may_be_lost(launch, served, site
 def test_the_worker_can_reach_no_other_place(chromium, served):
     context = chromium.new_context(viewport=SIZES["phone"])
     context.set_default_timeout(WAIT)
-    page = opened(context, served)
-    [worker] = page.workers
+    with opened(context, served) as first:
+        # The worker has its policy from the service worker, which may come late to a first visit.
+        expect(first.locator("#status")).to_contain_text("offline")
+    [worker] = opened(context, served).workers
     reach = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'reached', () => 'refused')"
     assert worker.evaluate(reach, served.url) == "reached"
     other = served.url.replace("127.0.0.1", "localhost")
