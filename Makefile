@@ -13,7 +13,7 @@ repro: .venv/ready  ## from a clone to a table: run the pipeline, print the resu
 	@python src/results.py
 
 test: .venv/ready  ## run the tests
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 3 --dist loadfile
 
 lint: .venv/ready  ## check style
 	ruff check .

@@ -1,13 +1,18 @@
 """A copy of this repository in a temporary folder, for tests that run its stages for real."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from tests.test_images import encoded, picture
@@ -29,7 +34,8 @@ SMALL = {
 @dataclass
 class Project:
     root: Path
-    output: str = ""
+    output: str = ""  # of the command that a test is about
+    seconds: dict[str, float] = field(default_factory=dict)  # that each stage took
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run a command here with our Python first on the PATH, stderr with stdout."""
@@ -119,6 +125,62 @@ def make_project(root: Path, **params) -> Project:
     project.set(**{**SMALL, **params})
     project.commit("as it is")
     return project
+
+
+def planet_log(project: Project) -> list[dict]:
+    """All that the project's planet was asked, in order."""
+    lines = []
+    for path in sorted((project.root / "data/.fetched").glob("*/planet.jsonl")):
+        lines += [json.loads(line) for line in path.read_text().splitlines()]
+    return lines
+
+
+def served(project: Project, what: str) -> Counter:
+    """How often each picture left the planet whole."""
+    return Counter(
+        entry["path"]
+        for entry in planet_log(project)
+        if entry["what"] == what and entry["status"] == 200 and not entry["fault"]
+    )
+
+
+def read(project: Project, name: str) -> dict:
+    return json.loads((project.root / "metrics" / f"{name}.json").read_text())
+
+
+def index_of(project: Project) -> pd.DataFrame:
+    return pd.read_parquet(project.root / "data/photos/index.parquet")
+
+
+def answers(project: Project, *whats: str) -> int:
+    """How many of these the planet has given, good or bad; cheap, to be asked again and again."""
+    logs = [path.read_text() for path in (project.root / "data/.fetched").glob("*/planet.jsonl")]
+    return sum(log.count(f'"what": "{what}"') for log in logs for what in whats)
+
+
+def killed(project: Project, stage: str, after: float, *whats: str) -> None:
+    """Run a stage and kill it, without a chance to tidy up, once so many answers were given."""
+    running = subprocess.Popen(
+        [sys.executable, f"src/{stage}.py"],
+        cwd=project.root,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while answers(project, *whats) <= after and running.poll() is None:
+        time.sleep(0.05)
+    assert running.poll() is None, "it ended before it was to be killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+
+
+def files_with(project: Project, *secrets: str) -> list[Path]:
+    """All that a run has left in the clone that holds one of these."""
+    left = [path for path in project.root.rglob("*") if path.is_file()]
+    # The planet's own code holds its keys.
+    left = [path for path in left if "src" not in path.relative_to(project.root).parts]
+    assert len(left) > 50
+    return [path for path in left for each in secrets if each.encode() in path.read_bytes()]
 
 
 def fill_folder(folder: Path, places: int = 12, photos: int = 10) -> None:

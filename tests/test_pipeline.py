@@ -19,7 +19,7 @@ import train
 from nogps import attribution, geo, images, licences, regions, store, training
 from nogps.dataset import Photos, predict
 from nogps.locate import Locator
-from tests.project import ROOT, Project, fill_folder, make_project
+from tests.project import ROOT, Project, fill_folder, make_project, read
 from tests.test_images import encoded, picture
 from tests.test_panorama import XMP
 
@@ -43,10 +43,6 @@ def project(finished, tmp_path) -> Project:
 
 def ran(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
-
-
-def read(project: Project, name: str) -> dict:
-    return json.loads((project.root / "metrics" / f"{name}.json").read_text())
 
 
 def imported(path: Path) -> set[Path]:
