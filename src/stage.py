@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from nogps.errors import InputError, system_error
 from nogps.files import replacing
@@ -59,6 +59,15 @@ def _world(text: str) -> str:
     if not re.fullmatch(r"simulated|real|https?://[^/?#]+", text):
         raise ValueError("input should be 'simulated', 'real' or http://host:port")
     return text
+
+
+def _region(value: object) -> object:
+    box = isinstance(value, list) and [type(each) in (int, float) for each in value] == 4 * [True]
+    if not (box or isinstance(value, str)):
+        raise ValueError(
+            "input should be 'world', [west, south, east, north] in degrees, or a GeoJSON file"
+        )
+    return value
 
 
 class Simulated(Section):
@@ -126,7 +135,9 @@ class Mapillary(Section):
 class Sampling(Section):
     """Which photos of any source are kept; None is the source's own limit."""
 
-    region: Literal["world"] | tuple[float, float, float, float] | Path
+    region: Annotated[
+        Literal["world"] | tuple[float, float, float, float] | Path, BeforeValidator(_region)
+    ]
     places: Literal["population", "land", "weights"]
     cell_level: Level
     photos: CountOrZero | None
