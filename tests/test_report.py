@@ -280,6 +280,17 @@ def test_summary_says_how_the_model_did(tmp_path):
     assert rest["text"] == "It is ahead of every baseline at all five radii."
 
 
+def test_summary_says_where_a_lead_may_be_chance(tmp_path):
+    winner = made_winner(
+        street=5
+    )  # its interval begins at 4.3, where nearest neighbour's ends at 5.5
+    html = made_report(tmp_path / "report.html", sets=[winner])
+    assert Page(html).all("p")[1]["text"] == (
+        "It is ahead of every baseline at all five radii; within 1 km the intervals overlap, so "
+        "that lead may be chance."
+    )
+
+
 def test_summary_says_where_the_model_does_not_beat_a_baseline(tmp_path):
     winner = made_winner()
     model, oracle, neighbour = winner.rows
@@ -288,19 +299,22 @@ def test_summary_says_where_the_model_does_not_beat_a_baseline(tmp_path):
     distances = winner.distances | {"model": np.array([*[1.0] * 409, np.nan, np.inf, np.nan])}
     html = made_report(tmp_path / "report.html", sets=[PhotoSet("test", rows, distances)])
     assert Page(html).all("p")[1]["text"] == (
-        "It does not beat the best baseline within 1 km (5.0 % against 50.0 % for nearest "
+        "It does not beat the best baseline within 1 km (9.0 % against 50.0 % for nearest "
         "neighbour) and within 25 km (20.0 % against 20.0 % for nearest neighbour). "
         "3 could not be read or located and count as misses."
     )
 
 
-def made_winner():
+def made_winner(street=9):
     names = ["model", "best_cell", "nearest_neighbour"]
-    shares = [[5, 20, 31.2, 60, 80], [90] * 5, [1, 5, 12, 30, 50]]
+    shares = [[street, 20, 31.2, 60, 80], [90] * 5, [1, 5, 12, 30, 50]]
     rows = [
         replace(
             made_row(name),
             hits=dict(zip(RADII_KM, map(float, hits), strict=True)),
+            intervals={
+                key: (each - 0.7, each + 4.5) for key, each in zip(RADII_KM, hits, strict=True)
+            },
             median_km=830.2,
         )
         for name, hits in zip(names, shares, strict=True)

@@ -323,7 +323,15 @@ def _summary(photo_set: PhotoSet) -> list[str]:
     if not_beaten:
         sentences.append(f"It does not beat the best baseline {_list(not_beaten)}.")
     elif baselines:
-        sentences.append("It is ahead of every baseline at all five radii.")
+        unsure = [
+            f"within {RADII_KM[key]:,g} km"
+            for key in RADII_KM
+            if model.intervals[key][0] <= max(row.intervals[key][1] for row in baselines)
+        ]
+        ahead = "It is ahead of every baseline at all five radii"
+        if unsure:
+            ahead += f"; {_list(unsure)} the intervals overlap, so that lead may be chance"
+        sentences.append(ahead + ".")
 
     unanswered = np.count_nonzero(~np.isfinite(photo_set.distances["model"]))
     if unanswered:
