@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from nogps.simulated import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from tests.test_images import encoded, picture
 
 ROOT = Path(__file__).parents[1]
+
+KEYS = (KEY, SECRET, GOOGLE_KEY, SIGNING_SECRET, MAPILLARY_TOKEN)
 
 # Small and quick, but every stage has something to do.
 SMALL = {
@@ -174,13 +177,13 @@ def killed(project: Project, stage: str, after: float, *whats: str) -> None:
     running.wait()
 
 
-def files_with(project: Project, *secrets: str) -> list[Path]:
-    """All that a run has left in the clone that holds one of these."""
+def files_with_keys(project: Project) -> list[Path]:
+    """All that a run has left in the clone that holds one of the planet's keys."""
     left = [path for path in project.root.rglob("*") if path.is_file()]
     # The planet's own code holds its keys.
     left = [path for path in left if "src" not in path.relative_to(project.root).parts]
     assert len(left) > 50
-    return [path for path in left for each in secrets if each.encode() in path.read_bytes()]
+    return [path for path in left for each in KEYS if each.encode() in path.read_bytes()]
 
 
 def fill_folder(folder: Path, places: int = 12, photos: int = 10) -> None:

@@ -17,20 +17,14 @@ from dvc.utils.hydra import apply_overrides
 
 from nogps import simulated
 from nogps.licences import FREE
-from nogps.simulated import (
-    FAULTS,
-    GOOGLE_KEY,
-    KEY,
-    SECRET,
-    SIGNING_SECRET,
-    running_planet,
-)
+from nogps.simulated import FAULTS, KEY, SECRET, running_planet
 from nogps.sources import Status
 from tests.project import (
+    KEYS,
     ROOT,
     Project,
     environment,
-    files_with,
+    files_with_keys,
     index_of,
     killed,
     make_project,
@@ -323,8 +317,8 @@ def test_the_budget_is_a_hard_stop_that_restarts_remember(tmp_path):
 
 def test_keys_are_left_nowhere(calm, street):
     for project in (calm, street):
-        assert files_with(project, KEY, SECRET, GOOGLE_KEY, SIGNING_SECRET) == []
-    assert not [secret for secret in (GOOGLE_KEY, SIGNING_SECRET) if secret in street.output]
+        assert files_with_keys(project) == []
+    assert not [key for key in KEYS if key in street.output]
 
 
 def test_keys_come_from_the_environment_or_a_file_that_git_ignores(calm, tmp_path):

@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from nogps.simulated import MAPILLARY_TOKEN
 from nogps.sources import Status
 from tests.project import (
     Project,
     answers,
-    files_with,
+    files_with_keys,
     index_of,
     killed,
     make_project,
@@ -190,5 +189,5 @@ def test_what_a_search_cannot_do_is_one_sentence(tmp_path, monkeypatch, source, 
         assert word in done.stdout.splitlines()[-1]
 
 
-def test_its_token_is_left_nowhere(open_calm):
-    assert files_with(open_calm, MAPILLARY_TOKEN) == []
+def test_keys_are_left_nowhere(open_calm):
+    assert files_with_keys(open_calm) == []

@@ -281,9 +281,8 @@ def test_summary_says_how_the_model_did(tmp_path):
 
 
 def test_summary_says_where_a_lead_may_be_chance(tmp_path):
-    winner = made_winner(
-        street=5
-    )  # its interval begins at 4.3, where nearest neighbour's ends at 5.5
+    # The model's interval begins at 4.3, nearest neighbour's ends at 5.5.
+    winner = made_winner(street=5)
     html = made_report(tmp_path / "report.html", sets=[winner])
     assert Page(html).all("p")[1]["text"] == (
         "It is ahead of every baseline at all five radii; within 1 km the intervals overlap, so "
