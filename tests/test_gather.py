@@ -72,8 +72,26 @@ def run(urls, album, tmp_path, out="out", owner="", min_side=32):
     )
 
 
+def shards_index(folder) -> pd.DataFrame:
+    return pd.read_parquet(folder / "index.parquet")
+
+
 def contents(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_more_candidates_than_parquet_reads_in_one_chunk(bodies, tmp_path):
+    """pandas reads a text column in chunks of 131,072, and a block of 1,000 crosses their edge."""
+    urls = [f"u{each}" for each in range(140_000)]
+    listed(urls).to_parquet(tmp_path / "candidates.parquet")
+    candidates = pd.read_parquet(tmp_path / "candidates.parquet")
+    around = set(urls[130_990:131_100])  # of the others, nothing is there
+    album = Album({url: next(iter(bodies.values())) + url.encode() for url in around})
+    folder = tmp_path / "out"
+    index = gather(candidates, album, tmp_path / "scratch", folder, http=Polite(), min_side=32)
+    assert index["photo_id"].tolist() == [f"id-{url}" for url in urls]
+    assert set(index.loc[index["status"] == Status.OK, "url"]) == around
+    assert shards_index(folder).equals(index)
 
 
 def test_every_candidate_has_one_status_and_its_bytes(bodies, tmp_path):

@@ -104,7 +104,7 @@ class _Gathering:
                         raise self.refusal
                     settled = await self.settle(block["photo_id"].tolist(), fetched)
                     table = _table(settled)
-                    tables.append(table.add_column(0, "photo_id", [block["photo_id"]]))
+                    tables.append(table.add_column(0, "photo_id", [block["photo_id"].tolist()]))
         return pa.concat_tables(tables).to_pandas()
 
     # --- fetching ---
