@@ -5,8 +5,8 @@
 POINTS.csv has columns LAT and LON, in degrees; without it the points are drawn in clusters.
 Measured, medians of several runs, both sides on the same points in the same run:
 
-- leaf ids of 1,000,000 points: nogps.s2.cell_ids against the loop over s2sphere (run once);
-- PlaNet's partition of the points (the first 100,000): nogps.partition.adaptive against the
+- leaf ids of 1,000,000 points: nogps.earth.s2.cell_ids against the loop over s2sphere (run once);
+- PlaNet's partition of the points (the first 100,000): nogps.dataset.cells.adaptive against the
   recursion one would write with s2sphere, and whether both find the same cells and counts;
 - adaptive on 1e5, 1e6 and 1e7 points, with each time over n log n relative to the first, and the
   peak of memory allocated beyond the input.
@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from s2sphere import CellId, LatLng
 
-from nogps.partition import adaptive
-from nogps.s2 import cell_ids
+from nogps.dataset.cells import adaptive
+from nogps.earth.s2 import cell_ids
 
 LIMITS = {"min_photos": 25, "max_photos": 500, "min_level": 6, "max_level": 23}
 

@@ -19,15 +19,18 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+from nogps.acquire.download import gather
+from nogps.acquire.http import Polite
+from nogps.acquire.ledger import unfetched
+from nogps.acquire.sources.flickr import Flickr
+from planet import (
+    FAULTS,
+    IMAGE_HOST,
+    running_planet,
+)
+from planet.photos import photos
 
-from nogps.fetch import Polite  # noqa: E402
-from nogps.gather import gather  # noqa: E402
-from nogps.ledger import unfetched  # noqa: E402
-from nogps.simulated import FAULTS, IMAGE_HOST, running_planet  # noqa: E402
-from nogps.simulated.planet import photos  # noqa: E402
-from nogps.sources.flickr import Flickr  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 API = ("api_", "grey")  # kinds that picture hosts of Flickr do not have
 

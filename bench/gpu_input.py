@@ -23,7 +23,9 @@ from loader import AUGMENTATION, packed, photos_in
 from torch.nn.functional import cross_entropy
 from torchvision import models
 
-from nogps import dataset, images, store
+from nogps.model import tensors
+from nogps.model.batches import Photos, loader
+from nogps.photos import shards
 
 CLASSES = 1000
 
@@ -45,14 +47,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
         places = packed(photos_in(arguments.folder, here / "photos"), here)
-        photos = dataset.Photos(store.Shards(here), places, arguments.size, 0, AUGMENTATION)
+        photos = Photos(shards.Shards(here), places, arguments.size, 0, AUGMENTATION)
         keys = shuffled(len(photos), arguments.batch, arguments.steps + 1)
         print(f"\n{'images a second':22} {'real':>8} {'at hand':>8} {'share':>6}")
         for name in ("mobilenet_v3_large", "resnet50"):
             step = training_step(name, device)
             real, at_hand = [], []
             for number in range(arguments.rounds + 1):
-                batches = dataset.loader(photos, keys, arguments.workers)
+                batches = loader(photos, keys, arguments.workers)
                 one = torch.zeros(arguments.batch, 3, arguments.size, arguments.size)
                 one = one.byte().to(device, memory_format=torch.channels_last)
                 rates = speed(batches, step), speed(itertools.repeat(one, len(keys)), step)
@@ -81,7 +83,7 @@ def training_step(name: str, device: torch.device):
     optimiser = torch.optim.AdamW(network.parameters())
 
     def step(pixels: torch.Tensor) -> None:
-        pixels = images.normalise(pixels.to(device, non_blocking=True))
+        pixels = tensors.normalise(pixels.to(device, non_blocking=True))
         labels = torch.zeros(len(pixels), dtype=torch.int64, device=device)
         with torch.autocast(device.type, torch.bfloat16):
             loss = cross_entropy(network(pixels).float(), labels)

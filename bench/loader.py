@@ -36,18 +36,29 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+from nogps.dataset import packing
+from nogps.model import batches as batches_module
+from nogps.model import tensors
+from nogps.model.batches import (
+    Photos,
+    collated,
+)
+from nogps.photos import shards as shards_module
+from nogps.photos.shards import (
+    Place,
+    Shards,
+)
+from planet import photos as photos_module
+from planet import picture
 
-from nogps import dataset, images, store  # noqa: E402
-from nogps.simulated import picture, planet  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 PACKED_SIDE = 256
 BATCH = 64
 DRAWN = 100  # photos; each is packed PACKED / DRAWN times
 PACKED = 2000  # two shards, since webdataset needs one for each worker
-AUGMENTATION = images.Augmentation()
-CROPS = images.Augmentation(colour=0.0)
+AUGMENTATION = tensors.Augmentation()
+CROPS = tensors.Augmentation(colour=0.0)
 
 
 def main() -> None:
@@ -106,7 +117,7 @@ def draw(folder: Path) -> None:
     """The simulated planet's pictures, 1024 x 768, with as much detail as photographs have."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for number, photo in enumerate(planet.photos(0, DRAWN)):
+    for number, photo in enumerate(photos_module.photos(0, DRAWN)):
         drawn = Image.open(io.BytesIO(picture.jpeg(photo))).convert("RGB").resize((1024, 768))
         values = np.asarray(drawn).astype(np.float32)
         for scale in (1, 2, 4, 8, 16):  # detail of every size, as in nature
@@ -116,11 +127,11 @@ def draw(folder: Path) -> None:
         Image.fromarray(values).save(folder / f"{number}.jpg", quality=85)
 
 
-def packed(photos: list[Path], folder: Path) -> list[store.Place]:
+def packed(photos: list[Path], folder: Path) -> list[Place]:
     """Pack them, over and over up to PACKED."""
     names = [f"{number:05d}" for number in range(PACKED)]
     read = functools.partial(_read_again, photos)
-    places = store.places(store.pack(names, read, folder, PACKED_SIDE))
+    places = shards_module.places(packing.pack(names, read, folder, PACKED_SIDE))
     print(f"{PACKED} packed, {np.mean([place.size for place in places]) / 1000:.0f} kB each")
     return places
 
@@ -131,29 +142,29 @@ def _read_again(photos: list[Path], name: str) -> bytes:
 
 def nogps(
     folder: Path,
-    places: list[store.Place],
+    places: list[Place],
     size: int,
     workers: int,
-    augmentation: images.Augmentation,
+    augmentation: tensors.Augmentation,
 ) -> int:
     """Images that our loader gave."""
-    photos = dataset.Photos(store.Shards(folder), places, size, 0, augmentation)
+    photos = Photos(Shards(folder), places, size, 0, augmentation)
     order = np.random.default_rng(0).permutation(len(photos)).tolist()
     keys = [(0, number) for number in order]
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
-    return sum(len(pixels) for pixels, _ in dataset.loader(photos, batches, workers))
+    return sum(len(pixels) for pixels, _ in batches_module.loader(photos, batches, workers))
 
 
-def image_folder(folder: Path, size: int, workers: int, augmentation: images.Augmentation) -> int:
+def image_folder(folder: Path, size: int, workers: int, augmentation: tensors.Augmentation) -> int:
     """Images that ImageFolder gave."""
     photos = datasets.ImageFolder(folder / "photos", varied(size, augmentation))
     loader = DataLoader(photos, BATCH, shuffle=True, num_workers=workers)
     return sum(len(pixels) for pixels, _ in loader)
 
 
-def varied(size: int, augmentation: images.Augmentation) -> v2.Compose:
+def varied(size: int, augmentation: tensors.Augmentation) -> v2.Compose:
     """What torchvision has that varies photos as ours are."""
-    least, most = (4 / 3 * images.LARGEST_STRETCH**sign for sign in (-1, 1))  # photos are 4 : 3
+    least, most = (4 / 3 * tensors.LARGEST_STRETCH**sign for sign in (-1, 1))  # photos are 4 : 3
     steps = [v2.RandomResizedCrop(size, (augmentation.crop, 1), (least, most))]
     if augmentation.colour:
         steps.append(v2.ColorJitter(*[augmentation.colour] * 3))
@@ -172,10 +183,10 @@ def quickest(folder: Path, size: int, workers: int) -> int:
     rng = np.random.default_rng(0)
 
     def from_jpeg(jpeg: bytes) -> torch.Tensor:
-        return images.augmented(images.to_tensor(jpeg), size, AUGMENTATION, rng)
+        return tensors.augmented(tensors.to_tensor(jpeg), size, AUGMENTATION, rng)
 
     samples = shards(folder).to_tuple("jpg", "__key__").map_tuple(from_jpeg)
-    return drained(samples.batched(BATCH, collation_fn=dataset.collated), workers)
+    return drained(samples.batched(BATCH, collation_fn=collated), workers)
 
 
 def shards(folder: Path) -> webdataset.WebDataset:
@@ -200,7 +211,7 @@ def model(size: int) -> int:
     """Images that the model learned from."""
     pixels = torch.zeros(BATCH, 3, size, size, dtype=torch.uint8)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    network()(images.normalise(pixels)).logsumexp(1).mean().backward()
+    network()(tensors.normalise(pixels)).logsumexp(1).mean().backward()
     return BATCH
 
 

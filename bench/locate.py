@@ -33,12 +33,18 @@ from torchvision.datasets.folder import default_loader
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+from nogps.dataset.cells import fixed_level
+from nogps.model import (
+    backbones,
+    export,
+    onnx_locator,
+    preprocessing,
+)
+from nogps.model.classes import Partition
+from nogps.model.locator import Locator
+from nogps.photos import images
 
-from nogps import images, model, onnx  # noqa: E402
-from nogps.locate import Locator  # noqa: E402
-from nogps.partition import Partition, fixed_level  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 BACKBONE, CLASSES, SIZE = "mobilenet_v3_large", 1776, 224
 LARGE = (4000, 3000)  # pixels
@@ -55,8 +61,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
         path = arguments.model or exported(here)
-        locator = onnx.OnnxLocator.load(path)
-        network = model.build(locator.backbone, len(locator.partition)).eval()
+        locator = onnx_locator.OnnxLocator.load(path)
+        network = backbones.build(locator.backbone, len(locator.partition)).eval()
         photos = photos_in(arguments.folder, here)
         large = laid_together(photos, here / "large.jpg")
         print(f"{large.stat().st_size / 1e6:.1f} MB, {LARGE[0]} x {LARGE[1]}; {locator.backbone}\n")
@@ -104,7 +110,7 @@ def torchvision(photo: Image.Image | torch.Tensor, network: torch.nn.Module, siz
     """As torchvision's documentation does it."""
     photo = v2.functional.to_image(v2.functional.resize(photo, [size, size], antialias=True))
     pixels = v2.functional.to_dtype(photo, torch.float32, scale=True)
-    batch = v2.functional.normalize(pixels, list(images.MEAN), list(images.STD))[None]
+    batch = v2.functional.normalize(pixels, list(preprocessing.MEAN), list(preprocessing.STD))[None]
     with torch.inference_mode():
         return int(network(batch).argmax())
 
@@ -125,14 +131,14 @@ def untrained() -> Locator:
     classes = Partition(
         **{each.name: getattr(classes, each.name)[:CLASSES] for each in fields(Partition)}
     )
-    return Locator(model.build(BACKBONE, CLASSES).eval(), classes, BACKBONE, SIZE)
+    return Locator(backbones.build(BACKBONE, CLASSES).eval(), classes, BACKBONE, SIZE)
 
 
 def exported(folder: Path) -> Path:
     """That model as ONNX, in full and small; says how large both are."""
     paths = folder / "model.onnx", folder / "model.small.onnx"
     for path, small in zip(paths, (False, True), strict=True):
-        onnx.export(untrained(), path, small)
+        export.export(untrained(), path, small)
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
     return paths[0]
 

@@ -7,7 +7,6 @@ and drives, beside an equal number drawn at random from all that the same hosts 
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,26 +15,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from nogps import licences, places, s2  # noqa: E402
-from nogps.areas import Region  # noqa: E402
-from nogps.fetch import Polite  # noqa: E402
-from nogps.sampling import Limits  # noqa: E402
-from nogps.simulated import (  # noqa: E402
+from nogps.acquire.answers import Kept
+from nogps.acquire.area import Region
+from nogps.acquire.area_search import (
+    Search,
+    Where,
+)
+from nogps.acquire.http import Polite
+from nogps.acquire.limits import Limits
+from nogps.acquire.sources.commons import Commons
+from nogps.acquire.sources.mapillary import Mapillary
+from nogps.acquire.sources.panoramax import Panoramax
+from nogps.earth import s2
+from nogps.earth.towns import nearest_town
+from nogps.rights import licences
+from planet import (
     MAPILLARY_TOKEN,
     commons,
     mapillary,
     panoramax,
     running_planet,
 )
-from nogps.simulated.planet import photos  # noqa: E402
-from nogps.sources.by_area import Search, Where  # noqa: E402
-from nogps.sources.commons import Commons  # noqa: E402
-from nogps.sources.kept import Kept  # noqa: E402
-from nogps.sources.mapillary import Mapillary  # noqa: E402
-from nogps.sources.panoramax import Panoramax  # noqa: E402
+from planet.photos import photos
+
+ROOT = Path(__file__).parents[1]
 
 LEVEL = 11
 WHO = "nogps/0.1 (bench@localhost) aiohttp/3"
@@ -110,7 +113,7 @@ def row(photo, sequence: str) -> dict:
 def spread(table: pd.DataFrame) -> dict:
     """How far photos are from being all alike."""
     cells = s2.parent(s2.cell_ids(table["latitude"], table["longitude"]), LEVEL)
-    towns = places.nearest_town(table["latitude"], table["longitude"])
+    towns = nearest_town(table["latitude"], table["longitude"])
     in_cell = pd.Series(cells).value_counts()
     by_owner = table["owner"].value_counts()
     by_drive = table.loc[table["sequence"] != "", "sequence"].value_counts()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nogps.sources.folder import Folder
+from nogps.acquire.sources.folder import Folder
 
 COLUMNS = (
     "id,latitude,longitude,thumb_original_url,country,sequence,captured_at,lon_bin,lat_bin,cell,"

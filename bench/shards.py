@@ -11,15 +11,17 @@ import argparse
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+from nogps.photos.shards import (
+    SHARD_SIZE,
+    shard_name,
+    write_shard,
+)
 
-from nogps import store  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 SIZE = 2048  # bytes of a photo
 
@@ -51,10 +53,10 @@ def photo(number: int) -> bytes:
 
 def shards(folder: Path, count: int) -> None:
     """As download writes them."""
-    for shard, start in enumerate(range(0, count, store.SHARD_SIZE)):
-        numbers = range(start, min(count, start + store.SHARD_SIZE))
+    for shard, start in enumerate(range(0, count, SHARD_SIZE)):
+        numbers = range(start, min(count, start + SHARD_SIZE))
         members = ((f"{number:08d}.jpg", photo(number)) for number in numbers)
-        store.write_shard(folder / store.shard_name(shard), members)
+        write_shard(folder / shard_name(shard), members)
 
 
 def loose(folder: Path, count: int) -> None:

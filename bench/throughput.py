@@ -15,17 +15,17 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from faults import candidate_table
+
+from nogps.acquire.download import gather
+from nogps.acquire.http import Polite
+from nogps.acquire.sources.flickr import Flickr
+from planet import (
+    IMAGE_HOST,
+    running_planet,
+)
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-sys.path.insert(0, str(ROOT / "bench"))
-
-from faults import candidate_table  # noqa: E402
-
-from nogps.fetch import Polite  # noqa: E402
-from nogps.gather import gather  # noqa: E402
-from nogps.simulated import IMAGE_HOST, running_planet  # noqa: E402
-from nogps.sources.flickr import Flickr  # noqa: E402
 
 THEIRS = """
 import sys

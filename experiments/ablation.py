@@ -17,14 +17,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, "src")
-import stage
-from nogps import geo, training
-from nogps.dataset import predict
-from nogps.errors import InputError
-from nogps.files import replacing
-from nogps.locate import Calibration, Locator, places_of
-from train import Setup, run_id, setup
+from nogps.base.errors import InputError
+from nogps.base.files import replacing
+from nogps.earth import geo
+from nogps.model.batches import predict
+from nogps.model.decode import places_of
+from nogps.model.guess import Calibration
+from nogps.model.locator import Locator
+from nogps.pipeline.params import Params, read_params
+from nogps.pipeline.training import Setup, run_id, setup
+from nogps.train import loop
 
 RESULTS = Path("experiments/results/ablation.csv")
 RUNS = Path("models/.ablation")  # the distances of each run; git and DVC ignore it
@@ -93,7 +95,7 @@ def main() -> None:
 
 def ablate(options: argparse.Namespace) -> None:
     """Run what has no result yet, print the table."""
-    params = stage.read_params()
+    params = read_params()
     if options.epochs:
         params = params.model_copy(update={"epochs": options.epochs})
     if options.image_size:
@@ -114,10 +116,10 @@ def ablate(options: argparse.Namespace) -> None:
         table.round(2).to_csv(path, index=False, lineterminator="\n")
 
 
-def changed(params: stage.Params, changes: dict, seed: int) -> stage.Params:
+def changed(params: Params, changes: dict, seed: int) -> Params:
     """The parameters of one run."""
     augment = params.augment.model_copy(update=changes.get("augment", {}))
-    own = {key: changes[key] for key in changes if key in stage.Params.model_fields}
+    own = {key: changes[key] for key in changes if key in Params.model_fields}
     return params.model_copy(update={**own, "augment": augment, "seed": seed})
 
 
@@ -126,11 +128,11 @@ def path_of(name: str, seed: int) -> Path:
     return RUNS / f"{''.join(c if c.isalnum() else '_' for c in name)}-{seed}.npz"
 
 
-def run(params: stage.Params, name: str, seed: int) -> None:
+def run(params: Params, name: str, seed: int) -> None:
     """Train one variant and keep how far off its answers are, one by one and an owner's as one."""
     print(f"{name}, seed {seed}", flush=True)
     start = setup(params)
-    state = training.fit(
+    state = loop.fit(
         start.network,
         start.objective,
         start.train,
@@ -143,19 +145,17 @@ def run(params: stage.Params, name: str, seed: int) -> None:
     if name == "recipe":
         for other, changes in ANSWERED.items():
             how = changed(params, changes, seed)
-            weights = training.mixed(state.start, state.best_model, how.start_share)
+            weights = loop.mixed(state.start, state.best_model, how.start_share)
             start.network.load_state_dict(weights)
             fixed = {key: changes[key] for key in changes if hasattr(Calibration, key)}
             answers(how, start, other, seed, fixed)
-        weights = training.mixed(state.start, state.best_model, params.start_share)
+        weights = loop.mixed(state.start, state.best_model, params.start_share)
         start.network.load_state_dict(weights)
     answers(params, start, name, seed)
     path_of(name, seed).with_suffix(".pt").unlink(missing_ok=True)
 
 
-def answers(
-    params: stage.Params, start: Setup, name: str, seed: int, fixed: dict | None = None
-) -> None:
+def answers(params: Params, start: Setup, name: str, seed: int, fixed: dict | None = None) -> None:
     """Answer each half of the validation owners with what fits the other half."""
     val = start.val
     owner = np.array(places_of(val.owner))

@@ -24,15 +24,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+from nogps.base.files import replacing
+from nogps.earth import (
+    geo,
+    s2,
+)
+from nogps.evaluate.protocol import wilson
+from planet.photos import photos
+from planet.picture import jpeg
+from tests.project import Project, make_project
 
-from nogps import geo, s2  # noqa: E402
-from nogps.evaluation import wilson  # noqa: E402
-from nogps.files import replacing  # noqa: E402
-from nogps.simulated.picture import jpeg  # noqa: E402
-from nogps.simulated.planet import photos  # noqa: E402
-from tests.project import Project, make_project  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 STAGES = ("sample", "download", "pack", "split", "cells", "train", "eval")
 KEPT = ("data/candidates.parquet", "data/predictions.parquet", "metrics/regions.csv")

@@ -5,22 +5,25 @@ Writes data/cells.csv, a row a class, and metrics/cells.json.
 
 import numpy as np
 
-import stage
-from nogps import partition, store
+from nogps.dataset import tables
+from nogps.dataset.cells import adaptive, fixed_level, north_south
+from nogps.model.classes import Partition
+from nogps.pipeline import paths, run
+from nogps.pipeline.params import Params
 
 
-def cells(params: stage.Params) -> None:
+def cells(params: Params) -> None:
     """Build the partition from the train fold alone."""
-    photos = store.read_photos(stage.PACKED, stage.CANDIDATES, stage.SPLITS)
+    photos = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
     train = photos[(photos["fold"] == "train") & (photos["status"] == "ok")]
     classes = build(params, train["latitude"].to_numpy(), train["longitude"].to_numpy())
-    classes.to_csv(stage.CELLS)
+    classes.to_csv(paths.CELLS)
     outside = {
         fold: int((classes.assign(part["latitude"], part["longitude"]) < 0).sum())
         for fold, part in photos.groupby("fold")
     }
     sizes = classes.photos
-    stage.write_metrics(
+    run.write_metrics(
         "cells",
         {
             "classes": len(classes),
@@ -40,17 +43,17 @@ def cells(params: stage.Params) -> None:
     print(f"{outside.get('train', 0)} of {len(train)} train photos lie outside every class")
 
 
-def build(params: stage.Params, latitude: np.ndarray, longitude: np.ndarray) -> partition.Partition:
+def build(params: Params, latitude: np.ndarray, longitude: np.ndarray) -> Partition:
     """The partition that the parameters ask for."""
     limits = params.cells
     if params.partition == "north_south":
-        return partition.north_south(latitude, longitude)
+        return north_south(latitude, longitude)
     if params.partition == "fixed_level":
-        return partition.fixed_level(
+        return fixed_level(
             latitude, longitude, level=limits.max_level, min_photos=limits.min_photos
         )
-    return partition.adaptive(latitude, longitude, **limits.model_dump())
+    return adaptive(latitude, longitude, **limits.model_dump())
 
 
 if __name__ == "__main__":
-    stage.main(cells, __doc__)
+    run.main(cells, __doc__)

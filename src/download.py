@@ -12,22 +12,24 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-import stage
-from nogps import attribution, licences, store
-from nogps.cost import OverBudget
-from nogps.errors import InputError
-from nogps.gather import gather
-from nogps.ledger import unfetched
-from nogps.sources import Status
-from source import gently, is_open, open_source, purse, scratch
+from nogps.acquire.budget import OverBudget
+from nogps.acquire.candidate import Status
+from nogps.acquire.download import gather
+from nogps.acquire.ledger import unfetched
+from nogps.base.errors import InputError
+from nogps.photos import shards
+from nogps.pipeline import paths, run
+from nogps.pipeline.open_source import gently, is_open, open_source, purse, scratch
+from nogps.pipeline.params import Params, drawn
+from nogps.rights import credits, licences
 
 ANGLES = ["heading", "field_of_view"]  # of a picture that may be a panorama
 
 
-def download(params: stage.Params) -> None:
+def download(params: Params) -> None:
     """Fetch what is not there yet."""
     columns = ["photo_id", "url", "owner", *ANGLES]
-    candidates = pd.read_parquet(stage.CANDIDATES, columns=columns)
+    candidates = pd.read_parquet(paths.CANDIDATES, columns=columns)
     if params.source == "streetview":
         _tell_price(params, candidates)
     elif is_open(params):
@@ -38,24 +40,24 @@ def download(params: stage.Params) -> None:
                 candidates,
                 source,
                 scratch(params),
-                stage.PHOTOS,
+                paths.PHOTOS,
                 http=http(),
                 min_side=params.download.min_side,
             )
         except OverBudget:
             calls, dollars = _paid(params, candidates)
             bill = {"candidates": len(candidates), "calls": calls, "dollars": dollars}
-            stage.write_metrics("download", bill)
+            run.write_metrics("download", bill)
             raise
     # All that pack needs to know, so that it does not run again when owners or positions change.
-    store.write_index(stage.PHOTOS, index.join(candidates[ANGLES]))
-    photos = pd.read_parquet(stage.CANDIDATES, columns=[*attribution.COLUMNS, "url"])
+    shards.write_index(paths.PHOTOS, index.join(candidates[ANGLES]))
+    photos = pd.read_parquet(paths.CANDIDATES, columns=[*credits.COLUMNS, "url"])
     photos = photos[photos["photo_id"].isin(index.loc[index["status"] == Status.OK, "photo_id"])]
-    credited = attribution.table(photos)
-    attribution.write(stage.ATTRIBUTION, credited)
+    credited = credits.table(photos)
+    credits.write(paths.ATTRIBUTION, credited)
     counts = index["status"].value_counts()
     calls, dollars = _paid(params, candidates)
-    stage.write_metrics(
+    run.write_metrics(
         "download",
         {
             "candidates": len(index),
@@ -68,17 +70,17 @@ def download(params: stage.Params) -> None:
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     print(f"{len(index)} candidates: {told}")
     _check_enough(params, counts, told)
-    missing = attribution.without_credit(credited)
-    if missing and not stage.drawn(params):
+    missing = credits.without_credit(credited)
+    if missing and not drawn(params):
         print(f"{missing:,} photos lack an author or a link, though their licence asks for both")
-    model = licences.for_model(photos, drawn=stage.drawn(params))
+    model = licences.for_model(photos, drawn=drawn(params))
     print(f"photos under {licences.counted(photos['licence'])}")
     print(f"a model that learns from them must carry: {model}")
-    if stage.drawn(params):
+    if drawn(params):
         print(f"if they were real photos: {licences.for_model(photos)}")
 
 
-def _tell_size(params: stage.Params, candidates: pd.DataFrame) -> None:
+def _tell_size(params: Params, candidates: pd.DataFrame) -> None:
     """Before anything is fetched: how much it will be, and for how long."""
     missing = unfetched(candidates["url"].tolist(), scratch(params))
     hosts = Counter(urlsplit(url).netloc for url in missing)
@@ -94,7 +96,7 @@ def _tell_size(params: stage.Params, candidates: pd.DataFrame) -> None:
     print(f"{words}; 0 dollars", flush=True)
 
 
-def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
+def _tell_price(params: Params, candidates: pd.DataFrame) -> None:
     """Before any call is paid: what all of them will cost."""
     missing = len(unfetched(candidates["url"].tolist(), scratch(params)))
     with purse(params) as paying:
@@ -112,7 +114,7 @@ def _tell_price(params: stage.Params, candidates: pd.DataFrame) -> None:
         sys.stdout.flush()
 
 
-def _paid(params: stage.Params, candidates: pd.DataFrame) -> tuple[int, float]:
+def _paid(params: Params, candidates: pd.DataFrame) -> tuple[int, float]:
     """Calls ever paid for these candidates, and the dollars they cost."""
     if params.source != "streetview":
         return 0, 0.0
@@ -120,11 +122,11 @@ def _paid(params: stage.Params, candidates: pd.DataFrame) -> tuple[int, float]:
         return paying.spent_on(candidates["url"])
 
 
-def _check_enough(params: stage.Params, counts: pd.Series, told: str) -> None:
+def _check_enough(params: Params, counts: pd.Series, told: str) -> None:
     if not counts.get(Status.OK):
         raise InputError(
             f"not one of {counts.sum()} candidates could be fetched ({told}); look at "
-            f"{stage.PHOTOS}/index.parquet"
+            f"{paths.PHOTOS}/index.parquet"
         )
     failed = counts.get(Status.FAILED, 0)
     if failed > params.download.max_failed * counts.sum():
@@ -137,4 +139,4 @@ def _check_enough(params: stage.Params, counts: pd.Series, told: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.main(download, __doc__)
+    run.main(download, __doc__)

@@ -14,36 +14,43 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-import stage
-from nogps import baselines, distributed, evaluation, images, model, places, regions, report, store
-from nogps.dataset import Photos
-from nogps.errors import InputError
-from nogps.files import replacing
-from nogps.locate import Locator
-from nogps.measure import Known, Measured, measure, positions, read_folder
-from nogps.sources.folder import name_of
+from nogps.acquire.sources.folder import name_of
+from nogps.base.errors import InputError
+from nogps.base.files import replacing
+from nogps.dataset import tables
+from nogps.earth import towns
+from nogps.evaluate import baselines, protocol, regions
+from nogps.evaluate.measure import Known, Measured, measure, positions
+from nogps.model import backbones, distributed
+from nogps.model.batches import Photos
+from nogps.model.locator import Locator
+from nogps.photos import images, shards
+from nogps.pipeline import paths, run
+from nogps.pipeline.benchmarks import read_folder
+from nogps.pipeline.params import Params, drawn, origin
+from nogps.report import report_page
 
 WORST = 30  # photos on the page, by loss and by distance
 SHOWN = 1000  # photos on the page in all
 THUMBNAIL = 192  # pixels
 
 
-def evaluate(params: stage.Params) -> None:
+def evaluate(params: Params) -> None:
     """The table, the page, the predictions."""
     with distributed.processes() as device:
-        locator = Locator.load(stage.MODEL)
-        photos = store.read_photos(stage.PACKED, stage.CANDIDATES, stage.SPLITS)
+        locator = Locator.load(paths.MODEL)
+        photos = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
         known = what_baselines_know(params, photos, device)
         how = {"batch_size": params.batch_size, "workers": params.workers}
 
         def fold(name: str, beside: Known | None) -> Measured:
             table = photos[photos["fold"] == name]
             return measure(
-                name, table, stage.PACKED, locator, beside, together=together(params), **how
+                name, table, paths.PACKED, locator, beside, together=together(params), **how
             )
 
         val, measured = fold("val", None), [fold("test", known)]
-        with tempfile.TemporaryDirectory(dir=stage.METRICS) as scratch:
+        with tempfile.TemporaryDirectory(dir=paths.METRICS) as scratch:
             for name, path in benchmarks(params).items():
                 folder = Path(scratch) / name
                 table = read_benchmark(path, folder, images.pack_side(params.image_size))
@@ -52,16 +59,16 @@ def evaluate(params: stage.Params) -> None:
                 )
             if distributed.rank() == 0:
                 write(params, locator, photos, val, measured)
-                print(report.results_table(measured[0].rows))
-                print(f"\nThe page to look at: {stage.REPORT}")
+                print(report_page.results_table(measured[0].rows))
+                print(f"\nThe page to look at: {paths.REPORT}")
 
 
-def together(params: stage.Params) -> bool:
+def together(params: Params) -> bool:
     """Whether photos of one owner are answered as one."""
     return params.eval.together == "owner"
 
 
-def benchmarks(params: stage.Params) -> dict[str, Path]:
+def benchmarks(params: Params) -> dict[str, Path]:
     """The sets of eval.benchmarks by name, each name once."""
     named = {name_of(path): path for path in params.eval.benchmarks}
     if len(named) < len(params.eval.benchmarks) or {"test", "val"} & set(named):
@@ -80,41 +87,41 @@ def read_benchmark(path: Path, folder: Path, side: int) -> pd.DataFrame:
         raise InputError(str(error).replace("folder.path", "eval.benchmarks")) from None
 
 
-def what_baselines_know(params: stage.Params, photos: pd.DataFrame, device: torch.device) -> Known:
+def what_baselines_know(params: Params, photos: pd.DataFrame, device: torch.device) -> Known:
     """Describe the train fold with the network as it was before any training of ours."""
     frozen = None
     if params.weights != "none":
-        frozen = model.build(params.backbone, 2, params.weights).eval().to(device)
+        frozen = backbones.build(params.backbone, 2, params.weights).eval().to(device)
     train = photos[(photos["fold"] == "train") & (photos["status"] == "ok")]
-    packed = Photos(store.Shards(stage.PACKED), store.places(train), params.image_size)
+    packed = Photos(shards.Shards(paths.PACKED), shards.places(train), params.image_size)
     described = baselines.describe(packed, frozen, params.batch_size, params.workers)
     return Known(positions(train), described, frozen, params.seed)
 
 
 def write(
-    params: stage.Params,
+    params: Params,
     locator: Locator,
     photos: pd.DataFrame,
     val: Measured,
     measured: list[Measured],
 ) -> None:
     """metrics/eval.json, metrics/regions.csv, data/predictions.parquet, metrics/report.html."""
-    stage.write_metrics(
+    run.write_metrics(
         "eval",
-        {each.name: {row.name: evaluation.numbers(row) for row in each.rows} for each in measured},
+        {each.name: {row.name: protocol.numbers(row) for row in each.rows} for each in measured},
     )
-    with replacing(stage.PREDICTIONS) as path:
+    with replacing(paths.PREDICTIONS) as path:
         pd.concat([each.predictions for each in measured]).to_parquet(path, index=False)
     test = measured[0]
     by_fold = {each.name: by_region(each, params.eval.region_level) for each in (val, test)}
-    with replacing(stage.REGIONS) as path:
+    with replacing(paths.REGIONS) as path:
         table = pd.concat([each.assign(fold=name) for name, each in by_fold.items()])
         table.round(6).to_csv(path, index=False, lineterminator="\n")
     folds = photos["fold"].value_counts()
-    report.write_report(
-        stage.REPORT,
+    report_page.write_report(
+        paths.REPORT,
         facts={
-            "source": stage.origin(params),
+            "source": origin(params),
             "model": params.backbone,
             "pretrained": params.weights,
             "loss": params.loss,
@@ -122,12 +129,12 @@ def write(
             **{f"{fold} photos": int(folds.get(fold, 0)) for fold in ("train", "val", "test")},
             "model licence": locator.about.get("model_licence", "not stated"),
         },
-        sets=[report.PhotoSet(each.name, each.rows, each.distances) for each in measured],
+        sets=[report_page.PhotoSet(each.name, each.rows, each.distances) for each in measured],
         classes=classes(locator),
         predictions=test.predictions,
         regions=by_fold["test"],
         photos=shown(test),
-        drawn=stage.drawn(params),
+        drawn=drawn(params),
     )
 
 
@@ -151,17 +158,17 @@ def classes(locator: Locator) -> pd.DataFrame:
     )
 
 
-def shown(measured: Measured) -> list[report.Photo]:
+def shown(measured: Measured) -> list[report_page.Photo]:
     """The photos on the page: the worst by loss and by distance, then others as they come."""
     table = measured.predictions
     worst = [table.dropna(subset=by).nlargest(WORST, by) for by in ("loss", "distance_km")]
     table = pd.concat([*worst, table]).drop_duplicates("photo_id").head(SHOWN)
-    there = places.nearest_town(table["latitude"], table["longitude"])
+    there = towns.nearest_town(table["latitude"], table["longitude"])
     answered = table.dropna(subset="guess_latitude")
     guessed = dict(
         zip(
             answered["photo_id"],
-            places.nearest_town(answered["guess_latitude"], answered["guess_longitude"]),
+            towns.nearest_town(answered["guess_latitude"], answered["guess_longitude"]),
             strict=True,
         )
     )
@@ -174,7 +181,7 @@ def shown(measured: Measured) -> list[report.Photo]:
             thumbnail = images.thumbnail(measured.jpeg(number), THUMBNAIL)
         guess = guessed.get(photo_id)
         photos.append(
-            report.Photo(
+            report_page.Photo(
                 photo_id,
                 thumbnail,
                 top,
@@ -186,4 +193,4 @@ def shown(measured: Measured) -> list[report.Photo]:
 
 
 if __name__ == "__main__":
-    stage.main(evaluate, __doc__)
+    run.main(evaluate, __doc__)

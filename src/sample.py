@@ -11,17 +11,17 @@ from dataclasses import asdict, fields
 import numpy as np
 import pandas as pd
 
-import stage
-from nogps import sampling
-from nogps.errors import InputError
-from nogps.files import replacing
-from nogps.sampling import Thinning
-from nogps.sources import Candidate
-from nogps.sources.exclude import Excluded
-from source import is_open, limits, open_source, photos_wanted, region_weights
+from nogps.acquire.candidate import Candidate
+from nogps.acquire.exclude import Excluded
+from nogps.acquire.limits import Thinning, draw
+from nogps.base.errors import InputError
+from nogps.base.files import replacing
+from nogps.pipeline import paths, run
+from nogps.pipeline.open_source import is_open, limits, open_source, photos_wanted, region_weights
+from nogps.pipeline.params import Params
 
 
-def sample(params: stage.Params) -> None:
+def sample(params: Params) -> None:
     """List the photos of the source."""
     weights = region_weights(params)
     excluded = Excluded.read(params.exclude)
@@ -42,15 +42,15 @@ def sample(params: stage.Params) -> None:
     found = table(kept)
     if not is_open(params):
         found = drawn(params, found, weights)
-    with replacing(stage.CANDIDATES) as path:
+    with replacing(paths.CANDIDATES) as path:
         found.to_parquet(path, index=False)
     people = found["owner"].replace("", pd.NA).nunique()
     counts |= {"not_drawn": len(kept) - len(found), "candidates": len(found)}
-    stage.write_metrics("sample", counts | {"owners": people, "dollars": 0.0})
-    print(f"{len(found)} candidates of {people} owners in {stage.CANDIDATES}")
+    run.write_metrics("sample", counts | {"owners": people, "dollars": 0.0})
+    print(f"{len(found)} candidates of {people} owners in {paths.CANDIDATES}")
 
 
-def thinned(params: stage.Params, found: list[Candidate]) -> tuple[list[Candidate], dict]:
+def thinned(params: Params, found: list[Candidate]) -> tuple[list[Candidate], dict]:
     """The photos within the limits of sampling, and how many are not, by the reason."""
     thinning = Thinning(limits(params))
     if not thinning.limits:
@@ -69,9 +69,7 @@ def table(found: list[Candidate]) -> pd.DataFrame:
     return pd.DataFrame(columns).astype(numbers)
 
 
-def drawn(
-    params: stage.Params, found: pd.DataFrame, weights: dict[str, float] | None
-) -> pd.DataFrame:
+def drawn(params: Params, found: pd.DataFrame, weights: dict[str, float] | None) -> pd.DataFrame:
     """As many of the candidates as are wanted."""
     photos = photos_wanted(params)
     if weights and photos >= len(found):
@@ -79,10 +77,8 @@ def drawn(
             f"sampling.photos: {photos} keeps all {len(found)} candidates, and there is nothing to "
             "weigh; keep fewer, or have more of them to choose from"
         )
-    return found.iloc[
-        sampling.draw(found["latitude"], found["longitude"], photos, weights, params.seed)
-    ]
+    return found.iloc[draw(found["latitude"], found["longitude"], photos, weights, params.seed)]
 
 
 if __name__ == "__main__":
-    stage.main(sample, __doc__)
+    run.main(sample, __doc__)

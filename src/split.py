@@ -7,33 +7,34 @@ share (nothing) and says how far test photos are from the nearest train photo.
 import numpy as np
 import pandas as pd
 
-import stage
-from nogps import folds, store
-from nogps.files import replacing
+from nogps.base.files import replacing
+from nogps.dataset import folds, tables
+from nogps.pipeline import paths, run
+from nogps.pipeline.params import Params
 
 
-def split(params: stage.Params) -> None:
+def split(params: Params) -> None:
     """Deal the photos out."""
-    photos = store.read_photos(stage.PACKED, stage.CANDIDATES)
+    photos = tables.read_photos(paths.PACKED, paths.CANDIDATES)
     latitude, longitude = (photos[axis].to_numpy() for axis in ("latitude", "longitude"))
     bonds = folds.bonds(
         photos["owner"],
         latitude,
         longitude,
-        store.phashes(photos),
+        tables.phashes(photos),
         candidate=photos["candidate_id"],
         sequence=photos["sequence"],
         place_level=params.split.place_level,
         near_duplicate_bits=params.split.near_duplicate_bits,
     )
     dealt = folds.assign(bonds, val=params.split.val, test=params.split.test, seed=params.seed)
-    with replacing(stage.SPLITS) as path:
+    with replacing(paths.SPLITS) as path:
         table = pd.DataFrame({"photo_id": photos["photo_id"], "fold": dealt})
         table.to_parquet(path, index=False)
     counts = {fold: int(np.count_nonzero(dealt == fold)) for fold in (*folds.FOLDS, folds.LEFT_OUT)}
     nearest = folds.nearest_train_km(latitude, longitude, dealt)
     shared = folds.leaks(bonds, dealt)
-    stage.write_metrics(
+    run.write_metrics(
         "split",
         {
             "photos": counts,
@@ -49,4 +50,4 @@ def split(params: stage.Params) -> None:
 
 
 if __name__ == "__main__":
-    stage.main(split, __doc__)
+    run.main(split, __doc__)

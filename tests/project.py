@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from nogps.simulated import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
+from planet import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from tests.test_images import encoded, picture
 
 ROOT = Path(__file__).parents[1]

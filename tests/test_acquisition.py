@@ -15,10 +15,9 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from nogps import simulated
-from nogps.licences import FREE
-from nogps.simulated import FAULTS, KEY, SECRET, running_planet
-from nogps.sources import Status
+from nogps.acquire.candidate import Status
+from nogps.rights.licences import FREE
+from planet import FAULTS, KEY, SECRET, __file__, running_planet
 from tests.project import (
     KEYS,
     ROOT,
@@ -327,8 +326,8 @@ def test_keys_come_from_the_environment_or_a_file_that_git_ignores(calm, tmp_pat
     (project.root / ".env").write_text("FLICKR_API_KEY=from-file\nFLICKR_API_SECRET=hidden\n")
     assert project.git("status", "--porcelain") == " M params.yaml\n"
     program = (
-        "import sys; sys.path.insert(0, 'src'); import stage, source\n"
-        "with source.open_source(stage.read_params()) as (flickr, _):\n"
+        "import sys; sys.path.insert(0, 'src'); from nogps.pipeline import open_source, params\n"
+        "with open_source.open_source(params.read_params()) as (flickr, _):\n"
         "    print(flickr.key, flickr)"
     )
 
@@ -370,8 +369,8 @@ def test_other_hosts_can_stand_in_for_the_real_ones(tmp_path, monkeypatch):
 
 def test_the_planet_on_the_command_line_teaches(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "nogps.simulated", "--help"],
-        cwd=Path(simulated.__file__).parents[2],
+        [sys.executable, "-m", "planet", "--help"],
+        cwd=Path(__file__).parents[2],
         text=True,
         capture_output=True,
         check=True,

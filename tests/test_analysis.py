@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nogps import analysis
-from nogps.evaluation import wilson
+from nogps.evaluate import analysis
+from nogps.evaluate.protocol import wilson
 
 NAN = math.nan
 

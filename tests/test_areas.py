@@ -7,9 +7,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nogps import areas, geo, places, s2
-from nogps.areas import Box, Region, cell_boxes, cells_to_search, on_land
-from nogps.errors import InputError
+from nogps.acquire import area
+from nogps.acquire.area import Box, Region, cell_boxes, cells_to_search
+from nogps.base.errors import InputError
+from nogps.earth import geo, s2
+from nogps.earth.coast import on_land
+from nogps.earth.towns import nearest_town
 
 FRANCE = (-1.0, 44.0, 6.0, 49.0)
 FIJI = (177.0, -19.0, -178.0, -16.0)  # over the antimeridian
@@ -163,7 +166,7 @@ def test_cells_are_distinct_of_their_level_in_the_region_and_the_same_each_time(
 
 def test_by_population_towns_come_first_and_large_ones_more():
     latitude, longitude = centres(cells_to_search(Region(), "population", 11, 4000, None, 0))
-    towns = places.nearest_town(latitude, longitude)
+    towns = nearest_town(latitude, longitude)
     away = [
         float(geo.distance_km(x, y, town.latitude, town.longitude))
         for x, y, town in zip(latitude, longitude, towns, strict=True)
@@ -181,7 +184,7 @@ def test_over_land_it_is_even():
     # As many as there is land: compare with points drawn evenly on the globe.
     rng = np.random.default_rng(1)
     x, y = np.degrees(np.arcsin(rng.uniform(-1, 1, 40_000))), rng.uniform(-180, 180, 40_000)
-    even = on_land(x, y) & (x > areas.SOUTHMOST)
+    even = on_land(x, y) & (x > area.SOUTHMOST)
     for west, east in ((-180, -30), (-30, 60), (60, 180)):
         ours = np.mean((longitude >= west) & (longitude < east))
         theirs = np.mean((y[even] >= west) & (y[even] < east))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nogps import attribution
+from nogps.rights import credits
 
 EVIL = "\"'></a><script>alert(1)</script>&amp;\u202e\u200f\nx"
 LINK = "https://example.org/a?b=1&c=2"
@@ -41,11 +41,11 @@ class Items(HTMLParser):
 
 def credited(**columns) -> pd.DataFrame:
     photo = {"photo_id": "1", "owner": "12@N00", "licence": "CC BY 2.0", "page_url": LINK}
-    return attribution.table(pd.DataFrame([photo | columns]))
+    return credits.table(pd.DataFrame([photo | columns]))
 
 
 def item(**columns) -> dict:
-    [found] = Items(attribution.listed(credited(**columns).to_dict("records"))).found
+    [found] = Items(credits.listed(credited(**columns).to_dict("records"))).found
     return found
 
 
@@ -63,8 +63,8 @@ def test_what_is_missing_falls_back():
         },
         index=[7, 3, 5],
     )
-    found = attribution.table(photos)
-    assert list(found.columns) == list(attribution.COLUMNS)
+    found = credits.table(photos)
+    assert list(found.columns) == list(credits.COLUMNS)
     assert found.index.tolist() == [7, 3, 5]
     assert found["title"].tolist() == ["A town", "b", "c"]
     assert found["author"].tolist() == ["Ann", "ben@N00", ""]
@@ -81,13 +81,13 @@ awkward = texts | st.sampled_from(['a,"b"', "a\nb", "a\rb", "a\r\nb", "NA", "", 
 @given(st.lists(st.tuples(awkward, awkward, awkward), max_size=4))
 def test_the_file_holds_the_table(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("table") / "attribution.csv"
-    found = attribution.table(pd.DataFrame(rows, columns=["photo_id", "title", "author"]))
-    attribution.write(path, found)
+    found = credits.table(pd.DataFrame(rows, columns=["photo_id", "title", "author"]))
+    credits.write(path, found)
     with path.open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert read == found.to_dict("records")
     body = path.read_bytes()
-    attribution.write(path, found)
+    credits.write(path, found)
     assert path.read_bytes() == body
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
@@ -108,8 +108,8 @@ def test_photos_whose_licence_asks_for_more_than_is_known_are_counted():
     ).assign(photo_id="a")
     for row in range(len(photos)):
         one = photos.iloc[[row]]
-        assert attribution.without_credit(attribution.table(one)) == one["lacks"].sum(), row
-    assert attribution.without_credit(attribution.table(photos)) == 3
+        assert credits.without_credit(credits.table(one)) == one["lacks"].sum(), row
+    assert credits.without_credit(credits.table(photos)) == 3
 
 
 def test_a_credit_is_title_author_licence_and_links():
@@ -160,7 +160,7 @@ def test_a_link_keeps_its_quotes_to_itself(end):
 
 
 def test_what_runs_from_right_to_left_turns_round_nothing_else():
-    html = attribution.listed(credited(title="\u202etxt", author="\u202eNNA").to_dict("records"))
+    html = credits.listed(credited(title="\u202etxt", author="\u202eNNA").to_dict("records"))
     assert "<bdi>\u202etxt</bdi>" in html and "<bdi>\u202eNNA</bdi>" in html
 
 
@@ -179,4 +179,4 @@ def test_what_runs_from_right_to_left_turns_round_nothing_else():
     ],
 )
 def test_what_may_be_shown(licence, free):
-    assert attribution.is_free(licence) is free
+    assert credits.is_free(licence) is free

@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nogps import s2
-from nogps.areas import Box, Region
-from nogps.errors import InputError
-from nogps.fetch import HostDown, Polite, Unavailable
-from nogps.geo import distance_km
-from nogps.sampling import Limits, Thinning
-from nogps.sources import Candidate, Status, by_area
-from nogps.sources.by_area import Page, Refused, Search, Where, fetch_picture, point
-from nogps.sources.exclude import Excluded
-from nogps.sources.kept import Kept
+from nogps.acquire import area_search
+from nogps.acquire.answers import Kept
+from nogps.acquire.area import Box, Region
+from nogps.acquire.area_search import Page, Refused, Search, Where, fetch_picture, point
+from nogps.acquire.candidate import Candidate, Status
+from nogps.acquire.exclude import Excluded
+from nogps.acquire.http import HostDown, Polite, Unavailable
+from nogps.acquire.limits import Limits, Thinning
+from nogps.base.errors import InputError
+from nogps.earth import s2
+from nogps.earth.geo import distance_km
 from tests.servers import answering
 from tests.test_images import encoded, picture
 
@@ -399,7 +400,7 @@ def test_refusals_end_a_search_soon():
 
     with pytest.raises(InputError):
         searched(crowd(10), fails=no)
-    assert len(refused) < by_area.REFUSALS + by_area.AHEAD
+    assert len(refused) < area_search.REFUSALS + area_search.AHEAD
 
 
 def test_a_host_that_is_down_ends_the_search_in_a_sentence(tmp_path):

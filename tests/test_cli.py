@@ -20,9 +20,10 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 import nogps
-from nogps import cli
-from nogps.locate import BEST
-from nogps.onnx import OnnxLocator, Parity
+from nogps.cli import main
+from nogps.model.export import Parity
+from nogps.model.guess import BEST
+from nogps.model.onnx_locator import OnnxLocator
 from tests.project import ROOT
 from tests.test_images import STRANGE, encoded, picture, stored
 from tests.test_locate import CALIBRATION, seeing
@@ -35,7 +36,7 @@ def called(*arguments) -> SimpleNamespace:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            cli.main([str(each) for each in arguments])
+            main.main([str(each) for each in arguments])
             code = 0
         except SystemExit as stop:
             code = stop.code or 0
@@ -44,7 +45,7 @@ def called(*arguments) -> SimpleNamespace:
     return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
 
 
-def command(*arguments, code="from nogps.cli import main; main()", **how):
+def command(*arguments, code="from nogps.cli.main import main; main()", **how):
     """The command in a process of its own; its output is bytes."""
     source = str(Path(nogps.__file__).parents[1])
     return subprocess.run(
@@ -74,7 +75,7 @@ def saved(photos, tmp_path_factory) -> SimpleNamespace:
     locator.save(folder / "model.pt")
     (folder / "exported").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(cli.SAME_TOP_CELL, True, 100.5)  # of the small one, more than there can be
+        patch.setitem(main.SAME_TOP_CELL, True, 100.5)  # of the small one, more than there can be
         export = called(
             "export",
             *("--model", folder / "model.pt"),
@@ -150,7 +151,7 @@ def test_each_bad_photo_has_a_sentence_and_the_others_are_located(model, bad, st
     given = [each for pair in zip(bad, strange, strict=False) for each in pair]
     given += [each for each in strange if each not in given]
     done = called("locate", *given, "--model", model, "--json")
-    assert done.code == cli.SOME_FAILED
+    assert done.code == main.SOME_FAILED
     for line, (path, says) in zip(done.err.splitlines(), bad.items(), strict=True):
         assert one_sentence(line + "\n").startswith(f"nogps: {path}: {says}")
     answers = jsons(done.out)
@@ -355,7 +356,7 @@ def test_a_file_larger_than_memory_stops_no_other(saved, photos, tmp_path):
 
 
 def test_closed_streams_have_a_sentence(saved, photos):
-    close = "import os, sys; {}; import nogps.cli as cli; cli.main()"
+    close = "import os, sys; {}; import nogps.cli.main as cli; cli.main()"
     done = command("locate", "-", "--model", saved.onnx, code=close.format("sys.stdin = None"))
     assert done.returncode == 1
     assert (
@@ -369,7 +370,7 @@ def test_closed_streams_have_a_sentence(saved, photos):
 def test_neither_help_nor_an_onnx_model_imports_torch(saved, photos):
     code = """
 import sys
-from nogps.cli import main
+from nogps.cli.main import main
 try:
     main()
 except SystemExit as stop:
@@ -421,7 +422,7 @@ def test_a_reader_that_has_had_enough_sees_no_traceback(saved, photos, how):
     buffered = {"PYTHONUNBUFFERED": ""}  # as a shell has it
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "nogps.cli", "locate", photos, "--model", saved.onnx, *how],
+            [sys.executable, "-m", "nogps.cli.main", "locate", photos, "--model", saved.onnx, *how],
             env=os.environ | buffered | {"PYTHONPATH": str(Path(nogps.__file__).parents[1])},
             stdout=write,
             stderr=subprocess.PIPE,
@@ -441,7 +442,7 @@ def test_a_reader_that_has_had_enough_sees_no_traceback(saved, photos, how):
 
 def test_every_answer_is_that_of_the_locator(model, photos):
     names = [photos / f"{each}.jpg" for each in range(6)]
-    guesses = cli._load(model).locate(names)
+    guesses = main._load(model).locate(names)
     assert len({each.place for each in guesses}) > 3
     answers = jsons(called("locate", *names, "--model", model, "--json").out)
     for name, guess, found in zip(names, guesses, answers, strict=True):
@@ -575,7 +576,7 @@ def test_photos_together_show_the_first_gps_there_is(saved, tmp_path):
 
 
 def test_export_writes_both_files_and_says_how_they_answer(saved, photos):
-    assert saved.export.code == cli.SOME_FAILED
+    assert saved.export.code == main.SOME_FAILED
     squares = [saved.locator.square(photos / f"{each}.jpg") for each in range(6)]
     asked = [saved.locator.scores(each) for each in squares]
     lines = saved.export.out.splitlines()
@@ -602,10 +603,10 @@ def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypat
     def copied(locator, path, small):  # it takes seconds to write them anew
         path.write_bytes(saved.onnx.read_bytes())
 
-    monkeypatch.setattr("nogps.onnx.export", copied)
+    monkeypatch.setattr("nogps.model.export.export", copied)
     done = called("export", "--model", tmp_path / "model.pt")
     assert (done.code, done.err) == (0, "")
-    assert done.out.count(f"of {cli.BLOTS} made-up pictures") == 2
+    assert done.out.count(f"of {main.BLOTS} made-up pictures") == 2
     assert done.out.endswith(f"by its photos: {about['model_licence']}\n")
     assert "must carry" not in saved.export.out  # which knows of none
     assert {each.name for each in tmp_path.iterdir()} == {
@@ -618,18 +619,20 @@ def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypat
 
 
 def test_export_judges_the_full_file_also_by_made_up_pictures(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("nogps.onnx.export", lambda locator, path, small: path.write_bytes(b""))
-    monkeypatch.setattr("nogps.onnx.OnnxLocator.load", lambda path: None)
-    monkeypatch.setattr("nogps.onnx.compare", lambda *both: Parity(32, 0, 0, 1.0))
+    monkeypatch.setattr(
+        "nogps.model.export.export", lambda locator, path, small: path.write_bytes(b"")
+    )
+    monkeypatch.setattr("nogps.model.onnx_locator.OnnxLocator.load", lambda path: None)
+    monkeypatch.setattr("nogps.model.export.compare", lambda *both: Parity(32, 0, 0, 1.0))
     done = called("export", "--model", saved.pt, "--to", tmp_path)
-    assert done.code == cli.SOME_FAILED
+    assert done.code == main.SOME_FAILED
     assert one_sentence(done.err).startswith(f"nogps: {tmp_path / 'model.onnx'}: 99.5 %")
 
 
 def test_what_is_asked_without_photos_is_a_picture_each(saved):
-    squares = list(cli._pictures(saved.locator, None))
+    squares = list(main._pictures(saved.locator, None))
     assert {each.shape for each in squares} == {(64, 64, 3)}
-    assert len({each.tobytes() for each in squares}) == len(squares) == cli.BLOTS
+    assert len({each.tobytes() for each in squares}) == len(squares) == main.BLOTS
     assert min(each.std() for each in squares) > 30
 
 

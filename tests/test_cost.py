@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nogps.cost import OverBudget, Price, Purse
+from nogps.acquire.budget import OverBudget, Price, Purse
 from tests.project import ROOT
 
 
@@ -74,7 +74,7 @@ def test_a_killed_process_forgets_no_call(tmp_path):
     program = f"""
 import os, signal
 from pathlib import Path
-from nogps.cost import Price, Purse
+from nogps.acquire.budget import Price, Purse
 purse = Purse(Path({str(tmp_path)!r}) / "deep/paid.csv", 100, Price(0.007))
 for number in range(100):
     purse.spend(str(number))

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from nogps import images, store
-from nogps.dataset import WHOLE, Photos, loader, of_each
+from nogps.dataset import packing
+from nogps.model import tensors
+from nogps.model.batches import WHOLE, Photos, loader, of_each
+from nogps.photos import shards
 from tests.test_images import encoded, picture
 
 SIZE = 32
@@ -17,8 +19,8 @@ def packed(tmp_path_factory):
     """Eleven packed photos: their shards and where each lies."""
     folder = tmp_path_factory.mktemp("packed")
     bodies = {str(each): encoded(picture(60, 48, seed=each)) for each in range(11)}
-    index = store.pack(list(bodies), bodies.__getitem__, folder, side=36)
-    return store.Shards(folder), store.places(index)
+    index = packing.pack(list(bodies), bodies.__getitem__, folder, side=36)
+    return shards.Shards(folder), shards.places(index)
 
 
 def batches(keys, size=4):
@@ -32,7 +34,7 @@ def seen(photos, keys, workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_do_not_depend_on_the_number_of_workers(packed, workers):
-    photos = Photos(*packed, SIZE, 5, images.Augmentation(mirror=True, erase=0.5))
+    photos = Photos(*packed, SIZE, 5, tensors.Augmentation(mirror=True, erase=0.5))
     order = np.random.default_rng(0).permutation(11).tolist()
     keys = [(epoch, number) for epoch in (0, 1) for number in order]
     alone, numbers = seen(photos, keys, 0)
@@ -51,18 +53,18 @@ def test_a_variant_depends_on_seed_epoch_and_number(packed):
 
 
 def test_settings_of_augmentation_are_followed(packed):
-    plain = Photos(*packed, SIZE, 5, images.Augmentation(crop=1, colour=0))
+    plain = Photos(*packed, SIZE, 5, tensors.Augmentation(crop=1, colour=0))
     assert (plain[0, 3][0] == plain[WHOLE, 3][0]).all()
     assert (Photos(*packed, SIZE, 5)[0, 3][0] != plain[0, 3][0]).any()
 
 
 def test_whole_photos_are_seen_as_everywhere_else(packed):
     """Training's validation, eval and Locator all look through images.whole."""
-    photos = Photos(*packed, SIZE, 5, images.Augmentation(crop=0.1, mirror=True, erase=1))
+    photos = Photos(*packed, SIZE, 5, tensors.Augmentation(crop=0.1, mirror=True, erase=1))
     looked = of_each(photos, lambda pixels: pixels, 4, 2, "look")
     assert len(looked) == 11
     for number, pixels in enumerate(looked):
-        assert (pixels == images.whole(images.to_tensor(photos.jpeg(number)), SIZE)).all()
+        assert (pixels == tensors.whole(tensors.to_tensor(photos.jpeg(number)), SIZE)).all()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

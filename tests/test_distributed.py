@@ -19,8 +19,8 @@ import torch
 import yaml
 from PIL import Image
 
-from nogps import model
-from nogps.locate import Locator
+from nogps.model import backbones
+from nogps.model.locator import Locator
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 from tests.test_images import encoded
 
@@ -35,7 +35,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from nogps import distributed, training
-from nogps.errors import InputError
+from nogps.base.errors import InputError
 
 torch.manual_seed(0)
 batch, wanted = torch.randn(7, 3, 5, 4) * 3 + 2, torch.randn(7, 3, 5, 4)
@@ -80,7 +80,7 @@ def test_processes_share_batch_norms_results_and_checkpoints(tmp_path):
 def body() -> dict[str, torch.Tensor]:
     """Random weights, but with batch norms that have seen something."""
     torch.manual_seed(0)
-    network = model.build(BACKBONE, 7).train()
+    network = backbones.build(BACKBONE, 7).train()
     for _ in range(30):
         network(torch.randn(16, 3, 32, 32))
     return network.state_dict()
@@ -214,8 +214,8 @@ def test_a_users_error_shows_its_sentence_under_torchrun(data, tmp_path):
 EAGER = """
 import runpy, sys
 sys.path.insert(0, "src")
-from nogps import training
-training.CHECKPOINT_SECONDS = -1
+from nogps.train import loop
+loop.CHECKPOINT_SECONDS = -1
 runpy.run_path("src/train.py", run_name="__main__")
 """
 

@@ -4,17 +4,18 @@ import math
 import numpy as np
 import pytest
 
-from nogps import evaluation, geo
+from nogps.earth import geo
+from nogps.evaluate import protocol
 
 
-def made_row(distance) -> evaluation.Row:
-    return evaluation.row("model", distance, right_class=np.isfinite(distance))
+def made_row(distance) -> protocol.Row:
+    return protocol.row("model", distance, right_class=np.isfinite(distance))
 
 
 @pytest.mark.parametrize(("hits", "n"), [(20, 237), (1, 5), (400, 412)])
 def test_wilson_ends_where_the_share_is_just_not_rejected(hits, n):
     """Its ends are the shares from which `hits` of n is 1.96 standard errors away."""
-    for end in evaluation.wilson(hits, n):
+    for end in protocol.wilson(hits, n):
         share = end / 100
         assert abs(hits / n - share) / math.sqrt(share * (1 - share) / n) == pytest.approx(
             1.96, abs=1e-4
@@ -22,9 +23,9 @@ def test_wilson_ends_where_the_share_is_just_not_rejected(hits, n):
 
 
 def test_wilson_at_the_ends():
-    low, high = evaluation.wilson(0, 10)
+    low, high = protocol.wilson(0, 10)
     assert (low, round(high, 1)) == (0.0, 27.8)
-    low, high = evaluation.wilson(10, 10)
+    low, high = protocol.wilson(10, 10)
     assert (round(low, 1), high) == (72.2, 100.0)
 
 
@@ -54,7 +55,7 @@ def test_photos_without_an_answer_are_misses_and_count():
 def test_a_distance_of_known_length():
     """San Francisco to Los Angeles is 559 km; a factor of 2 pi would make it 3,513."""
     truth, guess = np.array([[37.7749, -122.4194]]), np.array([[34.0522, -118.2437]])
-    row = made_row(evaluation.distances(truth, guess))
+    row = made_row(protocol.distances(truth, guess))
     assert row.median_km == pytest.approx(559.12, abs=0.1)
     assert (row.hits["region_200km"], row.hits["country_750km"]) == (0, 100)
 
@@ -64,8 +65,8 @@ def test_a_row_is_the_same_after_json():
     distance = np.array([0.5, 700.0, np.nan])
     held = np.array([True, False, False])
     more = {"radius_50_km": 12.3456789, "calibration_error": math.nan}
-    row = evaluation.row("model", distance, more, right_class=held, within_radius_50=~held)
-    numbers = evaluation.numbers(row)
+    row = protocol.row("model", distance, more, right_class=held, within_radius_50=~held)
+    numbers = protocol.numbers(row)
     assert json.loads(json.dumps(numbers, allow_nan=False)) == {
         **numbers,
         "ci95": {key: list(ends) for key, ends in numbers["ci95"].items()},
@@ -73,7 +74,7 @@ def test_a_row_is_the_same_after_json():
     assert numbers["n"] == 3
     assert numbers["country_750km"] == pytest.approx(200 / 3, abs=1e-6)
     assert (numbers["right_class"], numbers["within_radius_50"]) == (33.333333, 66.666667)
-    assert numbers["ci95"]["street_1km"] == pytest.approx(evaluation.wilson(1, 3), abs=1e-6)
+    assert numbers["ci95"]["street_1km"] == pytest.approx(protocol.wilson(1, 3), abs=1e-6)
     assert set(numbers["ci95"]) == {*geo.RADII_KM, "right_class", "within_radius_50"}
     assert numbers["radius_50_km"] == 12.345679
     assert "calibration_error" not in numbers
@@ -82,5 +83,5 @@ def test_a_row_is_the_same_after_json():
 def test_balanced_gives_each_class_the_same_say():
     label = np.array([0, 0, 0, 0, 3, -1, -1])
     right = np.array([True, True, True, False, False, True, False])
-    assert evaluation.balanced(label, right) == pytest.approx((75 + 0) / 2)
-    assert math.isnan(evaluation.balanced(label[5:], right[5:]))
+    assert protocol.balanced(label, right) == pytest.approx((75 + 0) / 2)
+    assert math.isnan(protocol.balanced(label[5:], right[5:]))

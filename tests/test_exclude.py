@@ -1,8 +1,8 @@
 import pytest
 
-from nogps.errors import InputError
-from nogps.sources import Candidate
-from nogps.sources.exclude import Excluded
+from nogps.acquire.candidate import Candidate
+from nogps.acquire.exclude import Excluded
+from nogps.base.errors import InputError
 
 LIST = """photo_id,owner
 # of a benchmark

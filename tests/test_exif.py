@@ -13,7 +13,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from nogps.exif import Metadata, is_panorama, read_metadata
+from nogps.photos.exif import Metadata, is_panorama, read_metadata
 
 # Pillow remarks on damaged headers.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nogps import geo, model
+from nogps.earth import geo
+from nogps.model import backbones
 from tests.project import fill_folder, make_project
 
 BACKBONE = "shufflenet_v2_x0_5"
@@ -15,7 +16,7 @@ BACKBONE = "shufflenet_v2_x0_5"
 def test_an_ablation_compares_variants_with_the_recipe(tmp_path):
     fill_folder(tmp_path / "album")
     torch.manual_seed(0)
-    torch.save(model.build(BACKBONE, 7).state_dict(), tmp_path / "body.pth")
+    torch.save(backbones.build(BACKBONE, 7).state_dict(), tmp_path / "body.pth")
     project = make_project(
         tmp_path / "clone",
         source="folder",

@@ -5,9 +5,9 @@ from email.utils import formatdate
 
 import pytest
 
-from nogps import fetch
-from nogps.errors import InputError
-from nogps.fetch import Answer, HostDown, Polite, Unavailable
+from nogps.acquire import http as http_module
+from nogps.acquire.http import FAILURES_TO_OPEN, TRIES, Answer, HostDown, Polite, Unavailable
+from nogps.base.errors import InputError
 from tests.servers import CUT_OFF, RESET, STALL, answering
 
 GOOD = (200, "image/jpeg", b"picture")
@@ -56,7 +56,7 @@ def test_lasting_trouble_ends(trouble):
     with answering(trouble) as (base, heard):
         (error,) = get(f"{base}/a")
     assert type(error) is Unavailable
-    assert len(heard) == fetch.TRIES
+    assert len(heard) == TRIES
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 302])
@@ -146,14 +146,14 @@ def test_an_odd_pause_does_no_harm(text):
 
 
 def test_a_host_that_is_down_is_left_alone(monkeypatch, capsys):
-    monkeypatch.setattr(fetch, "PROBES", 4)
+    monkeypatch.setattr(http_module, "PROBES", 4)
     with answering((500,)) as (base, heard):
         errors = get(
             *(f"{base}/{each}" for each in range(500)), client={"connections": 5, "tell": print}
         )
     assert all(isinstance(error, Unavailable) for error in errors)
     assert isinstance(errors[-1], HostDown)
-    assert len(heard) <= fetch.FAILURES_TO_OPEN + 5 + 4  # not three thousand
+    assert len(heard) <= FAILURES_TO_OPEN + 5 + 4  # not three thousand
     assert capsys.readouterr().out.count("giving up") == 1
 
 
@@ -177,14 +177,14 @@ def test_one_moment_of_trouble_does_not_take_a_host_down(connections):
 
 def test_a_host_that_comes_back_is_used_again():
     def down_for_a_while(path, number):
-        return (500,) if number < fetch.FAILURES_TO_OPEN + 6 else GOOD
+        return (500,) if number < FAILURES_TO_OPEN + 6 else GOOD
 
     with answering(reply=down_for_a_while) as (base, heard):
         answers = get(*(f"{base}/{each}" for each in range(200)), client={"unit_s": 0.0005})
     good = [answer for answer in answers if isinstance(answer, Answer)]
     assert len(good) >= 190
     per_path = Counter(heard)
-    assert max(per_path.values()) <= fetch.TRIES
+    assert max(per_path.values()) <= TRIES
 
 
 def test_a_host_that_is_not_there_fails_and_the_other_one_does_not():
@@ -197,7 +197,7 @@ def test_a_host_that_is_not_there_fails_and_the_other_one_does_not():
 
 
 def test_an_endless_answer_is_not_read_to_its_end(monkeypatch):
-    monkeypatch.setattr(fetch, "MOST_BYTES", 1000)
+    monkeypatch.setattr(http_module, "MOST_BYTES", 1000)
     with answering((200, "image/jpeg", bytes(200_000))) as (base, _):
         (error,) = get(f"{base}/a")
     assert isinstance(error, Unavailable)

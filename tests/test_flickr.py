@@ -10,13 +10,14 @@ from itertools import product
 
 import pytest
 
-from nogps.errors import InputError
-from nogps.fetch import Polite, Unavailable
-from nogps.simulated import KEY, SECRET, Running, picture, running_planet
-from nogps.simulated.planet import Photo, photos
-from nogps.simulated.server import serving
-from nogps.sources import Status, flickr
-from nogps.sources.flickr import Flickr
+from nogps.acquire.candidate import Status
+from nogps.acquire.http import Polite, Unavailable
+from nogps.acquire.sources import flickr
+from nogps.acquire.sources.flickr import Flickr
+from nogps.base.errors import InputError
+from planet import KEY, SECRET, Running, picture, running_planet
+from planet.photos import Photo, photos
+from planet.server import serving
 from tests.servers import answering
 
 PHOTOS = 14_000  # so that one word is beside more than 4,000

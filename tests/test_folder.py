@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
-from nogps.errors import InputError
-from nogps.exif import read_metadata
-from nogps.sources import Candidate, Fetched, Status
-from nogps.sources.folder import Folder
+from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.sources.folder import Folder
+from nogps.base.errors import InputError
+from nogps.photos.exif import read_metadata
 
 
 def photo(latitude=None, longitude=None, format="JPEG", colour="olive"):

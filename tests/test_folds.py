@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nogps import folds
-from nogps.errors import InputError
-from nogps.images import hamming
+from nogps.base.errors import InputError
+from nogps.dataset import folds
+from nogps.dataset.folds import hamming
 
 NO_TIES = {"place_level": -1, "near_duplicate_bits": -1}
 
@@ -271,7 +271,7 @@ def test_many_equal_pictures_cost_no_square():
 
 
 def test_nearest_train_distance_matches_brute_force():
-    from nogps.geo import distance_km
+    from nogps.earth.geo import distance_km
 
     rng = np.random.default_rng(0)
     latitude, longitude = rng.uniform(-90, 90, 60), rng.uniform(-180, 180, 60)

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
-from nogps import store
-from nogps.errors import InputError
-from nogps.fetch import HostDown, Polite
-from nogps.files import alone
-from nogps.gather import gather
-from nogps.ledger import Spool, unfetched
-from nogps.sources import Fetched, Status
+from nogps.acquire.candidate import Fetched, Status
+from nogps.acquire.download import gather
+from nogps.acquire.http import HostDown, Polite
+from nogps.acquire.ledger import Spool, unfetched
+from nogps.base.errors import InputError
+from nogps.base.files import alone
+from nogps.photos import shards
 from tests.project import ROOT
 from tests.test_images import encoded, picture
 
@@ -115,10 +115,10 @@ def test_every_candidate_has_one_status_and_its_bytes(bodies, tmp_path):
         "missing": "gone",
     }
     kept = index[index["status"] == "ok"]
-    read = store.Shards(tmp_path / "out").read
-    for photo_id, place in zip(kept["photo_id"], store.places(kept), strict=True):
+    read = shards.Shards(tmp_path / "out").read
+    for photo_id, place in zip(kept["photo_id"], shards.places(kept), strict=True):
         assert read(place) == album.bodies[photo_id.removeprefix("id-")]
-    pd.testing.assert_frame_equal(index, store.read_index(tmp_path / "out"))
+    pd.testing.assert_frame_equal(index, shards.read_index(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("stop", [0, 1, 700, 1000, 2400])

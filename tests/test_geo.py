@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nogps import geo
+from nogps.earth import geo
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)

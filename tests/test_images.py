@@ -8,7 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from nogps import images
+from nogps.dataset import folds
+from nogps.model import preprocessing, tensors
+from nogps.photos import images
 
 
 def picture(width=120, height=80, mode="RGB", seed=0, detail=6) -> Image.Image:
@@ -29,7 +31,7 @@ def pixels(jpeg: bytes) -> np.ndarray:
 
 
 def unpacked(image: Image.Image, side=40):
-    return images.to_tensor(images.pack(encoded(image), side).jpeg)
+    return tensors.to_tensor(images.pack(encoded(image), side).jpeg)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "TIFF"])
@@ -45,7 +47,7 @@ def test_every_mode_becomes_rgb(mode):
     kind = "TIFF" if mode == "CMYK" else "PNG"
     image = picture(mode="L").convert("I;16") if mode == "I;16" else picture(mode=mode)
     packed = images.pack(encoded(image, kind), 40)
-    assert images.to_tensor(packed.jpeg).shape == (3, 40, 60)
+    assert tensors.to_tensor(packed.jpeg).shape == (3, 40, 60)
 
 
 def test_sixteen_bits_keep_their_brightness():
@@ -136,9 +138,9 @@ def test_the_same_picture_has_the_same_hash_and_another_has_not():
         return np.frombuffer(images.pack(encoded(image, **options), 64).phash, dtype=np.uint64)
 
     original = hashed(640, 480)
-    assert images.hamming(original, hashed(640, 480, quality=40)) <= 12
-    assert images.hamming(original, hashed(320, 240, quality=80)) <= 12
-    assert images.hamming(original, hashed(640, 480, seed=1)) > 40
+    assert folds.hamming(original, hashed(640, 480, quality=40)) <= 12
+    assert folds.hamming(original, hashed(320, 240, quality=80)) <= 12
+    assert folds.hamming(original, hashed(640, 480, seed=1)) > 40
 
 
 def test_small_photos_are_enlarged_and_long_ones_stay_long():
@@ -153,38 +155,38 @@ def test_pack_side_leaves_a_margin():
 
 def test_the_tensor_has_the_packed_pixels():
     jpeg = images.pack(encoded(picture()), 40).jpeg
-    tensor = images.to_tensor(jpeg)
+    tensor = tensors.to_tensor(jpeg)
     assert tensor.is_contiguous() is False and tensor.permute(1, 2, 0).is_contiguous()
     assert (tensor.permute(1, 2, 0).numpy() == pixels(jpeg)).all()
 
 
 def test_the_whole_photo_is_squeezed_not_cropped():
-    whole = images.whole(unpacked(picture()), 24)
+    whole = tensors.whole(unpacked(picture()), 24)
     reference = picture().resize((24, 24), Image.Resampling.BILINEAR)
     assert whole.shape == (3, 24, 24)
     assert np.abs(whole.permute(1, 2, 0).numpy() - np.asarray(reference).astype(int)).mean() < 6
 
 
 def test_without_any_augmentation_the_whole_photo_is_seen():
-    nothing = images.Augmentation(crop=1, colour=0)
+    nothing = tensors.Augmentation(crop=1, colour=0)
     for seed in range(5):
-        square = images.augmented(unpacked(picture()), 24, nothing, np.random.default_rng(seed))
-        assert (square == images.whole(unpacked(picture()), 24)).all()
+        square = tensors.augmented(unpacked(picture()), 24, nothing, np.random.default_rng(seed))
+        assert (square == tensors.whole(unpacked(picture()), 24)).all()
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        images.Augmentation(),
-        images.Augmentation(crop=0.2, colour=0),
-        images.Augmentation(crop=1, colour=0.4),
-        images.Augmentation(mirror=True, erase=1),
+        tensors.Augmentation(),
+        tensors.Augmentation(crop=0.2, colour=0),
+        tensors.Augmentation(crop=1, colour=0.4),
+        tensors.Augmentation(mirror=True, erase=1),
     ],
 )
 def test_augmentation_depends_on_its_generator_alone(settings):
     tensor = unpacked(picture())
     once, again, other = (
-        images.augmented(tensor, 32, settings, np.random.default_rng(seed)) for seed in (1, 1, 2)
+        tensors.augmented(tensor, 32, settings, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     assert once.shape == (3, 32, 32) and once.dtype == tensor.dtype
     assert (once == again).all()
@@ -198,7 +200,7 @@ def test_augmentation_depends_on_its_generator_alone(settings):
     st.lists(st.floats(0, 1, exclude_max=True), min_size=4, max_size=4),
 )
 def test_a_crop_is_a_part_large_enough(size, smallest, drawn):
-    top, left, high, wide = images._crop(size, smallest, drawn)
+    top, left, high, wide = tensors._crop(size, smallest, drawn)
     assert 0 <= top < top + high <= size[0]
     assert 0 <= left < left + wide <= size[1]
     assert (high + 0.5) * (wide + 0.5) >= smallest * size[0] * size[1] * 0.999
@@ -208,7 +210,7 @@ def test_a_crop_is_a_part_large_enough(size, smallest, drawn):
 
 def test_crops_reach_every_edge():
     drawn = np.random.default_rng(0).random((500, 4))
-    boxes = np.array([images._crop((60, 90), 0.5, each) for each in drawn])
+    boxes = np.array([tensors._crop((60, 90), 0.5, each) for each in drawn])
     assert (boxes[:, :2].min(axis=0) == 0).all()
     assert ((boxes[:, :2] + boxes[:, 2:]).max(axis=0) == (60, 90)).all()
     share = (boxes[:, 2] * boxes[:, 3]) / (60 * 90)
@@ -220,7 +222,7 @@ def test_colour_is_what_torchvisions_three_functions_make():
     from torchvision.transforms.v2 import functional
 
     pale = Image.fromarray(np.asarray(picture()) // 3 + 80)
-    square = images.whole(unpacked(pale), 32)
+    square = tensors.whole(unpacked(pale), 32)
     for brightness, contrast, saturation in [
         (1.2, 1, 1),
         (1, 0.8, 1),
@@ -230,15 +232,15 @@ def test_colour_is_what_torchvisions_three_functions_make():
         reference = functional.adjust_saturation(square.float() / 255, saturation)
         reference = functional.adjust_contrast(reference, contrast)
         reference = functional.adjust_brightness(reference, brightness) * 255
-        ours = images._recoloured(square, brightness, contrast, saturation)
+        ours = tensors._recoloured(square, brightness, contrast, saturation)
         assert abs(ours.float() - reference).max() <= 2.5
 
 
 def test_colours_do_not_wrap_around():
-    bright = images.to_tensor(encoded(Image.new("RGB", (32, 32), (250, 250, 250))))
-    assert images._recoloured(bright, 1.4, 1, 1).min() == 255
-    mixed = images.to_tensor(encoded(Image.new("RGB", (32, 32), (255, 0, 0)), quality=100))
-    red, green, blue = images._recoloured(mixed, 1, 1, 1.4).flatten(1).float().mean(1)
+    bright = tensors.to_tensor(encoded(Image.new("RGB", (32, 32), (250, 250, 250))))
+    assert tensors._recoloured(bright, 1.4, 1, 1).min() == 255
+    mixed = tensors.to_tensor(encoded(Image.new("RGB", (32, 32), (255, 0, 0)), quality=100))
+    red, green, blue = tensors._recoloured(mixed, 1, 1, 1.4).flatten(1).float().mean(1)
     assert red == 255 and green == blue == 0
 
 
@@ -249,7 +251,7 @@ def test_it_is_not_mirrored_unless_asked():
 
     def mirrored(seed, **settings):
         rng = np.random.default_rng(seed)
-        square = images.augmented(tensor, 32, images.Augmentation(**settings), rng).float()
+        square = tensors.augmented(tensor, 32, tensors.Augmentation(**settings), rng).float()
         return bool(square[..., :8].mean() > square[..., -8:].mean())
 
     assert not any(mirrored(seed) for seed in range(50))
@@ -260,8 +262,8 @@ def test_each_augmentation_leaves_the_draws_of_the_others():
     tensor = unpacked(picture())
 
     def drawn(**settings):
-        settings = images.Augmentation(**settings)
-        return images.augmented(tensor, 32, settings, np.random.default_rng(0))
+        settings = tensors.Augmentation(**settings)
+        return tensors.augmented(tensor, 32, settings, np.random.default_rng(0))
 
     assert (drawn(erase=1) == drawn()).float().mean() > 0.75
     assert (drawn(colour=0, mirror=True) == drawn(colour=0)).all() or (
@@ -271,11 +273,11 @@ def test_each_augmentation_leaves_the_draws_of_the_others():
 
 def test_erasing_blanks_a_rectangle_with_the_mean_colour():
     black = unpacked(Image.new("RGB", (120, 80)))
-    blank = np.array(images.MEAN) * 255
+    blank = np.array(preprocessing.MEAN) * 255
     shares = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        square = images.augmented(black, 40, images.Augmentation(erase=0.5), rng)
+        square = tensors.augmented(black, 40, tensors.Augmentation(erase=0.5), rng)
         erased = np.abs(square.permute(1, 2, 0).numpy() - blank).max(axis=2) <= 0.51
         if erased.any():
             high, wide = erased.any(axis=1).sum(), erased.any(axis=0).sum()
@@ -289,12 +291,12 @@ def test_normalise_is_imagenets():
     import torch
 
     batch = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    expected = (1 - torch.tensor(images.MEAN)) / torch.tensor(images.STD)
+    expected = (1 - torch.tensor(preprocessing.MEAN)) / torch.tensor(preprocessing.STD)
     with torch.inference_mode():
-        assert torch.allclose(images.normalise(batch)[0, :, 0, 0], expected, atol=1e-5)
+        assert torch.allclose(tensors.normalise(batch)[0, :, 0, 0], expected, atol=1e-5)
     pixels = batch.float().requires_grad_()
-    images.normalise(pixels).sum().backward()  # what inference came across can be learned with
-    assert torch.allclose(pixels.grad[0, :, 0, 0], 1 / (255 * torch.tensor(images.STD)))
+    tensors.normalise(pixels).sum().backward()  # what inference came across can be learned with
+    assert torch.allclose(pixels.grad[0, :, 0, 0], 1 / (255 * torch.tensor(preprocessing.STD)))
 
 
 # What a model is asked
@@ -413,7 +415,7 @@ def test_without_torch_a_value_differs_by_one_or_hardly_ever_two(
     ours = images.square(body, image_size)
     packed = images.pack(body, images.pack_side(image_size)).jpeg
     assert images.packed_jpeg(body, images.pack_side(image_size)) == packed
-    torchs = images.whole(images.to_tensor(packed), image_size).permute(1, 2, 0).numpy()
+    torchs = tensors.whole(tensors.to_tensor(packed), image_size).permute(1, 2, 0).numpy()
     assert ours.shape == torchs.shape == (image_size, image_size, 3)
     assert ours.dtype == torchs.dtype == np.uint8
     off = np.abs(ours.astype(int) - torchs)
@@ -450,4 +452,4 @@ def test_hamming_counts_bits():
     a = np.zeros((2, 4), dtype=np.uint64)
     b = a.copy()
     b[0, 3] = 0b1011
-    assert images.hamming(a, b).tolist() == [3, 0]
+    assert folds.hamming(a, b).tolist() == [3, 0]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nogps import licences
-from nogps.licences import FREE, for_model, licence_of
-from nogps.sources.flickr import LICENCES as FLICKR
+from nogps.acquire.sources.flickr import LICENCES as FLICKR
+from nogps.rights import licences
+from nogps.rights.licences import FREE, for_model, licence_of
 
 OSM = "https://panoramax.openstreetmap.fr/images/1/2.jpg"
 IGN = "https://panoramax.ign.fr/api/pictures/1/hd.jpg"

@@ -17,11 +17,14 @@ from scipy.stats import vonmises_fisher
 from torch import nn
 
 import nogps
-from nogps import geo, images, locate, losses, model, places
-from nogps.errors import InputError
-from nogps.images import BadImage
-from nogps.locate import Calibration, Cell, Guess, Locator
-from nogps.partition import Partition, fixed_level, north_south
+from nogps.base.errors import InputError
+from nogps.dataset.cells import fixed_level, north_south
+from nogps.earth import geo, towns
+from nogps.model import backbones, calibrate, decode, objectives, tensors
+from nogps.model.classes import Partition
+from nogps.model.guess import BEST, Calibration, Cell, Guess
+from nogps.model.locator import AHEAD, Locator
+from nogps.photos.images import BadImage
 from tests import test_losses
 from tests.test_images import encoded, picture
 
@@ -64,7 +67,7 @@ def answering(partition: Partition, **how) -> Locator:
 def looking(loss="softmax", **how) -> Locator:
     partition = over_the_world()
     torch.manual_seed(0)
-    network = model.build(BACKBONE, losses.build(loss, partition, 75.0).outputs)
+    network = backbones.build(BACKBONE, objectives.build(loss, partition, 75.0).outputs)
     network.fc.weight.data *= 1000  # so that classes differ
     return Locator(network.eval(), partition, BACKBONE, 64, loss, **how)
 
@@ -73,9 +76,9 @@ def seeing(backbone=BACKBONE, **how) -> Locator:
     """A locator that puts different pictures in different places, as a trained one does."""
     partition = over_the_world()
     torch.manual_seed(0)
-    network = model.build(backbone, len(partition)).eval()
+    network = backbones.build(backbone, len(partition)).eval()
     photos = [torch.from_numpy(np.array(picture(64, 64, seed=each))) for each in range(8)]
-    batch = images.normalise(torch.stack(photos).permute(0, 3, 1, 2))
+    batch = tensors.normalise(torch.stack(photos).permute(0, 3, 1, 2))
     head = [each for each in network.modules() if isinstance(each, nn.Linear)][-1]
     with torch.no_grad():
         head.weight *= 4 / network(batch).std(dim=0).mean()
@@ -93,8 +96,8 @@ def same(one, other) -> bool:
 # Model files
 
 
-@pytest.mark.parametrize("decoding", locate.DECODINGS)
-@pytest.mark.parametrize("loss", losses.OBJECTIVES)
+@pytest.mark.parametrize("decoding", decode.DECODINGS)
+@pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_what_is_saved_is_all_there_when_loaded(loss, decoding, tmp_path):
     locator = looking(loss, decoding=decoding, calibration=CALIBRATION)
     locator.save(tmp_path / "model.pt")
@@ -112,7 +115,7 @@ def test_what_is_saved_is_all_there_when_loaded(loss, decoding, tmp_path):
 
 
 def test_a_model_of_two_halves_is_all_there_when_loaded(tmp_path):
-    network = model.build(BACKBONE, 2).eval()
+    network = backbones.build(BACKBONE, 2).eval()
     locator = Locator(network, north_south([1.5, 2, 3], [0, 0, 0]), BACKBONE, 64)
     locator.save(tmp_path / "model.pt")
     again = Locator.load(tmp_path / "model.pt")
@@ -281,11 +284,11 @@ def test_a_list_with_a_photo_that_cannot_be_read_raises(locator, together, tmp_p
 def test_scores_keep_the_order_of_the_photos_and_go_on_after_errors(locator, tmp_path):
     bad = {4: b"no photo", 5: tmp_path / "none.jpg", 20: b"", 38: np.zeros(3)}
     photos = [bad.get(each, picture(90, 70, seed=each)) for each in range(39)]
-    assert len(photos) > 2 * locate.AHEAD
+    assert len(photos) > 2 * AHEAD
     taken = []
     found = locator.scores_each(taken.append(each) or photos[each] for each in range(39))
     first = [next(found) for _ in range(3)]
-    assert len(taken) <= locate.AHEAD + 3  # memory does not grow with the photos
+    assert len(taken) <= AHEAD + 3  # memory does not grow with the photos
     found = [*first, *found]
     assert taken == list(range(39)) and len(found) == 39
     kinds = {each: type(one) for each, one in enumerate(found) if isinstance(one, Exception)}
@@ -338,17 +341,17 @@ def test_a_guess_names_the_best_cells_and_the_nearest_towns():
     )
     scores = drawn(partition, 20, seed=9, size=4)[0]
     p = test_losses.softmax(scores.numpy() / CALIBRATION.temperature)
-    everywhere = np.array([(town.latitude, town.longitude) for town in places.towns()])
-    names = [f"{town.name}, {town.country}" for town in places.towns()]
+    everywhere = np.array([(town.latitude, town.longitude) for town in towns.towns()])
+    names = [f"{town.name}, {town.country}" for town in towns.towns()]
 
     def nearest(latitude, longitude):
         return names[geo.distance_km(latitude, longitude, *everywhere.T).argmin()]
 
     for row, guess in zip(p, drawn_guesses(20), strict=True):
         assert guess.place == nearest(guess.latitude, guess.longitude)
-        assert len(guess.cells) == locate.BEST
+        assert len(guess.cells) == BEST
         found = [each.probability for each in guess.cells]
-        assert found == pytest.approx(sorted(row, reverse=True)[: locate.BEST])
+        assert found == pytest.approx(sorted(row, reverse=True)[:BEST])
         assert found == sorted(found, reverse=True) and min(found) >= 0 and sum(found) <= 1
         assert (guess.cell, guess.confidence) == (partition.tokens[row.argmax()], found[0])
         for cell in guess.cells:
@@ -429,9 +432,9 @@ def test_several_photos_are_answered_as_of_one_place():
 def test_one_photo_is_answered_alike_alone_and_as_a_place():
     locator = looking(calibration=CALIBRATION)
     outputs = torch.randn(5, len(locator.partition), generator=torch.Generator().manual_seed(0))
-    alone, places = locator.answers(outputs), locator.answers(outputs, list("abcde"))
-    assert alone.probabilities == pytest.approx(places.probabilities, abs=1e-12)
-    assert (alone.label == places.label).all()
+    alone, towns = locator.answers(outputs), locator.answers(outputs, list("abcde"))
+    assert alone.probabilities == pytest.approx(towns.probabilities, abs=1e-12)
+    assert (alone.label == towns.label).all()
 
 
 def test_places_have_a_reach_and_circles_of_their_own():
@@ -448,16 +451,16 @@ def test_places_have_a_reach_and_circles_of_their_own():
         ),
     ):
         found, bare = locator.answers(scores, together), plain.answers(scores, together)
-        there = locate.place(found.probabilities, partition, "densest", reach)
+        there = decode.place(found.probabilities, partition, "densest", reach)
         assert [found.latitude, found.longitude] == [pytest.approx(each) for each in there]
         half, most = bare.radius_50_km * factors[0], bare.radius_90_km * factors[1]
         assert found.radius_50_km == pytest.approx(half)
         assert found.radius_90_km == pytest.approx(np.maximum(half, most))
 
 
-@pytest.mark.parametrize("decoding", locate.DECODINGS)
+@pytest.mark.parametrize("decoding", decode.DECODINGS)
 @pytest.mark.parametrize("kind", test_losses.KINDS)
-@pytest.mark.parametrize("loss", losses.OBJECTIVES)
+@pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_who_knows_the_class_is_put_in_it(loss, kind, decoding):
     """Outputs, labels and points are numbered alike."""
     partition, label = test_losses.classes(kind), test_losses.labels(kind)
@@ -480,9 +483,9 @@ def test_class_centre_and_class_mean_are_those_of_the_most_probable_class():
     partition = over_the_world()
     p = np.full((1, len(partition)), 0.5 / (len(partition) - 1))
     p[0, 5] = 0.5
-    centre = locate.place(p, partition, "class_centre", 1.0)
+    centre = decode.place(p, partition, "class_centre", 1.0)
     assert centre == (partition.centre_latitude[[5]], partition.centre_longitude[[5]])
-    mean = locate.place(p, partition, "class_mean", 1.0)
+    mean = decode.place(p, partition, "class_mean", 1.0)
     assert mean == (partition.mean_latitude[[5]], partition.mean_longitude[[5]])
 
 
@@ -492,11 +495,11 @@ def test_three_neighbours_outweigh_one_that_is_far_away():
     far = int(np.argmax(partition.mean_latitude))
     p = np.full((1, 5), 0.2)
     p[0, far], p[0, np.argmin(partition.mean_latitude)] = 0.3, 0.1
-    assert locate.place(p, partition, "class_mean", 1.0)[0] == partition.mean_latitude[far]
-    _, longitude = locate.place(p, partition, "densest", 1.0)
+    assert decode.place(p, partition, "class_mean", 1.0)[0] == partition.mean_latitude[far]
+    _, longitude = decode.place(p, partition, "densest", 1.0)
     assert abs(longitude[0]) >= 178
     # Nothing is near on a small enough scale.
-    assert locate.place(p, partition, "densest", 0.01)[0] == partition.mean_latitude[far]
+    assert decode.place(p, partition, "densest", 0.01)[0] == partition.mean_latitude[far]
 
 
 @settings(max_examples=40)
@@ -505,7 +508,7 @@ def test_densest_is_the_point_with_the_largest_sum(seed, reach):
     partition = classes_at([0.0, 0.0, 8.0, 45.0, -80.0], [175.0, -175.0, 179.0, 10.0, 60.0])
     p = np.random.default_rng(seed).dirichlet(np.full(5, 0.5), size=3)
     latitude, longitude = partition.points()
-    guess = np.stack(locate.place(p, partition, "densest", reach), axis=1)
+    guess = np.stack(decode.place(p, partition, "densest", reach), axis=1)
     for row, found in zip(p, guess, strict=True):
 
         def mass(lat, lng, row=row):
@@ -528,7 +531,7 @@ def log_dirichlet(n, classes, seed=0) -> np.ndarray:
 def test_photos_together_are_a_geometric_mean_or_a_product(power, combined):
     log_p = log_dirichlet(6, 5)
     owner = ["b", "a", "b", "c", "a", "b"]
-    fused = np.exp(locate.fuse(log_p, owner, power))
+    fused = np.exp(decode.fuse(log_p, owner, power))
     for row, name in zip(fused, owner, strict=True):
         own = [log_p[each] for each, other in enumerate(owner) if other == name]
         expected = np.exp(combined(own, axis=0))
@@ -539,10 +542,10 @@ def test_photos_together_are_a_geometric_mean_or_a_product(power, combined):
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9), st.floats(0, 1), st.randoms())
 def test_neither_order_nor_names_of_the_places_matter(owner, power, random):
     log_p = log_dirichlet(len(owner), 4)
-    fused = locate.fuse(log_p, owner, power)
+    fused = decode.fuse(log_p, owner, power)
     order = list(range(len(owner)))
     random.shuffle(order)
-    shuffled = locate.fuse(log_p[order], ["of " + owner[each] for each in order], power)
+    shuffled = decode.fuse(log_p[order], ["of " + owner[each] for each in order], power)
     assert shuffled == pytest.approx(fused[order])
     for each, name in enumerate(owner):
         if owner.count(name) == 1:
@@ -667,11 +670,11 @@ def test_each_reach_is_the_one_that_hits_most(fixed):
     scores = torch.from_numpy(seen)
     fitted = answering(partition).calibrated(scores, *truth, owner, fixed).calibration
     log_p = (scores / fitted.temperature).log_softmax(dim=1).numpy()
-    fused = locate.fuse(log_p, owner, fitted.together)
+    fused = decode.fuse(log_p, owner, fitted.together)
     for found, p in ((fitted.reach, log_p), (fitted.together_reach, fused)):
         hits = {}
-        for reach in locate.REACHES:
-            there = locate.place(np.exp(p), partition, "densest", reach)
+        for reach in calibrate.REACHES:
+            there = decode.place(np.exp(p), partition, "densest", reach)
             distance = geo.distance_km(*truth, *there)
             hits[reach] = sum((distance <= radius).mean() for radius in geo.RADII_KM.values())
         assert hits[found] == max(hits.values())
@@ -710,18 +713,18 @@ EDGES = ([89.99, -89.99, 0.1, 0.1, 45.0], [10.0, -70.0, 179.99, -179.99, 0.1])
 def test_a_density_integrates_to_one_at_poles_and_antimeridian_too(level):
     for latitude, longitude in zip(*EDGES, strict=True):
         partition = classes_at([latitude], [longitude], level)
-        found = locate.density(np.ones((1, 1)), partition, *sphere(20_000))
+        found = decode.density(np.ones((1, 1)), partition, *sphere(20_000))
         assert found.mean() * GLOBE_KM2 == pytest.approx(1, abs=0.01)
 
 
 def test_a_mixture_integrates_to_one():
     partition = over_the_world()
     p = np.random.default_rng(0).dirichlet(np.ones(len(partition)), size=3)
-    found = locate.density(p, partition, *sphere(20_000))
+    found = decode.density(p, partition, *sphere(20_000))
     assert found.shape == (3, 20_000)
     assert found.mean(axis=1) * GLOBE_KM2 == pytest.approx(1, abs=0.01)
     halves = north_south([-10, 30], [0, 5])
-    found = locate.density(np.array([[0.3, 0.7]]), halves, *sphere(20_000))
+    found = decode.density(np.array([[0.3, 0.7]]), halves, *sphere(20_000))
     assert found.mean() * GLOBE_KM2 == pytest.approx(1, abs=0.01)
 
 
@@ -731,13 +734,13 @@ def test_a_class_is_as_wide_as_its_cell(level):
     partition = classes_at([48.2], [16.4], level)
     spread = partition.spread_km()[0]
     latitude, longitude, area = cap(48.2, 16.4, 6 * spread / geo.EARTH_RADIUS_KM, 20_000)
-    found = locate.density(np.ones((1, 1)), partition, latitude, longitude)[0]
+    found = decode.density(np.ones((1, 1)), partition, latitude, longitude)[0]
     assert found.mean() * area == pytest.approx(1, abs=0.01)
     away = geo.distance_km(48.2, 16.4, latitude, longitude)
     # On a sphere as on a plane but for the coarsest cells.
     variance = (away**2 * found).sum() / found.sum()
     assert variance == pytest.approx(spread**2 / 2, rel=0.03)
-    radii = locate.radii(np.ones((1, 1)), partition, [48.2], [16.4], (0.5, 0.9))
+    radii = decode.radii(np.ones((1, 1)), partition, [48.2], [16.4], (0.5, 0.9))
     for share, radius in zip((0.5, 0.9), radii, strict=True):
         assert found[away <= radius].sum() / found.sum() == pytest.approx(share, abs=0.035)
 
@@ -750,9 +753,9 @@ def test_radii_hold_their_share_of_a_mixture():
     latitude, longitude = (
         each[rng.permutation(300) % len(partition)] for each in partition.points()
     )
-    radii = locate.radii(p, partition, latitude, longitude, (0.5, 0.9))
+    radii = decode.radii(p, partition, latitude, longitude, (0.5, 0.9))
     there = sphere(8_000)
-    found = locate.density(p, partition, *there)
+    found = decode.density(p, partition, *there)
     away = geo.distance_km(latitude[:, None], longitude[:, None], *there)
     for share, radius in zip((0.5, 0.9), radii, strict=True):
         held = (found * (away <= radius[:, None])).sum(axis=1) / found.sum(axis=1)
@@ -765,7 +768,7 @@ def test_radii_hold_their_share_of_a_mixture():
 def test_the_larger_share_has_the_larger_radius(seed, latitude, longitude):
     partition = classes_at(*EDGES)
     p = np.random.default_rng(seed).dirichlet(np.full(5, 0.3), size=1)
-    half, most, all_ = locate.radii(p, partition, [latitude], [longitude], (0.5, 0.9, 1.0))
+    half, most, all_ = decode.radii(p, partition, [latitude], [longitude], (0.5, 0.9, 1.0))
     assert 0 < half <= most <= all_ <= np.pi * geo.EARTH_RADIUS_KM
 
 

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nogps import losses
-from nogps.partition import Partition, adaptive, fixed_level, north_south
+from nogps.dataset.cells import adaptive, fixed_level, north_south
+from nogps.model import objectives
+from nogps.model.classes import Partition
 
 KM = 75.0
-ALL = list(losses.OBJECTIVES)
+ALL = list(objectives.OBJECTIVES)
 
 
 @cache
@@ -81,11 +82,11 @@ def families(kind: str) -> dict[s2sphere.CellId, list[int]]:
     return {cell: held for cell, held in found.items() if len(held) > 1}
 
 
-def built(loss: str, kind: str, smoothing_km: float = KM) -> losses.Softmax:
-    return losses.build(loss, classes(kind), smoothing_km)
+def built(loss: str, kind: str, smoothing_km: float = KM) -> objectives.Softmax:
+    return objectives.build(loss, classes(kind), smoothing_km)
 
 
-def outputs_for(objective: losses.Softmax, n: int = 400, seed: int = 0) -> torch.Tensor:
+def outputs_for(objective: objectives.Softmax, n: int = 400, seed: int = 0) -> torch.Tensor:
     return 3 * torch.randn(n, objective.outputs, generator=torch.Generator().manual_seed(seed))
 
 
@@ -332,13 +333,13 @@ def test_knowing_the_right_class_costs_nothing_and_the_next_class_much(loss, kin
 def test_class_weights_give_every_class_the_same_say():
     partition, label = classes("adaptive"), labels("adaptive")
     inside = label >= 0
-    weights = losses.class_weights(partition.photos, label, 1.0).numpy()
+    weights = objectives.class_weights(partition.photos, label, 1.0).numpy()
     assert weights.mean() == pytest.approx(1, rel=1e-5)
     say = np.bincount(label[inside], weights=weights[inside])
     assert say == pytest.approx(say[0], rel=1e-5)
     median = np.median([weights[label == each][0] for each in range(len(partition))])
     assert weights[~inside] == pytest.approx(median, rel=1e-5)
-    assert (losses.class_weights(partition.photos, label, 0.0) == 1).all()
+    assert (objectives.class_weights(partition.photos, label, 0.0) == 1).all()
 
 
 @given(
@@ -349,7 +350,7 @@ def test_class_weights_give_every_class_the_same_say():
 def test_class_weights_fall_with_the_class_and_have_mean_one(photos, label, balance):
     photos = np.array(photos)
     label = np.minimum(np.array(label), len(photos) - 1)
-    weights = losses.class_weights(photos, label, balance).double().numpy()
+    weights = objectives.class_weights(photos, label, balance).double().numpy()
     assert weights.mean() == pytest.approx(1, rel=1e-5)
     inside = label >= 0
     level = weights[inside] * photos[label[inside]] ** balance

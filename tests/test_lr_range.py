@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import lr_range as script
-from nogps import lr_range
-from nogps.errors import InputError
+from nogps.base.errors import InputError
+from nogps.pipeline import lr_range as script
+from nogps.train import lr_range
 from tests.project import fill_folder, make_project
 
 RATES = lr_range.growing(1e-7, 1, 300)
@@ -132,14 +132,16 @@ def test_it_draws_its_curve_and_leaves_the_rest_alone(tmp_path):
         split__near_duplicate_bits=-1,
         lr=0.123,  # has no say
     )
-    said = project.run("python", "src/lr_range.py", check=False)
+    said = project.run("python", "-m", "nogps.pipeline.lr_range", check=False)
     assert said.returncode == 1
     assert said.stdout == "lr_range: data/cells.csv is not there; `dvc repro` makes it\n"
     fill_folder(project.root / "data/folder")
     colour(project.root / "data/folder")
     project.dvc("repro", "cells")
     project.commit("the data")
-    said = project.run("python", "src/lr_range.py", "--from", "1e-6", "--steps", "60").stdout
+    said = project.run(
+        "python", "-m", "nogps.pipeline.lr_range", "--from", "1e-6", "--steps", "60"
+    ).stdout
     (rate,) = re.findall(r"dvc exp run -S lr=(\S+)", said)
     assert f"a tenth of where it is lowest: {rate}, which is suggested" in said
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nogps import geo, map_page, maps
-from nogps.locate import Guess, Locator
-from nogps.map_page import Located, write_map_page
+from nogps.earth import geo
+from nogps.model.guess import Guess
+from nogps.model.locator import Locator
+from nogps.report import map_page, svg
+from nogps.report.map_page import Located, write_map_page
 from tests.test_images import encoded, picture
 from tests.test_locate import CALIBRATION, answering, drawn, over_the_world
 
@@ -116,11 +118,11 @@ def test_each_card_has_its_map(tmp_path):
         ]
         here = (one.guess.latitude, one.guess.longitude)
         [r50], [r90] = (card.all("path", **{"class": name}) for name in ("r50", "r90"))
-        assert r50["d"] == maps.circle(here, one.guess.radius_50_km)
-        assert r90["d"] == maps.circle(here, one.guess.radius_90_km) != r50["d"]
+        assert r50["d"] == svg.circle(here, one.guess.radius_50_km)
+        assert r90["d"] == svg.circle(here, one.guess.radius_90_km) != r50["d"]
         [guess], [truth] = (card.all("path", **{"class": name}) for name in ("guess", "truth"))
-        assert guess["d"] == maps.dot(here)
-        assert truth["d"] == (maps.dot(one.gps) if one.gps else "")
+        assert guess["d"] == svg.dot(here)
+        assert truth["d"] == (svg.dot(one.gps) if one.gps else "")
         [line] = card.all("path", **{"class": "line"})
         assert bool(line["d"]) == (one.gps is not None)
         discs = card.all("path", **{"class": "disc"})
@@ -132,7 +134,7 @@ def test_each_card_has_its_map(tmp_path):
         spread = over_the_world().spread_km()
         for disc, cell in zip(discs, one.guess.cells, strict=True):
             [radius] = spread[over_the_world().tokens == cell.token]
-            assert disc["d"] == maps.circle((cell.latitude, cell.longitude), radius)
+            assert disc["d"] == svg.circle((cell.latitude, cell.longitude), radius)
 
 
 def test_the_page_needs_no_network_and_runs_nothing(tmp_path):
@@ -221,7 +223,7 @@ def test_it_says_what_the_model_learned_from_and_what_the_dots_are(tmp_path):
 def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
     page = tmp_path / "map.html"
     page.write_text("the old one")
-    monkeypatch.setattr("nogps.images.thumbnail", lambda *given: 1 / 0)
+    monkeypatch.setattr("nogps.photos.images.thumbnail", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_map_page(page, located(1), locator())
     assert page.read_text() == "the old one" and list(tmp_path.iterdir()) == [page]

@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from nogps import baselines, cli, evaluation, geo, images, measure, model, store, training
-from nogps.dataset import Photos, predict
-from nogps.locate import Calibration, Locator
-from nogps.partition import fixed_level
+from nogps.cli import main
+from nogps.dataset.cells import fixed_level
+from nogps.earth import geo
+from nogps.evaluate import baselines, measure, protocol
+from nogps.model import backbones, tensors
+from nogps.model.batches import Photos, predict
+from nogps.model.guess import Calibration
+from nogps.model.locator import Locator
+from nogps.photos import images, shards
+from nogps.pipeline import benchmarks
+from nogps.train import loop
 from tests.test_images import encoded, picture
 from tests.test_panorama import XMP
 
@@ -47,13 +54,13 @@ def locator() -> Locator:
         rng.uniform(-60, 60, 400), rng.uniform(-180, 180, 400), level=2, min_photos=3
     )
     torch.manual_seed(0)
-    network = model.build(BACKBONE, len(classes)).eval()
+    network = backbones.build(BACKBONE, len(classes)).eval()
     # Untrained, it would answer all photos alike.
-    pixels = [images.to_tensor(encoded(picture(SIZE, SIZE, seed=each))) for each in range(PHOTOS)]
+    pixels = [tensors.to_tensor(encoded(picture(SIZE, SIZE, seed=each))) for each in range(PHOTOS)]
     with torch.no_grad():
-        outputs = network(images.normalise(torch.stack(pixels)))
+        outputs = network(tensors.normalise(torch.stack(pixels)))
         network.fc.weight *= 4 / outputs.std(dim=0).mean()
-        network.fc.bias -= network(images.normalise(torch.stack(pixels))).mean(dim=0)
+        network.fc.bias -= network(tensors.normalise(torch.stack(pixels))).mean(dim=0)
     calibration = Calibration(temperature=1.3, together=0.4, reach=0.5, radius_50=1.1)
     return Locator(network.eval(), classes, BACKBONE, SIZE, calibration=calibration)
 
@@ -84,7 +91,7 @@ def folder(locator, tmp_path_factory):
 @pytest.fixture(scope="module")
 def packed(folder, tmp_path_factory) -> tuple[pd.DataFrame, object]:
     path = tmp_path_factory.mktemp("packed")
-    return measure.read_folder(folder, path, images.pack_side(SIZE)), path
+    return benchmarks.read_folder(folder, path, images.pack_side(SIZE)), path
 
 
 def measured(packed, locator, **how) -> measure.Measured:
@@ -96,7 +103,7 @@ def test_a_panorama_in_a_folder_is_one_photo_as_it_is_for_locate(tmp_path):
     (tmp_path / "album/p.jpg").write_bytes(encoded(picture(512, 256), xmp=XMP % 512))
     table = "file,latitude,longitude,heading\np.jpg,1,2,33\n"
     (tmp_path / "album/photos.csv").write_text(table)
-    [photo] = measure.read_folder(tmp_path / "album", tmp_path / "packed", 32).itertuples()
+    [photo] = benchmarks.read_folder(tmp_path / "album", tmp_path / "packed", 32).itertuples()
     assert (photo.photo_id, photo.candidate_id, photo.heading) == ("p.jpg", "p.jpg", 33)
     assert (photo.width, photo.height) == (64, 32)
 
@@ -218,13 +225,13 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
     photos, path = packed
     names = [each for each in photos["photo_id"] if each != "b.jpg"]
     readable = photos[photos["status"] == "ok"]
-    batch = Photos(store.Shards(path), store.places(readable), SIZE)
+    batch = Photos(shards.Shards(path), shards.places(readable), SIZE)
     expected = []
     for name in names:
         jpeg = images.pack((folder / name).read_bytes(), images.pack_side(SIZE)).jpeg
-        expected.append(images.normalise(images.whole(images.to_tensor(jpeg), SIZE)[None])[0])
+        expected.append(tensors.normalise(tensors.whole(tensors.to_tensor(jpeg), SIZE)[None])[0])
     network = locator.network
-    run = training.Run.__new__(training.Run)
+    run = loop.Run.__new__(loop.Run)
     run.model, run.device, run.autocast = network, torch.device("cpu"), nullcontext()
     run.settings = SimpleNamespace(batch_size=4, workers=0)
     ways = {
@@ -233,7 +240,7 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
         "measure": lambda: measured(packed, locator),
         "predict": lambda: predict(network, batch, 4, 0),  # by which training validates
         "describe": lambda: baselines.describe(batch, network, 4, 0),
-        "features": lambda: training._features(run, batch),  # on which the head learns first
+        "features": lambda: loop._features(run, batch),  # on which the head learns first
     }
     for way, act in ways.items():
         shown = seen_by(network, act)
@@ -244,8 +251,8 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
 
 
 def test_what_whole_does_reaches_the_network_every_way(packed, locator, folder, monkeypatch):
-    real = images.whole
-    monkeypatch.setattr(images, "whole", lambda pixels, size: 255 - real(pixels, size))
+    real = tensors.whole
+    monkeypatch.setattr(tensors, "whole", lambda pixels, size: 255 - real(pixels, size))
     guess = locator.locate(folder / "a.jpg")
     there = measured(packed, locator, batch_size=1).predictions.set_index("photo_id").loc["a.jpg"]
     assert guess.confidence == there["confidence"]
@@ -257,7 +264,7 @@ def test_what_whole_does_reaches_the_network_every_way(packed, locator, folder, 
 
 
 def evaluate(capsys, *arguments) -> dict:
-    cli.main(["evaluate", *map(str, arguments), "--json", "--workers", "0"])
+    main.main(["evaluate", *map(str, arguments), "--json", "--workers", "0"])
     return json.loads(capsys.readouterr().out)
 
 
@@ -271,7 +278,7 @@ def test_json_has_the_figures_of_the_protocol(capsys, saved, folder, packed, loc
             assert 0 <= low <= row[key] <= high <= 100
         assert set(geo.RADII_KM) < set(row["ci95"])
         assert (set(row) >= MODEL_KEYS) == (name == "model")
-    expected = {row.name: evaluation.numbers(row) for row in measured(packed, locator).rows}
+    expected = {row.name: protocol.numbers(row) for row in measured(packed, locator).rows}
     for key in geo.RADII_KM:
         assert rows["model"][key] == expected["model"][key]
     assert rows["best_cell"] == expected["best_cell"]
@@ -303,7 +310,7 @@ def test_the_command_says_what_locate_says(capsys, saved, folder, tmp_path):
 
 
 def test_people_get_a_table(capsys, saved, folder):
-    cli.main(["evaluate", str(folder), "--model", str(saved), "--workers", "0"])
+    main.main(["evaluate", str(folder), "--model", str(saved), "--workers", "0"])
     out = capsys.readouterr().out
     assert out.startswith("holiday: percent of photos")
     assert {line.split()[0] for line in out.splitlines() if line} >= {"model", "best_cell"}
@@ -312,7 +319,7 @@ def test_people_get_a_table(capsys, saved, folder):
 
 def complaint(*arguments) -> str:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["evaluate", *map(str, arguments), "--workers", "0"])
+        main.main(["evaluate", *map(str, arguments), "--workers", "0"])
     text = stopped.value.code
     assert text.startswith("nogps: ") and "\n" not in text
     return text
@@ -337,7 +344,7 @@ def test_what_is_wrong_is_told_in_a_sentence(saved, folder, tmp_path):
 @pytest.mark.parametrize(("option", "value"), [("--batch-size", 0), ("--workers", -1)])
 def test_numbers_that_make_no_sense_are_told_in_a_sentence(saved, folder, option, value):
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["evaluate", str(folder), "--model", str(saved), option, str(value)])
+        main.main(["evaluate", str(folder), "--model", str(saved), option, str(value)])
     assert stopped.value.code.startswith("nogps: --batch-size is a number from 1")
 
 

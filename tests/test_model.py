@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from nogps import model
-from nogps.errors import InputError
+from nogps.base.errors import InputError
+from nogps.model import backbones
 
 ONE_OF_EACH = [
     "alexnet",
@@ -27,19 +27,19 @@ ONE_OF_EACH = [
 
 @pytest.mark.parametrize("backbone", ONE_OF_EACH)
 def test_every_family_gets_a_head_for_our_classes(backbone):
-    network = model.build(backbone, 7).eval()
+    network = backbones.build(backbone, 7).eval()
     batch = torch.rand(2, 3, 299 if backbone == "inception_v3" else 224, 224)
     batch = batch[..., :224, :] if backbone != "inception_v3" else torch.rand(2, 3, 299, 299)
     with torch.inference_mode():
         assert network(batch).shape == (2, 7)
-        described = model.features(network, batch)
+        described = backbones.features(network, batch)
     assert described.ndim == 2 and described.shape[0] == 2 and described.shape[1] >= 256
 
 
 def test_every_family_is_tried():
     import re
 
-    families = {re.match("[a-z]+", name).group() for name in model.backbone_names()}
+    families = {re.match("[a-z]+", name).group() for name in backbones.backbone_names()}
     tried = {re.match("[a-z]+", name).group() for name in ONE_OF_EACH}
     assert families - {"resnext", "wide"} == tried  # those two are built by resnet's code
 
@@ -50,9 +50,9 @@ def saved(tmp_path, content):
 
 
 def test_weights_of_any_number_of_classes_are_taken_without_their_head(tmp_path):
-    other = model.build("mobilenet_v2", 1000)
+    other = backbones.build("mobilenet_v2", 1000)
     path = saved(tmp_path, other.state_dict())
-    network = model.build("mobilenet_v2", 7, path)
+    network = backbones.build("mobilenet_v2", 7, path)
     assert torch.equal(network.features[0][0].weight, other.features[0][0].weight)
     assert network.classifier[1].weight.shape == (7, 1280)
 
@@ -61,44 +61,44 @@ def test_weights_with_auxiliary_heads_fit(tmp_path):
     import torchvision
 
     other = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=True)
-    network = model.build("googlenet", 7, saved(tmp_path, other.state_dict()))
+    network = backbones.build("googlenet", 7, saved(tmp_path, other.state_dict()))
     assert torch.equal(network.conv1.conv.weight, other.conv1.conv.weight)
 
 
 def test_weights_of_another_architecture_are_refused_in_one_sentence(tmp_path):
-    path = saved(tmp_path, model.build("resnet18", 10).state_dict())
+    path = saved(tmp_path, backbones.build("resnet18", 10).state_dict())
     with pytest.raises(InputError, match=r"does not fit mobilenet_v2.*set backbone"):
-        model.build("mobilenet_v2", 7, path)
+        backbones.build("mobilenet_v2", 7, path)
     with pytest.raises(InputError, match="does not fit resnet50"):
-        model.build("resnet50", 7, path)
-    deeper = saved(tmp_path, model.build("resnet34", 10).state_dict())
+        backbones.build("resnet50", 7, path)
+    deeper = saved(tmp_path, backbones.build("resnet34", 10).state_dict())
     with pytest.raises(InputError, match="does not fit resnet18"):
-        model.build("resnet18", 7, deeper)
+        backbones.build("resnet18", 7, deeper)
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}])
 def test_a_file_without_weights_is_refused(tmp_path, content):
     with pytest.raises(InputError, match="holds no state dict"):
-        model.build("resnet18", 7, saved(tmp_path, content))
+        backbones.build("resnet18", 7, saved(tmp_path, content))
 
 
 def test_a_file_that_is_no_file_of_torch_or_not_there_is_refused(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a state dict that torch can load"):
-        model.build("resnet18", 7, str(tmp_path / "w.pth"))
+        backbones.build("resnet18", 7, str(tmp_path / "w.pth"))
     with pytest.raises(InputError, match="is not a file; give none, imagenet or a path"):
-        model.build("resnet18", 7, "imagnet")
+        backbones.build("resnet18", 7, "imagnet")
 
 
 def test_a_size_that_the_network_cannot_take_is_refused():
     with pytest.raises(InputError, match="image_size: vit_b_32 cannot take images of 64 pixels"):
-        model.check_size(model.build("vit_b_32", 7), "vit_b_32", 64)
-    model.check_size(model.build("resnet18", 7), "resnet18", 64)
+        backbones.check_size(backbones.build("vit_b_32", 7), "vit_b_32", 64)
+    backbones.check_size(backbones.build("resnet18", 7), "resnet18", 64)
 
 
 def test_batch_norm_can_be_frozen():
-    network = model.build("resnet18", 7).train()
-    model.freeze_batch_norm(network)
+    network = backbones.build("resnet18", 7).train()
+    backbones.freeze_batch_norm(network)
     before = network.bn1.running_mean.clone()
     network(torch.rand(4, 3, 64, 64))
     assert torch.equal(network.bn1.running_mean, before)

@@ -14,11 +14,14 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-import nogps.onnx
-from nogps import images, locate, losses
-from nogps.errors import InputError
-from nogps.locate import Locator
-from nogps.onnx import OPSET, SMALLEST, OnnxLocator, compare, export
+import nogps.model.export
+from nogps.base.errors import InputError
+from nogps.model import decode, objectives
+from nogps.model.export import OPSET, SMALLEST, compare, export
+from nogps.model.locator import FORMAT, Locator
+from nogps.model.onnx_locator import OnnxLocator
+from nogps.model.preprocessing import MEAN, STD
+from nogps.photos import images
 from tests.test_images import encoded, picture
 from tests.test_locate import CALIBRATION, over_the_world, same, seeing
 
@@ -48,7 +51,7 @@ def squares(locator) -> list[np.ndarray]:
 def linear(loss="softmax", **how) -> Locator:
     """A model that is exported in a second."""
     torch.manual_seed(0)
-    outputs = losses.build(loss, over_the_world(), 75.0).outputs
+    outputs = objectives.build(loss, over_the_world(), 75.0).outputs
     network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * 8 * 8, outputs)).eval()
     network[2].weight.data *= 10
     return Locator(network, over_the_world(), "linear", SIZE, loss, **how)
@@ -100,7 +103,7 @@ def test_compare_counts_what_differs(locator, files, squares):
 
 
 @pytest.mark.parametrize(
-    ("loss", "decoding"), list(zip(losses.OBJECTIVES, cycle(locate.DECODINGS), strict=False))
+    ("loss", "decoding"), list(zip(objectives.OBJECTIVES, cycle(decode.DECODINGS), strict=False))
 )
 def test_every_loss_and_decoding_is_answered_alike(loss, decoding, tmp_path):
     locator = linear(loss, decoding=decoding, calibration=CALIBRATION)
@@ -175,7 +178,7 @@ def test_the_file_describes_itself(locator, files):
         preprocessing = metadata.pop("preprocessing")
         cells = metadata.pop("cells")
         assert metadata == {
-            "format": locate.FORMAT,
+            "format": FORMAT,
             "backbone": "mobilenet_v3_small",
             "image_size": SIZE,
             "decoding": "densest",
@@ -185,8 +188,8 @@ def test_the_file_describes_itself(locator, files):
             "model_licence": "",  # older models say none
             "about": ABOUT,
         }
-        assert preprocessing["mean"] == list(images.MEAN)
-        assert preprocessing["std"] == list(images.STD)
+        assert preprocessing["mean"] == list(MEAN)
+        assert preprocessing["std"] == list(STD)
         assert preprocessing["pack_side"] == images.pack_side(SIZE)
         assert cells.keys() >= {"tokens", "mean_latitude", "mean_longitude"}
         assert {len(each) for each in cells.values()} == {len(locator.partition)}
@@ -282,7 +285,7 @@ def test_weights_are_packed_whichever_way_they_lie(kind, by):
         [numpy_helper.from_array(np.ascontiguousarray(weight.T) if turned else weight, "w")],
     )
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    nogps.onnx._quantise(content.graph)
+    nogps.model.export._quantise(content.graph)
     kinds = {each.data_type for each in content.graph.initializer if np.prod(each.dims) == 10240}
     assert kinds == {TensorProto.INT8}
     onnx.checker.check_model(content, full_check=True)
@@ -317,7 +320,7 @@ def test_what_is_no_onnx_is_refused(tmp_path):
         path.write_bytes(body)
         with pytest.raises(InputError, match="is no "):
             OnnxLocator.load(path)
-    torch.save({"format": locate.FORMAT}, path)
+    torch.save({"format": FORMAT}, path)
     with pytest.raises(InputError, match="is no ONNX model"):
         OnnxLocator.load(path)
 
@@ -354,6 +357,6 @@ def test_a_description_of_another_model_is_refused(little, tmp_path):
 
 
 def test_another_version_is_refused(little, tmp_path):
-    path = rewritten(little, tmp_path / "model.onnx", format=str(locate.FORMAT + 1))
+    path = rewritten(little, tmp_path / "model.onnx", format=str(FORMAT + 1))
     with pytest.raises(InputError, match="another version of nogps; export it again"):
         OnnxLocator.load(path)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from nogps.sources import Status
+from nogps.acquire.candidate import Status
 from tests.project import (
     Project,
     answers,

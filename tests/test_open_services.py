@@ -8,17 +8,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from nogps import licences
-from nogps.areas import Box, Region
-from nogps.errors import InputError
-from nogps.fetch import Polite, Unavailable
-from nogps.sampling import Limits
-from nogps.sources import Candidate, Status
-from nogps.sources.by_area import Refused, Search, Where
-from nogps.sources.commons import Commons
-from nogps.sources.kept import Kept
-from nogps.sources.mapillary import Mapillary
-from nogps.sources.panoramax import Panoramax
+from nogps.acquire.answers import Kept
+from nogps.acquire.area import Box, Region
+from nogps.acquire.area_search import Refused, Search, Where
+from nogps.acquire.candidate import Candidate, Status
+from nogps.acquire.http import Polite, Unavailable
+from nogps.acquire.limits import Limits
+from nogps.acquire.sources.commons import Commons
+from nogps.acquire.sources.mapillary import Mapillary
+from nogps.acquire.sources.panoramax import Panoramax
+from nogps.base.errors import InputError
+from nogps.rights import licences
 from tests.servers import answering
 from tests.test_images import encoded, picture
 
@@ -423,7 +423,7 @@ BUSY = [
 @pytest.mark.parametrize(("service", "busy"), BUSY)
 def test_a_service_that_is_busy_for_ever_is_not_asked_for_ever(service, busy, monkeypatch):
     """Although it says so by HTTP 200, and although questions are asked again in parts."""
-    monkeypatch.setattr("nogps.fetch.PROBES", 3)
+    monkeypatch.setattr("nogps.acquire.http.PROBES", 3)
     where = Where(Limits(Region.read((2.0, 48.0, 3.0, 49.0))), frozenset(licences.FREE), "land")
     with answering(busy) as (base, heard):
         search = Search(service(where, base_url=base), HTTP, Kept(None))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nogps import s2
-from nogps.errors import InputError
-from nogps.sources.openaddresses import Addresses, draw_evenly, read_addresses
+from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
+from nogps.base.errors import InputError
+from nogps.earth import s2
 
 COLUMNS = ["LON", "LAT", "NUMBER", "STREET", "UNIT", "CITY", "DISTRICT", "REGION", "POSTCODE", "ID"]
 # longitude, latitude, number, street

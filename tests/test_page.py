@@ -22,9 +22,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from scipy.special import log_softmax
 
-from nogps import geo, images, locate, places
-from nogps.locate import Calibration
-from nogps.onnx import OnnxLocator
+from nogps.earth import geo, towns
+from nogps.model import decode
+from nogps.model.guess import Calibration
+from nogps.model.onnx_locator import OnnxLocator
+from nogps.photos import images
 from tests.project import make_project
 from tests.test_images import encoded, picture
 
@@ -46,7 +48,7 @@ FLAGS = [
 def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("page"))
     project.stages("sample", "download", "pack", "split", "cells", "train")
-    built = project.run(sys.executable, "src/page.py", "--photos", "12", check=False)
+    built = project.run(sys.executable, "-m", "nogps.pipeline.site", "--photos", "12", check=False)
     if "npm could not install" in built.stdout:
         pytest.skip("the packages of web/package-lock.json cannot be had here")
     assert built.returncode == 0, built.stdout
@@ -228,7 +230,7 @@ def test_the_game_shows_test_photos_where_they_were_taken(project, site):
     assert len(found) == 12
     for photo in found:
         assert (photo["latitude"], photo["longitude"]) in known
-        [town] = places.nearest_town(photo["latitude"], photo["longitude"])
+        [town] = towns.nearest_town(photo["latitude"], photo["longitude"])
         assert photo["place"] == str(town)
         assert Image.open(site / photo["file"]).getexif() == {}
 
@@ -247,7 +249,7 @@ def test_photos_of_the_real_world_are_shown_and_credited_as_their_licence_allows
 import json, shutil, sys
 from pathlib import Path
 sys.path.insert(0, "src")
-import page
+from nogps.pipeline import site as page
 site = Path("shown")
 site.mkdir()
 shutil.copy("web/credits.html", site)
@@ -273,20 +275,32 @@ print(json.dumps(shown))
 
 def test_the_build_removes_no_folder_that_is_not_its_own(project, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    done = project.run(sys.executable, "src/page.py", "--site", str(tmp_path), check=False)
+    done = project.run(
+        sys.executable, "-m", "nogps.pipeline.site", "--site", str(tmp_path), check=False
+    )
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith(f"page: --site: {tmp_path} holds other things")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
     (tmp_path / "model.json").write_text("{}")  # as other tools call their models
     (tmp_path / "sw.js").write_text("// of another page")
-    done = project.run(sys.executable, "src/page.py", "--site", str(tmp_path), check=False)
+    done = project.run(
+        sys.executable, "-m", "nogps.pipeline.site", "--site", str(tmp_path), check=False
+    )
     assert done.returncode == 1 and (tmp_path / "thesis.txt").is_file()
 
 
 def test_a_site_is_built_anew_also_where_a_link_leads(project, tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "link").symlink_to("root")
-    build = [sys.executable, "src/page.py", "--photos", "1", "--site", str(tmp_path / "link")]
+    build = [
+        sys.executable,
+        "-m",
+        "nogps.pipeline.site",
+        "--photos",
+        "1",
+        "--site",
+        str(tmp_path / "link"),
+    ]
     for _ in range(2):
         project.run(*build)
         assert (tmp_path / "link").is_symlink()
@@ -297,7 +311,7 @@ def test_a_site_is_built_anew_also_where_a_link_leads(project, tmp_path):
 
 def test_without_a_model_the_build_says_what_to_do(project, tmp_path):
     done = project.run(
-        sys.executable, "src/page.py", "--model", str(tmp_path / "no.pt"), check=False
+        sys.executable, "-m", "nogps.pipeline.site", "--model", str(tmp_path / "no.pt"), check=False
     )
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("page: ") and "dvc repro" in done.stdout
@@ -312,14 +326,14 @@ def test_the_arithmetic_is_that_of_python(context, served):
     rng = np.random.default_rng(0)
     model = json.loads((served.folder / "model.json").read_text())
     partition = OnnxLocator.load(served.folder / "model.onnx").partition
-    for decoding in locate.DECODINGS:
+    for decoding in decode.DECODINGS:
         for count in (1, 3):
             scores = rng.normal(0, 2.5, (count, len(partition)))
             fitted = Calibration(*rng.uniform(0.4, 1.6, 8).tolist())
             python = OnnxLocator(
                 None, partition, "", 64, decoding=decoding, calibration=fitted
             ).guess(list(scores))
-            latitude, longitude = locate.points(partition, decoding)
+            latitude, longitude = decode.points(partition, decoding)
             given = {
                 **model,
                 "decoding": decoding,
@@ -344,7 +358,7 @@ def test_the_arithmetic_is_that_of_python(context, served):
             assert found["radius90Km"] == pytest.approx(python.radius_90_km, rel=1e-6)
             p = np.exp(log_softmax(scores / fitted.temperature, axis=1))
             if count > 1:
-                p = np.exp(locate.fuse(np.log(p), ["one"] * count, fitted.together))
+                p = np.exp(decode.fuse(np.log(p), ["one"] * count, fitted.together))
             of_towns = np.bincount(model["classes"]["town"], p[0])
             best = [each["probability"] for each in found["best"]]
             assert best == pytest.approx(sorted(of_towns, reverse=True)[:5], rel=1e-6)
@@ -364,7 +378,7 @@ def test_the_densest_place_is_found_among_many_classes(context, served):
     for spread, reach in ((0.1, 0.1), (1, 0.35), (3, 1.4)):
         scores = rng.normal(0, spread, n)
         p = np.exp(log_softmax(scores))
-        gathered = p @ locate.kernel(distance, reach)
+        gathered = p @ decode.kernel(distance, reach)
         found = page.evaluate(
             """async ([latitude, longitude, p, reach, radii]) => {
                 const { densest, unitVector } = await import("./answer.js");
@@ -389,7 +403,7 @@ def test_photos_get_the_answer_that_python_gives(context, served, site, locator)
     same, apart = 0, []
     for number in range(12):
         found = page.evaluate(
-            "async (file) => nogps.locate(await (await fetch(file)).blob())",
+            "async (file) => nogps.model.locator(await (await fetch(file)).blob())",
             photos_of_game(site)[number]["file"],
         )
         python = locator.locate(jpeg(site, number))
@@ -462,7 +476,7 @@ def test_several_photos_of_one_place_are_answered_as_one(context, served, site, 
     expect(page.locator("#kicker")).to_have_text("Best guess")
     page.evaluate("together.click(); together.click()")  # off again before the answer comes
     page.evaluate(
-        "async (file) => nogps.locate(await (await fetch(file)).blob())",  # after that one
+        "async (file) => nogps.model.locator(await (await fetch(file)).blob())",  # after that one
         photos_of_game(site)[0]["file"],
     )
     expect(page.locator("#kicker")).to_have_text("Best guess")
@@ -767,7 +781,7 @@ def test_the_page_answers_while_a_vast_photo_is_read(context, served):
     found = page.evaluate(
         """async (body) => {
             const bytes = Uint8Array.from(atob(body), (each) => each.charCodeAt(0));
-            const done = nogps.locate(new Blob([bytes])).then(() => "done");
+            const done = nogps.model.locator(new Blob([bytes])).then(() => "done");
             document.querySelector("a[href='#game']").click();
             for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
             const open = !document.getElementById("view-game").hidden;
@@ -790,7 +804,7 @@ def test_a_graphics_processor_answers_alike_and_may_be_lost(launch, served, site
         page = opened(context, served)
         if "WebGPU" not in page.locator("#facts").inner_text():
             pytest.skip("this chromium has no WebGPU")
-        ask = "async (file) => nogps.locate(await (await fetch(file)).blob())"
+        ask = "async (file) => nogps.model.locator(await (await fetch(file)).blob())"
         for number in range(3):
             found = page.evaluate(ask, photos_of_game(site)[number]["file"])
             python = locator.locate(jpeg(site, number))

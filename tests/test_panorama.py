@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import pack as stage_pack
-import stage
-from nogps import images, panorama
-from nogps.images import BadImage
-from nogps.panorama import View
+from nogps.dataset import packing
+from nogps.photos import images, panorama
+from nogps.photos.images import BadImage
+from nogps.photos.panorama import View
+from nogps.pipeline import params
 from tests.test_images import encoded, picture, pixels, stored
 
 NAN = math.nan
@@ -212,8 +212,8 @@ def test_the_source_decides_or_else_the_file(field_of_view, xmp, answer):
 def made(candidate_id="a", heading=NAN, field_of_view=NAN, others=(), body=None, **how):
     ids = [candidate_id, *others]
     table = pd.DataFrame({"photo_id": ids, "heading": heading, "field_of_view": field_of_view})
-    how = stage.Panorama(**({"headings": 4, "fov": 90, "pitch": 0} | how))
-    photos_of = stage_pack.photos_of(how, table)
+    how = params.Panorama(**({"headings": 4, "fov": 90, "pitch": 0} | how))
+    photos_of = packing.photos_of(how, table)
     return photos_of(candidate_id, body or encoded(sphere()), 32)
 
 

@@ -8,9 +8,10 @@ import s2sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nogps.errors import InputError
-from nogps.geo import distance_km, spherical_mean
-from nogps.partition import Partition, adaptive, fixed_level, north_south
+from nogps.base.errors import InputError
+from nogps.dataset.cells import adaptive, fixed_level, north_south
+from nogps.earth.geo import distance_km, spherical_mean
+from nogps.model.classes import Partition
 
 COLUMNS = (
     "label,token,level,parent,photos,centre_latitude,centre_longitude,mean_latitude,mean_longitude"

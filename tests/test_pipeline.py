@@ -15,10 +15,15 @@ import torch
 import yaml
 from PIL import Image
 
-import train
-from nogps import attribution, geo, images, licences, regions, store, training
-from nogps.dataset import Photos, predict
-from nogps.locate import Locator
+from nogps.earth import geo
+from nogps.evaluate import regions
+from nogps.model.batches import Photos, predict
+from nogps.model.locator import Locator
+from nogps.photos import images
+from nogps.photos.shards import Shards, places, read_index
+from nogps.pipeline import training
+from nogps.rights import credits, licences
+from nogps.train import loop
 from tests.project import ROOT, Project, fill_folder, make_project, read
 from tests.test_images import encoded, picture
 from tests.test_panorama import XMP
@@ -77,9 +82,9 @@ def test_a_stage_depends_on_all_the_code_that_it_runs(name):
 
 def test_what_decides_a_checkpoint_is_what_decides_the_stage():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert set(stages["train"]["params"]) == train.DECISIVE
-    settings = {field.name for field in fields(training.Settings)}
-    assert settings - train.DECISIVE == {"workers", "pretrained"}  # that follows from weights
+    assert set(stages["train"]["params"]) == training.DECISIVE
+    settings = {field.name for field in fields(loop.Settings)}
+    assert settings - training.DECISIVE == {"workers", "pretrained"}  # that follows from weights
 
 
 def test_every_file_and_column_of_the_contract(finished):
@@ -149,14 +154,14 @@ def test_every_photo_is_accounted_for(finished):
 def test_every_photo_of_the_set_has_its_attribution(finished):
     with (finished.root / "data/attribution.csv").open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
-    index = store.read_index(finished.root / "data/photos")
+    index = read_index(finished.root / "data/photos")
     ok = set(index.loc[index["status"] == "ok", "photo_id"])
     candidates = pd.read_parquet(finished.root / "data/candidates.parquet")
     expected = candidates[candidates["photo_id"].isin(ok)]
     assert [row["photo_id"] for row in found] == expected["photo_id"].tolist()
     assert 0 < len(found) < len(candidates)
     for row, told in zip(found, expected.itertuples(), strict=True):
-        assert list(row) == list(attribution.COLUMNS)
+        assert list(row) == list(credits.COLUMNS)
         assert row["author"] == row["owner"] == told.owner  # this planet's people have no names
         assert row["title"] == told.photo_id
         assert (row["licence"], row["page_url"]) == (told.licence, told.page_url)
@@ -176,7 +181,7 @@ def test_every_photo_in_the_report_has_a_credit(finished):
 def test_a_model_says_which_licence_it_must_carry(project):
     def told(world: str) -> str:
         project.set(world=world)
-        code = "import stage, train; print(train.about(stage.read_params())['model_licence'])"
+        code = "from nogps.pipeline import params, training; print(training.about(params.read_params())['model_licence'])"
         path = f"import sys; sys.path.insert(0, 'src'); {code}"
         return project.run(sys.executable, "-c", path).stdout.strip().splitlines()[-1]
 
@@ -212,11 +217,11 @@ def test_photos_are_packed_at_the_size_that_a_model_is_shown_later(finished):
 def test_eval_asks_the_model_as_it_was_saved(finished):
     """And adjusts nothing to the photos that it is asked about."""
     predictions = pd.read_parquet(finished.root / "data/predictions.parquet")
-    index = store.read_index(finished.root / "data/packed").query("status == 'ok'")
+    index = read_index(finished.root / "data/packed").query("status == 'ok'")
     asked = predictions.merge(index, on="photo_id", validate="one_to_one")
     locator = Locator.load(finished.root / "models/model.pt")
-    shards = store.Shards(finished.root / "data/packed")
-    photos = Photos(shards, store.places(asked), locator.image_size)
+    shards = Shards(finished.root / "data/packed")
+    photos = Photos(shards, places(asked), locator.image_size)
     answers = locator.answers(predict(locator.network, photos, 16, 0))
     for name in ("confidence", "radius_50_km", "radius_90_km"):
         assert asked[name].to_numpy() == pytest.approx(getattr(answers, name), rel=1e-4), name
@@ -442,9 +447,9 @@ def test_every_view_of_a_panorama_is_a_photo_from_pack_to_page(own_photos, tmp_p
 import json, sys
 from pathlib import Path
 sys.path.insert(0, "src")
-import page, stage
-photos = page.showable(stage.read_params())[["photo_id", "candidate_id", "bearing"]]
-print(json.dumps([page.game(Path(sys.argv[1], "game"), 100), photos.to_dict("records")]))
+from nogps.pipeline import params, site
+photos = site.showable(params.read_params())[["photo_id", "candidate_id", "bearing"]]
+print(json.dumps([site.game(Path(sys.argv[1], "game"), 100), photos.to_dict("records")]))
 """
     done = own_photos.run(sys.executable, "-c", code, str(tmp_path))
     shown, photos = json.loads(done.stdout.splitlines()[-1])

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nogps.geo import distance_km
-from nogps.places import nearest_town, towns
+from nogps.earth.geo import distance_km
+from nogps.earth.towns import nearest_town, towns
 
 
 def test_towns_come_with_the_largest_first():

@@ -6,9 +6,10 @@ import s2sphere
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nogps import geo, regions
-from nogps.errors import InputError
-from nogps.evaluation import wilson
+from nogps.base.errors import InputError
+from nogps.earth import geo
+from nogps.evaluate import regions
+from nogps.evaluate.protocol import wilson
 
 PARIS, SYDNEY = (48.85, 2.35), (-33.87, 151.21)
 

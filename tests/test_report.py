@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from nogps import analysis, attribution, maps, report
-from nogps.geo import RADII_KM, distance_km
-from nogps.report import (
+from nogps.earth.geo import RADII_KM, distance_km
+from nogps.evaluate import analysis
+from nogps.report import report_page
+from nogps.report.report_page import (
     MAP_PHOTOS,
     Photo,
     PhotoSet,
@@ -25,6 +26,8 @@ from nogps.report import (
     results_table,
     write_report,
 )
+from nogps.report.svg import arc, circle
+from nogps.rights.credits import CREDIT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 METHODS = ["model", "best_cell", "nearest_neighbour", "most_common_cell", "chance"]
@@ -389,7 +392,7 @@ def test_regions_are_dots_and_rows(tmp_path):
 
 def test_colours_of_regions_grow_lighter():
     def luminance(percent):
-        red, green, blue = bytes.fromhex(report._scale(percent)[1:])
+        red, green, blue = bytes.fromhex(report_page._scale(percent)[1:])
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
     assert np.all(np.diff([luminance(percent) for percent in range(0, 101, 5)]) > 0)
@@ -455,13 +458,13 @@ def test_data_of_a_photo(tmp_path):
     )
     assert (photo["km"], photo["loss"], photo["confidence"]) == (16960.4, 9.251, 83.0)
     assert photo["top"] == [[1, 0.6], [0, 0.3]]
-    assert photo["line"] == maps.arc((48.86, 2.35), (-33.87, 151.21))
-    assert photo["r90"] == maps.circle((-33.87, 151.21), predictions["radius_90_km"][0])
+    assert photo["line"] == arc((48.86, 2.35), (-33.87, 151.21))
+    assert photo["r90"] == circle((-33.87, 151.21), predictions["radius_90_km"][0])
     assert (photo["truth"], photo["guess"]) == ("M24 -489h0", "M1512 339h0")
     assert data["classes"]["1"] == {
         "name": "Sydney, Australia",
         "token": "6b14",
-        "disc": maps.circle((-33.87, 151.21), 200.0),
+        "disc": circle((-33.87, 151.21), 200.0),
     }
     assert set(data["classes"]) == {"0", "1", "2"}
 
@@ -496,7 +499,7 @@ def test_map_of_a_photo_holds_its_probable_places(tmp_path):
 
 def test_hostile_text_stays_text(tmp_path):
     evil = '"></script><!--<script>alert(1)</script><img src=x onerror=alert(2)>'
-    told = dict.fromkeys(("owner", *attribution.CREDIT), evil)
+    told = dict.fromkeys(("owner", *CREDIT), evil)
     predictions = made_predictions(3, photo_id=[evil, "b", "c"], **told)
     photos = made_photos(predictions, true_place=evil, guessed_place=evil)
     facts = {evil: evil}

@@ -7,8 +7,8 @@ import s2sphere
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nogps import s2
-from nogps.errors import InputError
+from nogps.base.errors import InputError
+from nogps.earth import s2
 
 EDGE = math.degrees(math.atan(math.sqrt(0.5)))  # latitude of the corners of the cube, 35.26
 

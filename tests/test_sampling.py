@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.weighted_sampling import compared, line
-from nogps import regions, s2, sampling
-from nogps.errors import InputError
+from nogps.acquire import limits
+from nogps.base.errors import InputError
+from nogps.earth import s2
+from nogps.evaluate import regions
 
 HERE, THERE, UNKNOWN = (48.85, 2.35), (-33.87, 151.21), (40.7, -74.0)
 
@@ -31,8 +33,8 @@ def test_draws_are_nested_and_keep_the_order(fewer, more, seed, weight):
     latitude, longitude = candidates(HERE, THERE, of_each=30)
     weights = None if weight is None else {token(HERE): weight}
     fewer, more = sorted((max(fewer, 1), max(more, 1)))
-    small = sampling.draw(latitude, longitude, fewer, weights, seed)
-    large = sampling.draw(latitude, longitude, more, weights, seed)
+    small = limits.draw(latitude, longitude, fewer, weights, seed)
+    large = limits.draw(latitude, longitude, more, weights, seed)
     assert len(small) == fewer
     assert set(small) <= set(large)
     assert (np.diff(large) > 0).all()
@@ -41,19 +43,19 @@ def test_draws_are_nested_and_keep_the_order(fewer, more, seed, weight):
 @pytest.mark.parametrize("photos", [0, 60, 1000])
 def test_all_are_taken_as_they_are(photos):
     latitude, longitude = candidates(HERE, THERE, of_each=30)
-    drawn = sampling.draw(latitude, longitude, photos, {token(HERE): 3.0}, 0)
+    drawn = limits.draw(latitude, longitude, photos, {token(HERE): 3.0}, 0)
     assert drawn.tolist() == list(range(60))
 
 
 def test_another_seed_draws_others():
     latitude, longitude = candidates(HERE, of_each=100)
-    drawn = [sampling.draw(latitude, longitude, 50, None, seed).tolist() for seed in (1, 1, 2)]
+    drawn = [limits.draw(latitude, longitude, 50, None, seed).tolist() for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_places_are_drawn_in_proportion_to_their_weights():
     latitude, longitude = candidates(HERE, THERE, UNKNOWN)
-    drawn = sampling.draw(latitude, longitude, 600, {token(HERE): 4.0, token(THERE): 0.5}, 0)
+    drawn = limits.draw(latitude, longitude, 600, {token(HERE): 4.0, token(THERE): 0.5}, 0)
     here, there, unknown = np.bincount(drawn % 3)
     # Of 600, about 436, 55 and 109, less a little because what is drawn is not put back.
     assert 3.2 < here / unknown < 4.4
@@ -62,9 +64,9 @@ def test_places_are_drawn_in_proportion_to_their_weights():
 
 def test_evenly_means_each_candidate_alike():
     latitude, longitude = candidates(HERE, THERE)
-    assert abs(np.bincount(sampling.draw(latitude, longitude, 1000, None, 0) % 2)[0] - 500) < 60
+    assert abs(np.bincount(limits.draw(latitude, longitude, 1000, None, 0) % 2)[0] - 500) < 60
     # Nor does the place in the list matter.
-    drawn = sampling.draw(latitude, longitude, 1000, None, 0)
+    drawn = limits.draw(latitude, longitude, 1000, None, 0)
     assert abs(drawn.mean() - 2000) < 120
 
 
@@ -82,7 +84,7 @@ def fold(name, level=2, **changes):
 
 def test_only_the_validation_fold_steers(tmp_path):
     path = written(tmp_path, pd.concat([fold("test", weight=9.0), fold("val")]))
-    weights = sampling.read_weights(path)
+    weights = limits.read_weights(path)
     assert weights == pytest.approx(fold("val").set_index("region")["weight"].to_dict())
     assert weights[token(THERE)] > 1 > weights[token(HERE)]
 
@@ -92,7 +94,7 @@ def test_tokens_are_not_taken_for_numbers(tmp_path):
     for each, level in zip(tokens, (2, 4), strict=True):
         assert s2.level(s2.from_token(each)) == level
         table = pd.DataFrame({"fold": ["val"], "region": [each], "weight": [2.0]})
-        assert sampling.read_weights(written(tmp_path, table)) == {each: 2.0}
+        assert limits.read_weights(written(tmp_path, table)) == {each: 2.0}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_tokens_are_not_taken_for_numbers(tmp_path):
 def test_a_garbled_table_is_one_sentence(tmp_path, table, what):
     path = written(tmp_path, table)
     with pytest.raises(InputError) as error:
-        sampling.read_weights(path)
+        limits.read_weights(path)
     assert str(error.value).startswith(f"sampling.weights: {path} {what}")
     assert "copy metrics/regions.csv" in str(error.value)
 
@@ -125,12 +127,12 @@ def test_a_file_that_is_no_table_is_one_sentence(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(f"sampling.weights: {path} ")):
-        sampling.read_weights(path)
+        limits.read_weights(path)
 
 
 def test_a_folder_is_no_file_of_weights(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
-        sampling.read_weights(tmp_path)
+        limits.read_weights(tmp_path)
 
 
 def kept(folder, placed, drawn):

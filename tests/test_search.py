@@ -15,20 +15,20 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-import search
-import stage
-from nogps.errors import InputError
+from nogps.base.errors import InputError
+from nogps.pipeline import tune
+from nogps.pipeline.params import Params, read_params
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
 
 @pytest.fixture
-def params(monkeypatch) -> stage.Params:
+def params(monkeypatch) -> Params:
     monkeypatch.chdir(ROOT)
-    return stage.read_params()
+    return read_params()
 
 
 def test_what_is_searched_is_typed_plainly(params):
-    space = search.parse_space(
+    space = tune.parse_space(
         [
             "lr=1e-5:1e-2",
             "weight_decay=0.1:0.3",
@@ -73,21 +73,21 @@ def test_what_is_searched_is_typed_plainly(params):
 )
 def test_what_cannot_be_searched_is_said_before_anything_runs(params, argument, said):
     with pytest.raises(InputError, match=said) as raised:
-        search.parse_space([argument], params)
+        tune.parse_space([argument], params)
     assert "\n" not in str(raised.value)
 
 
 def test_settings_are_drawn_alike_however_often_the_search_is_stopped():
     space = {"lr": FloatDistribution(1e-5, 1e-2, log=True), "epochs": IntDistribution(1, 9)}
 
-    def drawn(stops: bool) -> list[search.Values]:
+    def drawn(stops: bool) -> list[tune.Values]:
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
         for _ in range(14):  # the first ten are random
-            number, values = search.next_trial(study, space, seed=3)
+            number, values = tune.next_trial(study, space, seed=3)
             if stops:
                 study = optuna.load_study(study_name="s", storage=storage)
-                assert search.next_trial(study, space, seed=3) == (number, values)
+                assert tune.next_trial(study, space, seed=3) == (number, values)
             study.tell(number, -abs(values["lr"] - 1e-3))
         return [trial.params for trial in study.trials]
 
@@ -100,27 +100,35 @@ def test_a_trial_that_died_while_its_settings_were_drawn_does_not_count():
     space = {"lr": FloatDistribution(1e-5, 1e-2, log=True), "epochs": IntDistribution(1, 9)}
     study = optuna.create_study(direction="maximize")
     study.ask({"lr": space["lr"]})
-    number, values = search.next_trial(study, space, seed=0)
+    number, values = tune.next_trial(study, space, seed=0)
     assert number == 1
     assert values.keys() == space.keys()
-    assert search.finished(study, space) == []
+    assert tune.finished(study, space) == []
     study.tell(number, state=TrialState.FAIL)
-    assert [trial.number for trial in search.finished(study, space)] == [1]
+    assert [trial.number for trial in tune.finished(study, space)] == [1]
 
 
 def test_a_search_in_which_everything_fails_ends():
     space = {"lr": FloatDistribution(1, 2)}
     study = optuna.create_study(study_name="s", direction="maximize")
-    for _ in range(search.HOPELESS):
-        search.stop_if_hopeless(study, space)
+    for _ in range(tune.HOPELESS):
+        tune.stop_if_hopeless(study, space)
         study.tell(study.ask(space), state=TrialState.FAIL)
     with pytest.raises(InputError, match=r"all 3 trials failed; see models/\.search/s-02\.log"):
-        search.stop_if_hopeless(study, space)
+        tune.stop_if_hopeless(study, space)
     study.tell(study.ask(space), 1.0)
-    search.stop_if_hopeless(study, space)
+    tune.stop_if_hopeless(study, space)
 
 
-SEARCH = (sys.executable, "src/search.py", "--trials", "3", "lr=1e30,0.01", "weight_decay=0.01:0.3")
+SEARCH = (
+    sys.executable,
+    "-m",
+    "nogps.pipeline.tune",
+    "--trials",
+    "3",
+    "lr=1e30,0.01",
+    "weight_decay=0.01:0.3",
+)
 
 
 @pytest.mark.pipeline

@@ -16,11 +16,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nogps import images, measure
-from nogps.errors import InputError
-from nogps.sources import Candidate, Fetched, Status, archive, osv5m, sets
-from nogps.sources.exclude import Excluded
-from nogps.sources.folder import Folder, name_of
+from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.exclude import Excluded
+from nogps.acquire.sources import archive, osv5m, sets
+from nogps.acquire.sources.folder import Folder, name_of
+from nogps.base.errors import InputError
+from nogps.photos import images
+from nogps.pipeline import benchmarks
 from tests.project import make_project
 from tests.test_folder import photo, write
 from tests.test_images import encoded, picture
@@ -642,7 +644,7 @@ def test_a_set_is_packed_as_a_benchmark(tmp_path):
     files["00/3.jpg"] = files["00/3.jpg"][:500]
     zipped(tmp_path / "osv5m/images/test/00.zip", files)
     table = osv(tmp_path / "osv5m", [row(each) for each in range(1, 9)], name="test")
-    packed = measure.read_folder(table, tmp_path / "packed", images.pack_side(32))
+    packed = benchmarks.read_folder(table, tmp_path / "packed", images.pack_side(32))
     assert packed["photo_id"].tolist() == ["1", "2", "3", "4"]
     assert packed["status"].tolist() == ["ok", "ok", "unreadable", "ok"]
     assert set(packed["owner"]) == {"111336221091714"}

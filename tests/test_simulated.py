@@ -24,10 +24,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nogps.errors import InputError
-from nogps.geo import distance_km
-from nogps.places import towns
-from nogps.simulated import (
+from nogps.acquire.sources.openaddresses import read_addresses
+from nogps.base.errors import InputError
+from nogps.earth.geo import distance_km
+from nogps.earth.towns import towns
+from planet import (
     FAULTS,
     GOOGLE_KEY,
     IMAGE_HOST,
@@ -47,12 +48,11 @@ from nogps.simulated import (
     streetview,
     write_addresses,
 )
-from nogps.simulated.answer import Call
-from nogps.simulated.drives import Shot
-from nogps.simulated.faults import MOST_IN_A_ROW, PERSISTENT, Faults, hits
-from nogps.simulated.planet import SCENES, UNWANTED_WORDS, Photo, photos
-from nogps.simulated.server import serving
-from nogps.sources.openaddresses import read_addresses
+from planet.answer import Call
+from planet.drives import Shot
+from planet.faults import MOST_IN_A_ROW, PERSISTENT, Faults, hits
+from planet.photos import SCENES, UNWANTED_WORDS, Photo, photos
+from planet.server import serving
 
 SOURCES = Path(picture.__file__).parents[2]
 
@@ -81,8 +81,8 @@ def told_by_two_processes(program: str) -> set[str]:
 
 def test_the_planet_is_the_same_in_every_process():
     program = (
-        "import hashlib; from nogps.simulated.planet import photos;"
-        "from nogps.simulated.picture import jpeg;"
+        "import hashlib; from planet.photos import photos;"
+        "from planet.picture import jpeg;"
         "pictures = b''.join(map(jpeg, photos(3, 200)[:40]));"
         "print(hashlib.sha256(repr(photos(3, 200)).encode() + pictures).hexdigest())"
     )
@@ -733,7 +733,7 @@ def test_faults_that_cannot_be_are_refused(faults):
 def test_the_command_refuses_what_cannot_be_in_a_sentence(planet, option):
     option = option.format(taken=planet.base.rpartition(":")[2])
     run = subprocess.run(
-        [sys.executable, "-m", "nogps.simulated", "--photos", "5", option],
+        [sys.executable, "-m", "planet", "--photos", "5", option],
         cwd=SOURCES,
         capture_output=True,
         text=True,
@@ -1087,7 +1087,7 @@ def test_the_server_ends_with_the_block():
 def parent():
     """A process that runs a planet and then does nothing; with the planet's address."""
     program = (
-        "import time; from nogps.simulated import running_planet\n"
+        "import time; from planet import running_planet\n"
         "with running_planet(0, 10) as planet:\n"
         "    print(planet.base, flush=True)\n"
         "    time.sleep(60)\n"

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.ExifTags import GPS, IFD
 
-from nogps.geo import distance_km
-from nogps.simulated import KEY, MAPILLARY_TOKEN, commons, drives, mapillary, panoramax
-from nogps.simulated.flickr import REST
-from nogps.simulated.picture import jpeg
-from nogps.simulated.planet import Photo, photos
-from nogps.simulated.server import serving
+from nogps.earth.geo import distance_km
+from planet import KEY, MAPILLARY_TOKEN, commons, drives, mapillary, panoramax
+from planet.flickr import REST
+from planet.photos import Photo, photos
+from planet.picture import jpeg
+from planet.server import serving
 from tests.test_simulated import told_by_two_processes
 
 SEED, PHOTOS = 0, 1500
@@ -859,8 +859,8 @@ def test_an_expired_address_is_handed_out_at_times_and_the_next_one_is_good():
 def test_street_pictures_and_files_are_the_same_in_every_process():
     program = (
         "import hashlib\n"
-        "from nogps.simulated import commons, drives, mapillary, panoramax\n"
-        "from nogps.simulated.planet import photos\n"
+        "from planet import commons, drives, mapillary, panoramax\n"
+        "from planet.photos import photos\n"
         "items = panoramax.Panoramax(3, 60).items\n"
         "pictures = mapillary.Mapillary(3, 60).pictures\n"
         "files = commons.Commons(photos(3, 60)).files\n"

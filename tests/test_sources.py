@@ -11,14 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from nogps import licences
-from nogps.areas import Region
-from nogps.cost import Price, Purse
-from nogps.errors import InputError
-from nogps.fetch import Polite
-from nogps.images import checked_size
-from nogps.sampling import Limits
-from nogps.simulated import (
+from nogps.acquire.answers import Kept
+from nogps.acquire.area import Region
+from nogps.acquire.area_search import Search, Where
+from nogps.acquire.budget import Price, Purse
+from nogps.acquire.candidate import Candidate, Source, Status
+from nogps.acquire.http import Polite
+from nogps.acquire.limits import Limits
+from nogps.acquire.sources import flickr
+from nogps.acquire.sources.commons import Commons
+from nogps.acquire.sources.flickr import Flickr
+from nogps.acquire.sources.mapillary import Mapillary
+from nogps.acquire.sources.panoramax import Panoramax
+from nogps.acquire.sources.streetview import StreetView
+from nogps.base.errors import InputError
+from nogps.photos.images import checked_size
+from nogps.rights import licences
+from planet import (
     GOOGLE_KEY,
     KEY,
     MAPILLARY_TOKEN,
@@ -30,17 +39,9 @@ from nogps.simulated import (
     panoramax,
     running_planet,
 )
-from nogps.simulated.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, hits
-from nogps.simulated.planet import photos
-from nogps.simulated.server import serving
-from nogps.sources import Candidate, Source, Status, flickr
-from nogps.sources.by_area import Search, Where
-from nogps.sources.commons import Commons
-from nogps.sources.flickr import Flickr
-from nogps.sources.kept import Kept
-from nogps.sources.mapillary import Mapillary
-from nogps.sources.panoramax import Panoramax
-from nogps.sources.streetview import StreetView
+from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, hits
+from planet.photos import photos
+from planet.server import serving
 from tests.servers import RESET, answering
 
 SEED, PHOTOS = 0, 1500
@@ -298,9 +299,9 @@ def test_positions_of_a_file_may_come_in_several_answers(calm, tmp_path, monkeyp
 @every_source
 @pytest.mark.parametrize("trouble", [RESET, 500, 503])
 def test_lasting_trouble_is_told_in_a_sentence(name, trouble, tmp_path, monkeypatch):
-    monkeypatch.setattr("nogps.fetch.TRIES", 2)
-    monkeypatch.setattr("nogps.fetch.PROBES", 2)
-    monkeypatch.setattr("nogps.fetch.FAILURES_TO_OPEN", 4)
+    monkeypatch.setattr("nogps.acquire.http.TRIES", 2)
+    monkeypatch.setattr("nogps.acquire.http.PROBES", 2)
+    monkeypatch.setattr("nogps.acquire.http.FAILURES_TO_OPEN", 4)
     monkeypatch.setattr(flickr, "TRIES", 2)
     with answering((trouble,)) as (base, _):
         source = CASES[name].make(base, tmp_path)

@@ -17,13 +17,15 @@ import psutil
 import pytest
 import yaml
 
-import stage
-import train
-from nogps import losses, regions, s2
-from nogps.errors import InputError
-from nogps.images import Augmentation
-from nogps.partition import Partition
-from source import gently
+from nogps.base.errors import InputError
+from nogps.earth import s2
+from nogps.evaluate import regions
+from nogps.model import objectives
+from nogps.model.classes import Partition
+from nogps.model.tensors import Augmentation
+from nogps.pipeline import training
+from nogps.pipeline.open_source import gently
+from nogps.pipeline.params import read_params
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
 FIRST = ["sample", "download", "pack", "split", "cells"]
@@ -46,7 +48,7 @@ def params(tmp_path: Path, **changes) -> Path:
 
 
 def test_the_parameters_that_come_with_the_project_are_right():
-    assert stage.read_params(ROOT / "params.yaml").source == "flickr"
+    assert read_params(ROOT / "params.yaml").source == "flickr"
 
 
 @pytest.mark.parametrize("script", ["train", "eval", "lr_range"])
@@ -57,10 +59,10 @@ def test_openmp_is_calmed_before_torch_is_there(script):
 
 
 def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictures(tmp_path):
-    usual = gently(stage.read_params(params(tmp_path, source="commons")))
+    usual = gently(read_params(params(tmp_path, source="commons")))
     for width in (330, 500, 960, 1280, 1920):
         file = params(tmp_path, source="commons", commons__width=width)
-        how = gently(stage.read_params(file))
+        how = gently(read_params(file))
         assert how.per_second <= usual.per_second
         assert how.per_second * how.kilobytes * 8 / 1000 <= 25  # Mbit/s
         assert (how.kilobytes > usual.kilobytes) == (width > 960)
@@ -71,8 +73,8 @@ def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictur
     [("panoramax", {"panoramax__size": "hd"}), ("mapillary", {"mapillary__width": 2048})],
 )
 def test_what_is_told_of_the_size_follows_that_of_the_pictures(tmp_path, source, changes):
-    usual = gently(stage.read_params(params(tmp_path, source=source)))
-    large = gently(stage.read_params(params(tmp_path, source=source, **changes)))
+    usual = gently(read_params(params(tmp_path, source=source)))
+    large = gently(read_params(params(tmp_path, source=source, **changes)))
     assert large.kilobytes > 3 * usual.kilobytes
     assert large.per_second == usual.per_second
 
@@ -122,7 +124,7 @@ def test_what_is_told_of_the_size_follows_that_of_the_pictures(tmp_path, source,
 def test_a_wrong_parameter_is_named_in_one_sentence(tmp_path, changes, sentence):
     path = params(tmp_path, **changes)
     with pytest.raises(InputError) as error:
-        stage.read_params(path)
+        read_params(path)
     assert str(error.value).startswith(f"{path}: {sentence}")
     assert "\n" not in str(error.value)
 
@@ -136,7 +138,7 @@ def test_a_params_file_that_is_none_says_so(tmp_path, text, sentence):
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=sentence):
-        stage.read_params(path)
+        read_params(path)
 
 
 def refused(project: Project, name: str, *words: str) -> str:
@@ -261,12 +263,12 @@ def test_the_parameters_reach_the_training(project, monkeypatch):
     augment = {"crop": 0.9, "colour": 0.1, "mirror": True, "erase": 0.3}
     project.set(loss="multilabel", lr=0.003, averaging=0.7, start_share=0.1, augment=augment)
     monkeypatch.chdir(project.root)
-    start = train.setup(stage.read_params())
+    start = training.setup(read_params())
     assert start.train.photos.augmentation == Augmentation(**augment)
     assert (start.settings.lr, start.settings.averaging) == (0.003, 0.7)
     assert start.settings.start_share == 0.1
     assert not start.settings.pretrained
-    assert isinstance(start.objective, losses.MultiLabel)
+    assert isinstance(start.objective, objectives.MultiLabel)
     splits = pd.read_parquet("data/splits.parquet")
     for fold, photos in (("train", start.train), ("val", start.val)):
         assert len(photos.photos) == len(photos.latitude) == (splits["fold"] == fold).sum()
@@ -294,7 +296,7 @@ def test_another_run_has_another_checkpoint(project, monkeypatch):
 
     def run_id(**changes) -> str:
         project.set(**changes)
-        return train.run_id(stage.read_params())
+        return training.run_id(read_params())
 
     first = run_id()
     assert run_id(workers=3, usd_per_hour=2.0, launch="torchrun") == first
@@ -442,7 +444,7 @@ def test_ctrl_c_reaches_the_planet_by_way_of_its_stage(planet_project, tmp_path)
     planet = []
     while not planet and running.poll() is None:
         planet = psutil.Process(running.pid).children()
-    while "nogps.simulated" not in planet[0].cmdline():  # until it is Python, it is a copy of us
+    while "planet" not in planet[0].cmdline():  # until it is Python, it is a copy of us
         time.sleep(0.001)
     assert os.getpgid(planet[0].pid) == planet[0].pid
     os.killpg(running.pid, signal.SIGINT)

@@ -13,15 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image
 
-from nogps import fetch
-from nogps.cost import OverBudget, Price, Purse
-from nogps.errors import InputError
-from nogps.fetch import Polite, Unavailable
-from nogps.geo import distance_km
-from nogps.simulated import GOOGLE_KEY, SIGNING_SECRET, running_planet
-from nogps.sources import Status, streetview
-from nogps.sources.openaddresses import read_addresses
-from nogps.sources.streetview import StreetView
+from nogps.acquire import http as http_module
+from nogps.acquire.budget import OverBudget, Price, Purse
+from nogps.acquire.candidate import Status
+from nogps.acquire.http import Polite, Unavailable
+from nogps.acquire.sources import streetview
+from nogps.acquire.sources.openaddresses import read_addresses
+from nogps.acquire.sources.streetview import StreetView
+from nogps.base.errors import InputError
+from nogps.earth.geo import distance_km
+from planet import GOOGLE_KEY, SIGNING_SECRET, running_planet
 from tests.servers import answering
 from tests.test_images import encoded, picture
 
@@ -206,7 +207,7 @@ def test_passing_statuses_are_waited_out(status, addresses, tmp_path):
     [alone("OVER_QUERY_LIMIT"), (500,), (429,), (200, "text/html", b"<html>"), (200, "", b"[1]")],
 )
 def test_lasting_trouble_is_told_in_a_sentence(trouble, addresses, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "PROBES", 2)
+    monkeypatch.setattr(http_module, "PROBES", 2)
     with pytest.raises(InputError, match="run this again later"):
         search(trouble, addresses=addresses, tmp_path=tmp_path)
 

@@ -9,15 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nogps import geo, images, losses, model, partition, store, training
-from nogps.dataset import WHOLE, Photos, predict
-from nogps.errors import InputError
-from nogps.images import Augmentation
-from nogps.locate import place
+from nogps.base.errors import InputError
+from nogps.dataset import cells, packing
+from nogps.earth import geo
+from nogps.model import backbones, objectives, tensors
+from nogps.model.batches import WHOLE, Photos, predict
+from nogps.model.classes import Partition
+from nogps.model.decode import place
+from nogps.model.tensors import Augmentation
+from nogps.photos import shards
+from nogps.train import loop
 from tests.test_images import encoded, picture
 
 SIZE = 32
-SETTINGS = training.Settings(
+SETTINGS = loop.Settings(
     epochs=3,
     head_epochs=0,
     batch_size=16,
@@ -40,31 +45,31 @@ SETTINGS = training.Settings(
 PRETRAINED = dataclasses.replace(SETTINGS, pretrained=True, head_epochs=2, epochs=2)
 
 
-def globe(classes: int) -> partition.Partition:
+def globe(classes: int) -> Partition:
     """So many classes, far apart."""
     number = np.arange(classes)
     latitude = np.degrees(np.arcsin(1 - (2 * number + 1) / classes))
     longitude = (number * 137.508 + 180) % 360 - 180  # Vogel's sunflower
-    made = partition.fixed_level(latitude, longitude, level=6, min_photos=1)
+    made = cells.fixed_level(latitude, longitude, level=6, min_photos=1)
     assert len(made) == classes
     return made
 
 
-def album(folder, pictures, labels, classes, copies=1) -> training.Labelled:
+def album(folder, pictures, labels, classes, copies=1) -> loop.Labelled:
     """Photos taken at the points of their classes."""
     photos = {str(each): encoded(image, quality=95) for each, image in enumerate(pictures)}
-    index = store.pack(list(photos), photos.__getitem__, folder, side=36)
+    index = packing.pack(list(photos), photos.__getitem__, folder, side=36)
     labels = np.tile(np.asarray(labels, dtype=np.int64), copies)
     latitude, longitude = globe(classes).points()
-    return training.Labelled(
-        Photos(store.Shards(folder), store.places(index) * copies, SIZE),
+    return loop.Labelled(
+        Photos(shards.Shards(folder), shards.places(index) * copies, SIZE),
         latitude[labels],
         longitude[labels],
         labels.astype(str).astype(object),
     )
 
 
-def moved(photos: training.Labelled, latitude: float, longitude: float, count: int):
+def moved(photos: loop.Labelled, latitude: float, longitude: float, count: int):
     """The same photos, the first few taken somewhere else."""
     there = photos.latitude.copy(), photos.longitude.copy()
     there[0][:count], there[1][:count] = latitude, longitude
@@ -97,9 +102,9 @@ def forgetful(seed=0) -> nn.Module:
 
 def fit(tmp_path, net, train, val, classes=16, settings=SETTINGS, run_id="run", loss="softmax"):
     told = []
-    state = training.fit(
+    state = loop.fit(
         net,
-        losses.build(loss, globe(classes), 75.0),
+        objectives.build(loss, globe(classes), 75.0),
         train,
         val,
         settings,
@@ -112,7 +117,7 @@ def fit(tmp_path, net, train, val, classes=16, settings=SETTINGS, run_id="run", 
 
 
 def prepared(net, train, settings=SETTINGS, loss="softmax", classes=16):
-    return training.Run(net, train, settings, losses.build(loss, globe(classes), 75.0))
+    return loop.Run(net, train, settings, objectives.build(loss, globe(classes), 75.0))
 
 
 def weights(net) -> dict[str, torch.Tensor]:
@@ -138,11 +143,11 @@ def test_the_first_loss_is_that_of_knowing_nothing(tmp_path, backbone):
     )
     settings = dataclasses.replace(SETTINGS, epochs=1)
     torch.manual_seed(0)
-    state = fit(tmp_path, model.build(backbone, 200), few, few, 200, settings)
+    state = fit(tmp_path, backbones.build(backbone, 200), few, few, 200, settings)
     assert state.first_loss == pytest.approx(math.log(200), rel=0.02)
 
 
-@pytest.mark.parametrize("loss", losses.OBJECTIVES)
+@pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, loss):
     """Labels or points that are off by one place would put the guesses somewhere else."""
     pairs = [picture(48, 48, seed=each) for each in range(16)]
@@ -152,7 +157,7 @@ def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, l
         photos=Photos(many.photos.shards, many.photos.places[:16], SIZE),
         **{each: getattr(many, each)[:16] for each in ("latitude", "longitude", "owner")},
     )
-    objective = losses.build(loss, globe(16), 75.0)
+    objective = objectives.build(loss, globe(16), 75.0)
     net = network(classes=objective.outputs)
     settings = dataclasses.replace(SETTINGS, epochs=20, lr=3e-3)
     state = fit(tmp_path, net, many, once, 16, settings, loss=loss)
@@ -209,8 +214,8 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
 ):
     """Killed after a number of batches, bit for bit; 0: after the head, if it has learned."""
     settings, expected, calm_state = calm
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", interval)
-    done, step = [0], training.Run.step
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", interval)
+    done, step = [0], loop.Run.step
 
     def counted(*args):
         if done[0] == batch:
@@ -218,10 +223,10 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
         done[0] += 1
         return step(*args)
 
-    monkeypatch.setattr(training.Run, "step", counted)
+    monkeypatch.setattr(loop.Run, "step", counted)
     with pytest.raises(Killed):
         fit(tmp_path, forgetful(), pictures, pictures, 16, settings)
-    monkeypatch.setattr(training.Run, "step", step)
+    monkeypatch.setattr(loop.Run, "step", step)
     # What came before in the process must not matter.
     resumed = forgetful(seed=1 if (tmp_path / "checkpoint.pt").exists() else 0)
     state = fit(tmp_path, resumed, pictures, pictures, 16, settings)
@@ -233,8 +238,8 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
 
 def test_a_run_that_is_killed_over_and_over_gets_to_its_end(tmp_path, pictures, calm, monkeypatch):
     settings, expected, _ = calm
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    step, left, steps = training.Run.step, [0], [0]
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    step, left, steps = loop.Run.step, [0], [0]
 
     def counted(*args):
         if not left[0]:
@@ -243,7 +248,7 @@ def test_a_run_that_is_killed_over_and_over_gets_to_its_end(tmp_path, pictures, 
         steps[0] += 1
         return step(*args)
 
-    monkeypatch.setattr(training.Run, "step", counted)
+    monkeypatch.setattr(loop.Run, "step", counted)
     for _ in range(4):
         left[0] = 5
         with pytest.raises(Killed):
@@ -316,7 +321,7 @@ def test_the_body_sees_each_photo_once_however_long_the_head_learns(tmp_path, pi
 
 def test_a_head_that_cannot_learn_alone_says_so(tmp_path, pictures):
     with pytest.raises(InputError, match=r"head_epochs: .* set it to 0"):
-        fit(tmp_path, model.build("squeezenet1_1", 16), pictures, pictures, 16, PRETRAINED)
+        fit(tmp_path, backbones.build("squeezenet1_1", 16), pictures, pictures, 16, PRETRAINED)
 
 
 def test_pretrained_batch_norm_statistics_stay(tmp_path, pictures):
@@ -339,7 +344,7 @@ def test_batch_norm_statistics_of_a_new_network_are_learned(tmp_path, pictures):
 
 def rates(settings) -> list[float]:
     net = network()
-    groups = training.parameter_groups(net, settings)
+    groups = loop.parameter_groups(net, settings)
     given = [parameter for group in groups for parameter in group["params"]]
     assert {id(each) for each in given} == {id(each) for each in net.parameters()}
     assert len(given) == len(list(net.parameters()))
@@ -350,7 +355,7 @@ def rates(settings) -> list[float]:
 
 def test_the_first_layers_learn_slower_and_the_head_at_a_rate_of_its_own():
     found = rates(dataclasses.replace(PRETRAINED, lr=1e-3, head_lr=5e-3, first_layers_lr=0.01))
-    assert len(found) == training.BANDS + 1
+    assert len(found) == loop.BANDS + 1
     assert found[0] == pytest.approx(1e-5)
     assert found[-2:] == pytest.approx([1e-3, 5e-3])
     steps = np.diff(np.log(found[:-1]))
@@ -373,7 +378,7 @@ def test_every_rate_follows_the_schedule(pictures):
 
 @given(st.integers(2, 500), st.floats(0, 0.9))
 def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(steps, warmup):
-    found = np.array([training.rate(step, steps, warmup) for step in range(steps)])
+    found = np.array([loop.rate(step, steps, warmup) for step in range(steps)])
     rising = max(1, round(warmup * steps))
     assert found[:rising] == pytest.approx(np.arange(1, rising + 1) / rising)
     falling = (np.arange(rising, steps) - rising) / max(1, steps - rising)
@@ -389,7 +394,7 @@ def test_an_epoch_is_judged_by_the_averaged_weights_and_training_goes_on_with_it
     )
     net = network()
     by_hand, learning, judged, scores = weights(net), [weights(net)], [], iter([1.0, 2.0])
-    step, average = training.Run.step, training.Run.average
+    step, average = loop.Run.step, loop.Run.average
 
     def checked(run, *args):
         assert_same(weights(net), learning[-1])
@@ -410,9 +415,9 @@ def test_an_epoch_is_judged_by_the_averaged_weights_and_training_goes_on_with_it
         judged.append((weights(net), dict(by_hand)))
         return 1.0, 1.0, next(scores)
 
-    monkeypatch.setattr(training.Run, "step", checked)
-    monkeypatch.setattr(training.Run, "average", averaged)
-    monkeypatch.setattr(training, "validate", validate)
+    monkeypatch.setattr(loop.Run, "step", checked)
+    monkeypatch.setattr(loop.Run, "average", averaged)
+    monkeypatch.setattr(loop, "validate", validate)
     fit(tmp_path, net, pictures, pictures, 16, settings)
     assert len(learning) == 1 + 8
     for found, wanted in [*judged, (weights(net), by_hand)]:
@@ -435,9 +440,7 @@ def test_a_share_of_the_start_is_mixed_into_the_final_weights(tmp_path, pictures
     found = {}
     for share in (0.0, 0.3, 1.0):
         scores = iter(range(10))
-        monkeypatch.setattr(
-            training, "validate", lambda *_, scores=scores: (1.0, 1.0, next(scores))
-        )
+        monkeypatch.setattr(loop, "validate", lambda *_, scores=scores: (1.0, 1.0, next(scores)))
         net = network()
         each = dataclasses.replace(PRETRAINED, start_share=share)
         state = fit(tmp_path, net, pictures, pictures, 16, each, run_id=str(share))
@@ -474,7 +477,7 @@ def test_photos_are_augmented_as_told_and_validated_as_they_are(
     places = pictures.photos.places
     photos = Photos(pictures.photos.shards, places, SIZE, augmentation=augmentation)
     whole = {number: photos[(WHOLE, number)][0] for number in range(16)}
-    step = training.Run.step
+    step = loop.Run.step
 
     def watched(run, pixels, numbers, *args):
         shown["train"].update(zip(numbers.tolist(), pixels.clone(), strict=True))
@@ -485,9 +488,9 @@ def test_photos_are_augmented_as_told_and_validated_as_they_are(
             shown["val"].update(enumerate(pixels.clone()))
         return original(pixels)
 
-    original = images.normalise
-    monkeypatch.setattr(training.Run, "step", watched)
-    monkeypatch.setattr(images, "normalise", normalise)
+    original = tensors.normalise
+    monkeypatch.setattr(loop.Run, "step", watched)
+    monkeypatch.setattr(tensors, "normalise", normalise)
     train = dataclasses.replace(pictures, photos=photos)
     fit(tmp_path, network(), train, train, 16, dataclasses.replace(SETTINGS, epochs=1))
     different = [n for n in range(16) if not torch.equal(shown["train"][n], whole[n])]
@@ -499,10 +502,10 @@ def test_balance_gives_each_class_the_same_say(tmp_path, pictures):
     """Class 0 was made from five photos, the others from one each."""
     latitude, longitude = globe(4).points()
     labels = np.array([0, 0, 0, 0, 0, 1, 2, 3])
-    classes = partition.fixed_level(latitude[labels], longitude[labels], level=6, min_photos=1)
+    classes = cells.fixed_level(latitude[labels], longitude[labels], level=6, min_photos=1)
     assert classes.photos.tolist() == [5, 1, 1, 1]
     few = album(tmp_path / "packed", [picture(48, 48, seed=each) for each in range(8)], labels, 4)
-    objective = losses.build("softmax", classes, 75.0)
+    objective = objectives.build("softmax", classes, 75.0)
     numbers = torch.tensor([0, 1, 5, 6])
     pixels = torch.stack([few.photos[(WHOLE, number)][0] for number in numbers.tolist()])
     found = {}
@@ -510,11 +513,11 @@ def test_balance_gives_each_class_the_same_say(tmp_path, pictures):
         settings = dataclasses.replace(SETTINGS, class_balance=balance)
         net = network(classes=4)
         net.fc.weight.data *= 1000
-        run = training.Run(net, few, settings, objective)
+        run = loop.Run(net, few, settings, objective)
         say = np.bincount(labels, weights=run.weights.numpy())
         assert run.weights.mean() == pytest.approx(1)
         assert say / say[1] == pytest.approx([5 ** (1 - balance), 1, 1, 1])
-        outputs = net.train()(images.normalise(pixels))
+        outputs = net.train()(tensors.normalise(pixels))
         each = nn.functional.cross_entropy(outputs, torch.tensor([0, 0, 1, 2]), reduction="none")
         found[balance] = run.step(pixels, numbers).item()
         assert found[balance] == pytest.approx(
@@ -529,12 +532,12 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
         latitude, longitude = globe(4).points()
         labels = np.array([0] * 13 + [1, 2, 3])
         few = dataclasses.replace(pictures, latitude=latitude[labels], longitude=longitude[labels])
-        classes = partition.fixed_level(few.latitude, few.longitude, level=6, min_photos=1)
+        classes = cells.fixed_level(few.latitude, few.longitude, level=6, min_photos=1)
         few = moved(few, 90.0, 0.0, 3)  # in no class
-        objective = losses.build("softmax", classes, 75.0)
+        objective = objectives.build("softmax", classes, 75.0)
         settings = dataclasses.replace(PRETRAINED, class_balance=balance, head_epochs=5)
-        run = training.Run(network(classes=4), few, settings, objective)
-        training.fit_head(run, few, few)
+        run = loop.Run(network(classes=4), few, settings, objective)
+        loop.fit_head(run, few, few)
         outputs = predict(run.model, few.photos, 16, 0)
         found.append(outputs.softmax(dim=1).mean(dim=0)[0].item())
     assert found[1] < found[0] - 0.005  # less for the class of the many
@@ -542,7 +545,7 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
 
 def test_training_stops_when_nothing_improves(tmp_path, pictures, monkeypatch):
     scores = iter([500.0, 900.0] + [800.0] * 20)
-    monkeypatch.setattr(training, "validate", lambda *args: (1.0, 1.0, next(scores)))
+    monkeypatch.setattr(loop, "validate", lambda *args: (1.0, 1.0, next(scores)))
     settings = dataclasses.replace(SETTINGS, epochs=20, patience=4)
     state = fit(tmp_path, network(), pictures, pictures, 16, settings)
     assert state.best_epoch == 1
@@ -558,7 +561,7 @@ def test_the_best_epoch_is_the_one_that_is_kept(tmp_path, pictures, monkeypatch)
         kept[score] = weights(net)
         return 1.0, 1.0, score
 
-    monkeypatch.setattr(training, "validate", validate)
+    monkeypatch.setattr(loop, "validate", validate)
     fit(tmp_path, net, pictures, pictures)
     assert_same(weights(net), kept[9.0])
     assert not torch.equal(net.fc.weight, kept[2.0]["fc.weight"])
@@ -566,7 +569,7 @@ def test_the_best_epoch_is_the_one_that_is_kept(tmp_path, pictures, monkeypatch)
 
 def test_the_head_alone_is_kept_if_nothing_after_it_is_better(tmp_path, pictures, monkeypatch):
     scores = iter([9.0, 1.0, 2.0])
-    monkeypatch.setattr(training, "validate", lambda *args: (1.0, 1.0, next(scores)))
+    monkeypatch.setattr(loop, "validate", lambda *args: (1.0, 1.0, next(scores)))
     net = network()
     state = fit(tmp_path, net, pictures, pictures, 16, PRETRAINED)
     assert (state.best_epoch, len(state.history)) == (0, 3)
@@ -574,7 +577,7 @@ def test_the_head_alone_is_kept_if_nothing_after_it_is_better(tmp_path, pictures
 
 
 def test_equal_scores_are_no_improvement(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(training, "validate", lambda *args: (1.0, 1.0, 500.0))
+    monkeypatch.setattr(loop, "validate", lambda *args: (1.0, 1.0, 500.0))
     settings = dataclasses.replace(SETTINGS, epochs=20, patience=3)
     state = fit(tmp_path, network(), pictures, pictures, 16, settings)
     assert (state.best_epoch, len(state.history)) == (0, 4)
@@ -593,11 +596,11 @@ def test_a_loss_that_explodes_is_one_sentence(tmp_path, pictures):
 def test_photos_outside_every_class_teach_what_the_loss_can_use(tmp_path, pictures, loss, taught):
     """Four of the sixteen are in no class, two of them in a cell that holds some classes."""
     latitude, longitude = (each.ravel() for each in np.mgrid[-30:31:20, -30:31:20].astype(float))
-    classes = partition.fixed_level(latitude, longitude, level=6, min_photos=1)
+    classes = cells.fixed_level(latitude, longitude, level=6, min_photos=1)
     some = dataclasses.replace(pictures, latitude=latitude, longitude=longitude)
     some = moved(moved(some, 0.0, 180.0, 4), 1.0, 1.0, 2)
-    objective = losses.build(loss, classes, 75.0)
-    state = training.fit(
+    objective = objectives.build(loss, classes, 75.0)
+    state = loop.fit(
         network(objective.outputs),
         objective,
         some,
@@ -613,10 +616,10 @@ def test_photos_outside_every_class_teach_what_the_loss_can_use(tmp_path, pictur
 
 def test_photos_outside_every_class_count_in_validation(pictures):
     nobody = moved(pictures, 90.0, 0.0, 16)
-    objective = losses.build("softmax", globe(16), 75.0)
+    objective = objectives.build("softmax", globe(16), 75.0)
     assert (objective.partition.assign(nobody.latitude, nobody.longitude) == -1).all()
     run = prepared(network(), pictures)
-    loss, accuracy, score = training.validate(run, nobody)
+    loss, accuracy, score = loop.validate(run, nobody)
     assert math.isnan(loss) and math.isnan(accuracy)
     assert score > 0
 
@@ -628,13 +631,13 @@ def test_photos_that_teach_nothing_are_one_sentence(pictures):
 
 @given(st.integers(1, 40), st.integers(2, 16), st.integers(0, 3))
 def test_an_epoch_shows_each_photo_once_in_an_order_of_its_own(photos, size, epoch):
-    run = training.Run.__new__(training.Run)
+    run = loop.Run.__new__(loop.Run)
     run.teaching = np.arange(0, 2 * photos, 2)
     run.settings = dataclasses.replace(SETTINGS, batch_size=size)
-    groups = training.batches(run, epoch)
+    groups = loop.batches(run, epoch)
     keys = [key for group in groups for key in group]
     assert sorted(keys) == [(epoch, number) for number in range(0, 2 * photos, 2)]
-    assert groups == training.batches(run, epoch)
+    assert groups == loop.batches(run, epoch)
     assert min(map(len, groups)) >= min(2, photos)  # batch norm cannot learn from one
     if photos > 20:
         assert [number for _, number in keys] != sorted(number for _, number in keys)

@@ -9,15 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nogps.locate import Guess, Locator
-    from nogps.onnx import OnnxLocator
+    from nogps.model.guess import Guess
+    from nogps.model.locator import Locator
+    from nogps.model.onnx_locator import OnnxLocator
 
 # OpenMP's threads wait for each other in a loop, by default for so long that training takes many
 # times as long beside other work. Read when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __all__ = ["Guess", "Locator", "OnnxLocator"]
-HOMES = {"Guess": "nogps.locate", "Locator": "nogps.locate", "OnnxLocator": "nogps.onnx"}
+HOMES = {
+    "Guess": "nogps.model.guess",
+    "Locator": "nogps.model.locator",
+    "OnnxLocator": "nogps.model.onnx_locator",
+}
 
 
 def __getattr__(name: str):

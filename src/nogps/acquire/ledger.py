@@ -1,0 +1,217 @@
+"""What is known of each URL, and the bytes on their way into a block.
+
+Both outlive a process that is killed at any moment.
+"""
+
+import errno
+import hashlib
+import os
+import sqlite3
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from nogps.acquire.candidate import Fetched, Status
+from nogps.base.errors import InputError
+from nogps.photos.shards import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of one URL, or what became of a candidate."""
+
+    url: str
+    status: str
+    shard: str = ""
+    offset: int = 0
+    size: int = 0
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes lie."""
+        return Place(self.shard, self.offset, self.size)
+
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS outcome (
+    url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT, height INT,
+    sha256 TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published (shard TEXT PRIMARY KEY);
+CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard);
+CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256);
+"""
+
+
+class Ledger:
+    """What is known of each URL, in SQLite: it survives being killed at any moment."""
+
+    def __init__(self, scratch: Path):
+        self._names = [field.name for field in fields(Outcome)]
+        self._scratch = scratch
+        path = scratch / "ledger.sqlite"
+        with _troubles_told(scratch):
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(TABLE)
+        for shard in self.shards():
+            if not (scratch / shard).exists():
+                self.forget(shard)
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._database.close()
+
+    def get(self, urls: list[str]) -> dict[str, Outcome]:
+        """What is known, by URL."""
+        known = {}
+        for start in range(0, len(urls), 500):
+            some = urls[start : start + 500]
+            marks = ",".join("?" * len(some))
+            rows = self._rows(f"SELECT * FROM outcome WHERE url IN ({marks})", some)
+            known |= {row[0]: Outcome(*row) for row in rows}
+        return known
+
+    def kept(self, sha256: str) -> Place | None:
+        """Where bytes with this SHA-256 lie, whatever their URL."""
+        query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
+        rows = self._rows(query + " LIMIT 1", [sha256])
+        return Place(*rows[0]) if rows else None
+
+    def put(self, outcomes: list[Outcome]) -> None:
+        """Write down what is known now, all of it or nothing."""
+        with _troubles_told(self._scratch):
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                f"REPLACE INTO outcome VALUES ({','.join('?' * len(self._names))})",
+                [[getattr(outcome, name) for name in self._names] for outcome in outcomes],
+            )
+            self._database.execute("COMMIT")
+
+    def shards(self) -> list[str]:
+        """All shards that some photo lies in."""
+        rows = self._rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
+        return [shard for (shard,) in rows]
+
+    def publish(self, shards: list[str]) -> None:
+        """Note that these shards were among the outs."""
+        with _troubles_told(self._scratch):
+            self._database.executemany(
+                "INSERT OR IGNORE INTO published VALUES (?)", [[shard] for shard in shards]
+            )
+
+    def published(self) -> set[str]:
+        """All shards that ever were among the outs."""
+        return {shard for (shard,) in self._rows("SELECT shard FROM published")}
+
+    def _rows(self, query: str, values: Sequence = ()) -> list[tuple]:
+        with _troubles_told(self._scratch):
+            return self._database.execute(query, values).fetchall()
+
+    def forget(self, shard: str) -> None:
+        """A shard is there no more: what its photos were is still known, their bytes are gone."""
+        query = """UPDATE outcome SET shard = '', "offset" = 0 WHERE shard = ?"""
+        with _troubles_told(self._scratch):
+            self._database.execute(query, [shard])
+
+
+class Spool:
+    """What came for some URLs, one write each: a kill loses nothing that has arrived.
+
+    A tar whose members are named by status and the digest of their URL.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.arrived: dict[str, tuple[str, int, int]] = {}  # status, offset, size by digest
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._end = 0
+        length = os.fstat(self._file).st_size
+        while self._end + tarfile.BLOCKSIZE <= length:
+            header = os.pread(self._file, tarfile.BLOCKSIZE, self._end)
+            try:
+                member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+            except tarfile.HeaderError:
+                break  # the machine went down while it wrote this one
+            offset = self._end + tarfile.BLOCKSIZE
+            if offset + member.size > length:
+                break  # the run was killed while it wrote this one
+            status, digest = member.name.split("/")
+            self.arrived[digest] = (status, offset, member.size)
+            self._end = offset + _padded(member.size)
+
+    def add(self, url: str, fetched: Fetched) -> None:
+        """Keep what came for a URL."""
+        member = tarfile.TarInfo(f"{fetched.status}/{digest_of(url)}")
+        member.size = len(fetched.body)
+        record = member.tobuf(tarfile.USTAR_FORMAT) + fetched.body
+        record += bytes(_padded(len(record)) - len(record))
+        if os.pwrite(self._file, record, self._end) < len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        offset = self._end + tarfile.BLOCKSIZE
+        self.arrived[digest_of(url)] = (str(fetched.status), offset, member.size)
+        self._end += len(record)
+
+    def read(self, url: str) -> Fetched:
+        """What came for a URL."""
+        status, offset, size = self.arrived[digest_of(url)]
+        return Fetched(Status(status), os.pread(self._file, size, offset))
+
+    def drop(self, url: str) -> None:
+        """It is in a block now; with the last one the file goes."""
+        del self.arrived[digest_of(url)]
+        self.end_if_empty()
+
+    def end_if_empty(self) -> None:
+        """Remove the file if there is nothing in it."""
+        if not self.arrived:
+            self.path.unlink()
+            self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def unfetched(urls: list[str], scratch: Path) -> list[str]:
+    """Those of these URLs of which nothing is known in a scratch folder."""
+    if not scratch.exists():
+        return urls
+    arrived = set()
+    for path in scratch.glob("spool-*.tar"):
+        spool = Spool(path)
+        arrived.update(spool.arrived)
+        spool.close()
+    with Ledger(scratch) as ledger:
+        known = ledger.get(urls)
+    return [url for url in urls if url not in known and digest_of(url) not in arrived]
+
+
+def digest_of(url: str) -> str:
+    """A name for a URL that a file can have."""
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _padded(size: int) -> int:
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+@contextmanager
+def _troubles_told(scratch: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch)) from error
+        raise InputError(
+            f"{scratch / 'ledger.sqlite'} is damaged ({error}); remove it, and what it knew of is "
+            "fetched again"
+        ) from error

@@ -1,0 +1,194 @@
+"""Which photos to keep: within limits, evenly, or more where an earlier model was worst."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from nogps.acquire.area import Region
+from nogps.acquire.candidate import Candidate
+from nogps.base.errors import InputError
+from nogps.earth import s2
+from nogps.earth.geo import EARTH_RADIUS_KM, distance_km, to_unit_vectors
+
+FOLD = "val"  # the test fold must not steer what is trained on
+
+
+def read_weights(path: Path) -> dict[str, float]:
+    """Weights by region, an S2 token, from the validation rows of what eval wrote.
+
+    Raises:
+        InputError: the file is not there, or is no such table.
+    """
+    try:
+        # As text: pandas would take the token 47e9 for a number, and 05 for 5.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise InputError(
+            f"sampling.weights: {path} cannot be read ({error.strerror}); name a copy of "
+            "metrics/regions.csv"
+        ) from None
+    except ValueError:
+        raise _garbled(path, "is not a CSV file") from None
+    lacking = {"fold", "region", "weight"} - set(table.columns)
+    if lacking:
+        raise _garbled(path, f"has no column {min(lacking)}")
+    table = table[table["fold"] == FOLD]
+    if table.empty:
+        raise _garbled(path, f"has no row of the fold {FOLD}")
+    weight = pd.to_numeric(table["weight"], errors="coerce").to_numpy(dtype=np.float64)
+    wrong = ~((weight > 0) & np.isfinite(weight))
+    if wrong.any():
+        raise _garbled(path, f"has the weight {table['weight'].iloc[wrong.argmax()]!r}")
+    if table["region"].duplicated().any():
+        raise _garbled(path, f"has two rows of the fold {FOLD} for one region")
+    try:
+        levels = s2.level([s2.from_token(token) for token in table["region"]])
+    except InputError as error:
+        raise _garbled(path, f"names a region that is none: {str(error).split(';')[0]}") from None
+    if len(set(levels.tolist())) > 1:
+        raise _garbled(path, "has regions of several S2 levels")
+    return dict(zip(table["region"], weight.tolist(), strict=True))
+
+
+def _garbled(path: Path, what: str) -> InputError:
+    return InputError(
+        f"sampling.weights: {path} {what}; copy metrics/regions.csv of an earlier run again"
+    )
+
+
+def draw(
+    latitude: ArrayLike,
+    longitude: ArrayLike,
+    photos: int,
+    weights: Mapping[str, float] | None,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Indices, increasing, of so many of the candidates at these positions in degrees (n,).
+
+    Drawn without replacement, one after the other, each time in proportion to the weight of the
+    region that a candidate lies in (S2 tokens of one level); 1 in regions that `weights` does not
+    know, and everywhere without it. With more `photos` the same seed draws the same ones and more;
+    0, or as many as there are, takes all.
+
+    Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006: the largest
+    u ** (1 / weight) for u uniform, which are the smallest -log(u) / weight.
+
+    Raises:
+        InputError: a position is off the globe.
+    """
+    latitude, longitude = s2.positions(latitude, longitude)
+    if photos == 0 or photos >= len(latitude):
+        return np.arange(len(latitude))
+    weight = np.ones(len(latitude))
+    if weights:
+        known = np.array([s2.from_token(token) for token in weights])
+        regions = s2.parent(s2.cell_ids(latitude, longitude), s2.level(known[:1]))
+        by_region = dict(zip(known.tolist(), weights.values(), strict=True))
+        weight = np.array([by_region.get(region, 1.0) for region in regions.tolist()])
+    keys = np.random.default_rng(seed).standard_exponential(len(latitude)) / weight
+    return np.sort(np.argsort(keys, kind="stable")[:photos])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which photos may be kept; 0, "" and the world are no limit."""
+
+    region: Region = field(default_factory=Region)
+    taken_from: str = ""  # ISO dates, both included; with one, photos without a date are out
+    taken_to: str = ""
+    cell_level: int = 11  # S2 level of the cells that `per_cell` is about
+    per_cell: int = 0
+    per_owner: int = 0
+    per_sequence: int = 0
+    spacing_m: float = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        most = (self.per_cell, self.per_owner, self.per_sequence, self.spacing_m)
+        return self.region.shape is not None or any((self.taken_from, self.taken_to, *most))
+
+
+@dataclass
+class Left:
+    """Photos left out by the limits, each for the first of these reasons."""
+
+    outside_region: int = 0
+    outside_time: int = 0
+    over_cell: int = 0
+    over_owner: int = 0
+    over_sequence: int = 0
+    too_near: int = 0
+
+
+class Thinning:
+    """Takes photos one after the other, as long as the limits allow."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.left = Left()
+        self._counts: Counter[tuple[str, object]] = Counter()
+        self._near: dict[tuple[int, int, int], list[Candidate]] = {}
+
+    def takes(self, photo: Candidate) -> bool:
+        """Whether this photo is taken; then it counts."""
+        reason = self._against(photo)
+        if reason:
+            setattr(self.left, reason, getattr(self.left, reason) + 1)
+            return False
+        for key in self._keys(photo).values():
+            self._counts[key] += 1
+        if self.limits.spacing_m:
+            self._near.setdefault(self._block(photo), []).append(photo)
+        return True
+
+    def _against(self, photo: Candidate) -> str:
+        limits = self.limits
+        if not limits.region.contains(photo.latitude, photo.longitude)[0]:
+            return "outside_region"
+        day = photo.taken_at[:10]
+        if limits.taken_from and not day >= limits.taken_from:
+            return "outside_time"
+        if limits.taken_to and not "" < day <= limits.taken_to:
+            return "outside_time"
+        for name, key in self._keys(photo).items():
+            if self._counts[key] >= getattr(limits, f"per_{name}"):
+                return f"over_{name}"
+        if limits.spacing_m and any(self._close(photo, other) for other in self._around(photo)):
+            return "too_near"
+        return ""
+
+    def _keys(self, photo: Candidate) -> dict[str, tuple[str, object]]:
+        """What is counted of a photo, by the name of the limit."""
+        keys: dict[str, tuple[str, object]] = {}
+        if self.limits.per_cell:
+            leaf = s2.cell_ids([photo.latitude], [photo.longitude])
+            keys["cell"] = ("cell", int(s2.parent(leaf, self.limits.cell_level)[0]))
+        if self.limits.per_owner and photo.owner:
+            keys["owner"] = ("owner", photo.owner)
+        if self.limits.per_sequence and photo.sequence:
+            keys["sequence"] = ("sequence", photo.sequence)
+        return keys
+
+    def _block(self, photo: Candidate) -> tuple[int, int, int]:
+        """The cube, no narrower than the spacing, that a photo lies in on a globe in space."""
+        scale = 1000 * EARTH_RADIUS_KM / max(1.0, self.limits.spacing_m)
+        x, y, z = (to_unit_vectors(photo.latitude, photo.longitude) * scale).tolist()
+        return math.floor(x), math.floor(y), math.floor(z)
+
+    def _around(self, photo: Candidate) -> Iterator[Candidate]:
+        x, y, z = self._block(photo)
+        for dx, dy, dz in itertools.product((-1, 0, 1), repeat=3):
+            yield from self._near.get((x + dx, y + dy, z + dz), ())
+
+    def _close(self, one: Candidate, other: Candidate) -> bool:
+        here, there = (one.latitude, one.longitude), (other.latitude, other.longitude)
+        if one.source == "streetview" and here == there and one.heading != other.heading:
+            return False  # directions of one panorama
+        return 1000 * float(distance_km(*here, *there)) < self.limits.spacing_m

@@ -1,0 +1,242 @@
+"""Photographs from Wikimedia Commons, which need no key and may be kept.
+
+Files are found by the coordinates on their pages, which may be those of the camera or those of
+what is shown; by default only the former are believed. Each file has its licence. Wikimedia asks
+every client to say who it is, for few requests at a time, and for a pause when its servers lag.
+"""
+
+import html
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from urllib.parse import unquote, urlencode
+
+from nogps.acquire.area import Box
+from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, followed
+from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.http import Answer, Polite, Unavailable
+from nogps.base.errors import InputError
+from nogps.rights.licences import Licence, licence_of
+
+MOST_CONTINUED = 60  # calls for one answer
+# An answer with so large a share of the most that may be listed is taken for cut off: what counts
+# are positions, of which files may have two, and those of files that are no more.
+FULL = 0.5
+# Codes of errors that pass.
+PASSING = ("maxlag", "ratelimited", "readonly", "cirrussearch-too-busy-error")
+INTERNAL = "internal_api_error"
+TOO_BIG = "toobig"
+STEPS = b"thumbnail steps"  # in what is said where a width is none that Wikimedia makes
+PHOTOS = ("image/jpeg",)  # maps and drawings are PNG or SVG, scans TIFF or PDF
+SAYS = ("DateTimeOriginal", "License", "LicenseShortName", "LicenseUrl", "Artist", "Credit")
+SAYS += ("Attribution", "NonFree", "DeletionReason", "Categories")
+
+_FLICKR = re.compile(r"flickr\.com/photos/([^/\"'\s]+)/(\d+)")
+_FLICKR_ID = re.compile(r"\((\d{8,12})\)\.jpe?g$", re.IGNORECASE)  # as flickr2commons names files
+_FLICKR_OWNER = re.compile(r"flickr\.com/(?:photos|people)/(\d+(?:@|%40)N\d+)")
+_AROUND = re.compile(r"\b360\s?°|\b360[- ]degree|equirectangular|spherical panorama", re.IGNORECASE)
+_USER = re.compile(r"(?:/wiki/|title=)User:([^\"?#&/]+)")
+
+
+@dataclass
+class Commons:
+    """Photos on Wikimedia Commons; a `by_area.Service`."""
+
+    where: Where
+    width: int = 960  # pixels; a step of Wikimedia's
+    uncertain: bool = False  # also photos whose position is not said to be the camera's
+    base_url: str = "https://commons.wikimedia.org"
+    most_listed: int = 500  # which come 50 at a time
+
+    name = "Wikimedia Commons"
+    most_square_degrees = 0.03  # 20 x 20 km at the equator
+    coarse_levels = ()
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url, which ends with the original's SHA-1."""
+        return await fetch_picture(url.partition("#")[0], http, final=_no_such_width)
+
+    def key(self, box: Box) -> list:
+        """What tells this question from others."""
+        return [self._url(box, self.most_listed, {}), self.uncertain, sorted(self.where.licences)]
+
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
+        """The files in a box, whose properties come in parts."""
+        pages: dict[int, dict] = {}
+        further: dict[str, str] = {}
+        for call in range(1, MOST_CONTINUED + 1):
+            told = await self._told(self._url(box, most, further), http)
+            for page in (told.get("query") or {}).get("pages") or []:
+                known = pages.setdefault(int(page["pageid"]), {})
+                positions = known.get("coordinates", []) + (page.get("coordinates") or [])
+                known |= {key: value for key, value in page.items() if value}
+                known["coordinates"] = positions
+            further = told.get("continue") or {}
+            if not further:
+                photos = {f"M{number}": self._candidate(page) for number, page in pages.items()}
+                return Page(photos, full=len(pages) >= FULL * most, calls=call)
+        raise Unavailable(self.base_url)
+
+    def _url(self, box: Box, most: int, further: dict[str, str]) -> str:
+        edges = (box.north, box.west, box.south, box.east)
+        asked = {
+            "action": "query",
+            "format": "json",
+            "formatversion": 2,
+            "generator": "geosearch",
+            "ggsnamespace": 6,  # files
+            "ggslimit": most,
+            "ggsprimary": "all",
+            "ggsbbox": "|".join(f"{each:.7f}" for each in edges),
+            "prop": "coordinates|imageinfo",
+            "colimit": "max",
+            "coprop": "type|globe",
+            "coprimary": "all",
+            "iiprop": "url|size|mime|sha1|user|extmetadata|metadata",
+            "iiextmetadatafilter": "|".join(SAYS),
+            "iiurlwidth": self.width,
+            "maxlag": 5,
+        }
+        return f"{self.base_url}/w/api.php?{urlencode(asked | further, safe='|')}"
+
+    async def _told(self, url: str, http: Polite) -> dict:
+        answer = await followed(url, http, passes=_no_answer, busy=_busy)
+        error = answer.told.get("error")
+        if answer.status in (401, 403):
+            raise InputError(
+                f"Wikimedia refuses to answer (HTTP {answer.status}); set NOGPS_CONTACT to an "
+                "e-mail address or a page where you can be reached, which it asks of everybody; "
+                "if it is set, wait for some hours, or ask from another network"
+            )
+        if isinstance(error, dict) and error.get("code") == TOO_BIG:
+            raise Unavailable(url)  # it will be asked in parts
+        if answer.status != 200 or error:
+            code = error.get("code") if isinstance(error, dict) else f"HTTP {answer.status}"
+            raise Refused(f"Wikimedia Commons refuses a search ({code})")
+        return answer.told
+
+    def _candidate(self, page: dict) -> Candidate | str:
+        """The file as a candidate, or why it is of no use."""
+        info = next(iter(page.get("imageinfo") or []), {})
+        said = {
+            name: str(each.get("value") or "")
+            for name, each in (info.get("extmetadata") or {}).items()
+            if isinstance(each, dict)
+        }
+        if info.get("mime") not in PHOTOS:
+            return "not_a_photo" if info else "without_picture"
+        licence = _licence(said)
+        if licence is None or licence.family not in self.where.licences:
+            return "licence_not_wanted"
+        position = self._position(page.get("coordinates") or [])
+        if isinstance(position, str):
+            return position
+        if not info.get("thumburl"):
+            return "without_picture"
+        title = str(page.get("title") or "").removeprefix("File:")
+        user = str(info.get("user") or "")
+        artist = _text(said.get("Artist", ""))
+        owner, flickr_id = _taken_by(said, artist, user, title)
+        return Candidate(
+            photo_id=f"M{page['pageid']}",
+            source="commons",
+            latitude=position[0],
+            longitude=position[1],
+            owner=owner,
+            url=f"{info['thumburl']}#{info.get('sha1') or ''}",
+            taken_at=_taken_at(said.get("DateTimeOriginal", "")),
+            heading=_heading(info.get("metadata") or []),
+            licence=licence.name,
+            page_url=str(info.get("descriptionurl") or ""),
+            author=_text(said.get("Attribution", "")) or artist or user,
+            title=title,
+            licence_url=said.get("LicenseUrl") or licence.url,
+            field_of_view=_field_of_view(info, said),
+            flickr_id=flickr_id,
+        )
+
+    def _position(self, coordinates: list[dict]) -> tuple[float, float] | str:
+        """Latitude and longitude of the camera, or why there are none."""
+        here = [each for each in coordinates if each.get("globe", "earth") == "earth"]
+        camera = [each for each in here if each.get("type") == "camera"]
+        unsure = [each for each in here if each.get("primary") and not each.get("type")]
+        for each in camera + unsure * self.uncertain:
+            with suppress(KeyError, TypeError, ValueError):
+                latitude, longitude = float(each["lat"]), float(each["lon"])
+                if abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude):
+                    return latitude, longitude
+        return "uncertain_position" if here and not camera else "without_position"
+
+
+def _busy(answer: Answer) -> bool:
+    """Whether Wikimedia says, by HTTP 200, that it cannot answer for now."""
+    error = answer.told.get("error")
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return code in PASSING or code.startswith(INTERNAL)
+
+
+def _no_answer(answer: Answer) -> bool:
+    return answer.status == 200 and not answer.told
+
+
+def _no_such_width(answer: Answer) -> bool:
+    """Whether 429 means that this width is never made, rather than that we ask too often."""
+    return answer.status == 429 and STEPS in answer.body and "Retry-After" not in answer.headers
+
+
+def _licence(said: dict[str, str]) -> Licence | None:
+    if said.get("NonFree") or said.get("DeletionReason"):
+        return None
+    named = (licence_of(said.get(name, "")) for name in ("License", "LicenseShortName"))
+    return next((each for each in named if each), None)
+
+
+def _taken_by(said: dict[str, str], artist: str, user: str, title: str) -> tuple[str, str]:
+    """Who took it, as an id, and the photo on Flickr that it was imported from.
+
+    Those who put pictures of others online, such as programs that import them, took none of them.
+    """
+    credit = said.get("Credit", "")
+    imported = _FLICKR.search(credit) or _FLICKR.search(said.get("Artist", ""))
+    if imported:
+        known = _FLICKR_OWNER.search(said.get("Artist", "")) or _FLICKR_OWNER.search(credit)
+        return unquote(known[1]) if known else f"flickr {imported[1].lower()}", imported[2]
+    named = _FLICKR_ID.search(title)
+    account = _USER.search(said.get("Artist", ""))
+    if account:
+        owner = f"user {unquote(html.unescape(account[1])).replace('_', ' ')}"
+    elif "own-work" in credit or not artist:
+        owner = f"user {user}" if user else ""
+    else:
+        owner = artist.lower()
+    return owner, named[1] if named else ""
+
+
+def _text(markup: str) -> str:
+    """The words of a piece of HTML."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+
+
+def _taken_at(text: str) -> str:
+    found = re.search(r"(\d{4})[-:](\d\d)[-:](\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?))?", text)
+    if not found:
+        return ""
+    return "-".join(found.group(1, 2, 3)) + (f"T{found[4]}" if found[4] else "")
+
+
+def _heading(metadata: list[dict]) -> float | None:
+    """Where the camera says that it looked, from true north."""
+    told = {each.get("name"): str(each.get("value")) for each in metadata if isinstance(each, dict)}
+    if told.get("GPSImgDirectionRef", "T").strip("\0 ").upper() != "T":
+        return None
+    with suppress(KeyError, ValueError, ZeroDivisionError):
+        direction = float(Fraction(told["GPSImgDirection"]))
+        return direction % 360 if 0 <= direction <= 360 else None
+    return None
+
+
+def _field_of_view(info: dict, said: dict[str, str]) -> float | None:
+    """360 where the file is as wide as a panorama, and filed as one."""
+    around = info.get("width") == 2 * (info.get("height") or 0) > 0
+    return 360.0 if around and _AROUND.search(said.get("Categories", "")) else None

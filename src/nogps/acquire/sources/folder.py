@@ -1,0 +1,235 @@
+"""A folder or zip of photos, located by photos.csv, a set's table or what the cameras wrote."""
+
+import asyncio
+import csv
+import difflib
+import io
+import math
+import os
+import posixpath
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from tqdm.contrib.concurrent import thread_map
+
+from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.http import Polite
+from nogps.acquire.sources import archive, osv5m, sets
+from nogps.acquire.sources.archive import Counts, Images
+from nogps.base.errors import InputError
+from nogps.photos.exif import Metadata
+
+TABLE = "photos.csv"
+REQUIRED_COLUMNS = ("file", "latitude", "longitude")
+OPTIONAL_COLUMNS = ("owner", "heading", "taken_at", "licence", "page_url")
+
+
+@dataclass
+class Folder:
+    """Photos under `path`, a folder or zip, or of the set whose table it is: a `sources.Source`.
+
+    With photos.csv in it, the photos are its rows: `file` (relative to it), `latitude`,
+    `longitude`, and optionally `owner`, `heading`, `taken_at`, `licence`, `page_url`. With the
+    table of a set that we know (see `sources.sets`), they are that set. Without either, they are
+    all image files that carry a position (see `exif.read_metadata`). Hidden files and directories
+    are skipped; links to directories are not followed.
+
+    A candidate's `url` names the file's bytes (see `sources.archive`), so that a photo that
+    changes is another candidate. The counts say what `candidates` met.
+    """
+
+    path: Path
+    counts: Counts = field(default_factory=Counts, init=False)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """The photos, sorted by `photo_id`: the file's path below the folder, or the set's own id.
+
+        Those of OSV-5M come as its table is read, in its order.
+
+        A file that photos.csv lists and that is not there is a candidate all the same; `fetch`
+        says what became of it.
+
+        Raises:
+            InputError: the path, a table or a row of it is wrong, or nothing is left.
+        """
+        self.counts = Counts()
+        kind = self.path.suffix.lower()
+        if self.path.is_file() and kind == ".csv":
+            return sets.of_table(self.path, self.counts)
+        if self.path.is_file() and kind == ".zip":
+            photos = archive.in_zip(self.path)
+        elif self.path.is_dir() and os.access(self.path, os.R_OK | os.X_OK):
+            osv5m.check_no_root(self.path)
+            photos = archive.in_folder(self.path)
+        else:
+            raise InputError(
+                f"folder.path: {self.path} is not a directory that you may read; "
+                "give the one that holds your photos, a .zip of photos or the .csv of a set"
+            )
+        if TABLE in photos.tables:
+            found = self._listed(photos)
+        else:
+            found = sets.listed(photos, self.counts)
+            if found is None:
+                found = self._located(photos)
+        return iter(sorted(found, key=lambda candidate: candidate.photo_id))
+
+    def counted(self) -> dict[str, int]:
+        """What the last listing left out or could not read."""
+        return asdict(self.counts)
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The bytes of a photo, as they were when it was listed; FAILED if they changed since."""
+        return await asyncio.to_thread(self.read, url)
+
+    def read(self, url: str) -> Fetched:
+        """The same, without waiting for others."""
+        named = self.path.suffix.lower() == ".csv" and not self.path.is_dir()
+        return archive.read(self.path.parent if named else self.path, url)
+
+    def _listed(self, photos: Images) -> list[Candidate]:
+        table = photos.root / TABLE
+        rows = _read_table(table, photos)
+        addresses = thread_map(photos.address, rows, desc="reading photos", disable=None)
+        missing = addresses.count(None)
+        if missing == len(rows):
+            raise InputError(
+                f"{table}: none of the {missing} files it lists can be read under {self.path}; "
+                "write each file relative to photos.csv"
+            )
+        self.counts.not_listed = len(set(photos.found) - set(rows))
+        self.counts.unreadable = missing + photos.unreadable
+        return [
+            sets.by_name(replace(candidate, url=url or archive.quoted(file)), file)
+            for (file, candidate), url in zip(rows.items(), addresses, strict=True)
+        ]
+
+    def _located(self, photos: Images) -> list[Candidate]:
+        self.counts.unreadable = photos.unreadable
+        with warnings.catch_warnings():
+            # Pillow remarks on each damaged header; what cannot be read is counted below.
+            warnings.simplefilter("ignore")
+            inspected = thread_map(
+                photos.inspect, photos.found, desc="reading photos", disable=None
+            )
+        found = []
+        for file, (url, metadata) in zip(photos.found, inspected, strict=True):
+            if url is None:
+                self.counts.unreadable += 1
+            elif metadata.position is None:
+                self.counts.without_position += 1
+            else:
+                found.append(sets.by_name(_located_candidate(file, url, metadata), file))
+        if not found:
+            raise InputError(
+                f"folder.path: no photos with a position under {self.path} ({len(photos.found)} "
+                "images); give a photos.csv (file, latitude, longitude), the table of a set or "
+                "photos with GPS EXIF"
+            )
+        return found
+
+
+def name_of(path: Path) -> str:
+    """What a set of photos is called, by its path: osv5m for /data/osv5m/test.csv."""
+    if path.is_dir() or path.suffix.lower() not in (".csv", ".zip"):
+        return path.resolve().name
+    stem = path.stem.removesuffix(sets.PLACES)
+    return path.parent.resolve().name if stem in osv5m.SETS else stem
+
+
+def _located_candidate(file: str, url: str, metadata: Metadata) -> Candidate:
+    latitude, longitude = metadata.position
+    return Candidate(
+        # Names need not be UTF-8, parquet must be.
+        photo_id=os.fsencode(file).decode(errors="backslashreplace"),
+        source="folder",
+        latitude=latitude,
+        longitude=longitude,
+        owner=metadata.owner,
+        url=url,
+        taken_at=metadata.taken_at,
+        heading=metadata.heading,
+    )
+
+
+def _read_table(table: Path, photos: Images) -> dict[str, Candidate]:
+    """The rows of photos.csv by file, their urls still empty."""
+    listed: dict[str, Candidate] = {}
+    try:
+        with io.TextIOWrapper(photos.open_table(TABLE), "utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            _check_columns(table, reader.fieldnames or [])
+            for row in reader:
+                where = f"{table} line {reader.line_num}"
+                candidate = _row_candidate(where, row)
+                if candidate.photo_id in listed:
+                    raise InputError(f"{where}: {candidate.photo_id} is there twice; keep one row")
+                listed[candidate.photo_id] = candidate
+    except OSError as error:
+        raise InputError(
+            f"{table}: cannot be read ({error.strerror}); check that it is a file you may read"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{table}: is not UTF-8; save it as CSV in UTF-8") from error
+    except csv.Error as error:
+        raise InputError(
+            f"{table}: the row after line {reader.line_num} is not CSV ({error}); check its quotes"
+        ) from error
+    if not listed:
+        raise InputError(f"{table}: lists no photos; add a row for each")
+    return listed
+
+
+def _check_columns(table: Path, columns: Sequence[str]) -> None:
+    unknown = {
+        name.lower(): name for name in columns if name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+    }
+    for column in REQUIRED_COLUMNS:
+        if column not in columns:
+            near = difflib.get_close_matches(column, unknown, n=1, cutoff=0.4)
+            remedy = f'rename "{unknown[near[0]]}"' if near else "add it"
+            raise InputError(
+                f'{table}: there is no column "{column}" among "{", ".join(columns)}"; {remedy}'
+            )
+
+
+def _row_candidate(where: str, row: dict[str, str]) -> Candidate:
+    if None in row:
+        raise InputError(f"{where}: more values than columns; quote a value that has a comma")
+    text = {column: (row.get(column) or "").strip() for column in REQUIRED_COLUMNS}
+    optional = {column: (row.get(column) or "").strip() for column in OPTIONAL_COLUMNS}
+    heading = optional.pop("heading")
+    return Candidate(
+        photo_id=_path_below(where, text["file"]),
+        source="folder",
+        latitude=_number(where, "latitude", text["latitude"], 90),
+        longitude=_number(where, "longitude", text["longitude"], 180),
+        heading=_number(where, "heading", heading, 360) % 360 if heading else None,
+        url="",
+        **optional,
+    )
+
+
+def _path_below(where: str, text: str) -> str:
+    file = posixpath.normpath(text)
+    if file in (".", "..") or file.startswith(("/", "../")) or "\0" in file:
+        raise InputError(
+            f'{where}: file "{text}" is not a path below the folder; '
+            "write it relative to photos.csv"
+        )
+    return file
+
+
+def _number(where: str, column: str, text: str, largest: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= largest:
+        raise InputError(
+            f'{where}: {column} "{text}" is not a number from -{largest} to {largest}; '
+            "correct it or remove the row"
+        )
+    return value

@@ -1,0 +1,195 @@
+"""Street pictures from Mapillary, for which a token is needed that costs nothing.
+
+The API lists the pictures in a box; their addresses are signed and soon expire, so each is asked
+for just before it is fetched, and the token never goes to the host that has the pictures. All are
+under CC BY-SA 4.0.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from urllib.parse import urlencode
+
+from nogps.acquire.area import Box
+from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, point
+from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.http import Answer, Polite
+from nogps.base.errors import InputError
+from nogps.rights.licences import licence_of
+
+LICENCE = licence_of("CC BY-SA 4.0")
+FIELDS = "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle"
+FIELDS += ",sequence,is_pano,creator"
+POSITIONS = {"computed": "computed_geometry", "original": "geometry"}
+ANGLES = ("computed_compass_angle", "compass_angle")
+WIDTHS = (256, 1024, 2048)
+PANORAMA_WIDTH = 2048  # pixels, also where other pictures are asked for smaller
+BAD_TOKEN = 190
+UNKNOWN_ID = 100
+# Codes of errors that pass, beside those that say so: of the platform, and of a limit reached.
+PASSING = (1, 2, 4, 17, 32, 613)
+REFUSED = (401, 403)
+EXPIRED = (403, 404, 410)  # what the picture host says of an address whose time is over
+GONE = (404, 410)  # ... and of one that is fresh, whose picture is no more
+ADDRESSES = 2  # of a picture that are tried
+
+
+@dataclass
+class Mapillary:
+    """Pictures that Mapillary lists; a `by_area.Service`."""
+
+    token: str = field(repr=False)
+    where: Where
+    positions: str = "computed"  # from what neighbouring pictures show; or original, GPS
+    width: int = 1024  # pixels; panoramas have PANORAMA_WIDTH at least
+    base_url: str = "https://graph.mapillary.com"
+    most_listed: int = 2000
+    page_base: str = "https://www.mapillary.com"
+
+    name = "Mapillary"
+    most_square_degrees = 0.0099  # 0.01 and more are refused
+    coarse_levels = ()
+
+    def __post_init__(self):
+        if not self.token:
+            raise InputError(
+                "Mapillary needs a token, which is free; set MAPILLARY_TOKEN to that of an "
+                "application from https://www.mapillary.com/dashboard/developers"
+            )
+        if LICENCE.family not in self.where.licences:
+            raise InputError(
+                f"sampling.licences: Mapillary's pictures are under {LICENCE.name}; add "
+                f"{LICENCE.family} or choose another source"
+            )
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture whose address is found at a candidate's url."""
+        for number in range(1, ADDRESSES + 1):
+            told = await self._told(url, http)
+            best_first = url.partition("fields=")[2].split(",")
+            addresses = [told[each] for each in best_first if isinstance(told.get(each), str)]
+            if not addresses:
+                return Fetched(Status.GONE)
+            fetched = await fetch_picture(
+                addresses[0], http, gone=EXPIRED if number < ADDRESSES else GONE
+            )
+            if fetched.status is not Status.GONE:
+                break
+        return fetched
+
+    def key(self, box: Box) -> list:
+        """What tells this question from others."""
+        return [self._url(box, self.most_listed), self.positions, self.width]
+
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
+        """The pictures in a box."""
+        told = await self._told(self._url(box, most), http)
+        rows = [row for row in told["data"] if isinstance(row, dict) and row.get("id")]
+        photos = {str(row["id"]): self._candidate(row) for row in rows}
+        return Page(photos, full=len(rows) >= most)
+
+    def _url(self, box: Box, most: int) -> str:
+        asked = {"bbox": str(box), "fields": FIELDS, "limit": most}
+        limits = self.where.limits
+        if limits.taken_from:
+            asked["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"
+        if limits.taken_to:
+            asked["end_captured_at"] = f"{date.fromisoformat(limits.taken_to)}T23:59:59Z"
+        return f"{self.base_url}/images?{urlencode(asked, safe=',:')}"
+
+    def _widths(self, around: bool) -> list[int]:
+        """Widths in pixels in which a picture may be had, the best first."""
+        wanted = max(self.width, PANORAMA_WIDTH) if around else self.width
+        return sorted(WIDTHS, key=lambda width: (abs(width - wanted), width))
+
+    async def _told(self, url: str, http: Polite) -> dict:
+        """The API's answer; empty where it does not know the id.
+
+        The token is sent as a header, to the API alone, so that no address holds it.
+        """
+        headers = {"Authorization": f"OAuth {self.token}"}
+        listing = "/images?" in url
+        answer = await http.get(
+            url,
+            passes=lambda got: _no_answer(got, listing),
+            busy=_busy,
+            final=_refuses,
+            headers=headers,
+        )
+        error = _error(answer)
+        code = error.get("code")
+        if code == BAD_TOKEN or (answer.status in REFUSED and not error):
+            raise InputError(
+                "Mapillary does not take the token; set MAPILLARY_TOKEN to that of an application "
+                "from https://www.mapillary.com/dashboard/developers"
+            )
+        no_such_id = code == UNKNOWN_ID and "field" not in str(error.get("message"))
+        if answer.status == 404 or (no_such_id and not listing):
+            return {"data": []} if listing else {}
+        if error or answer.status != 200:
+            why = f"code {code}: {error.get('message')}" if error else f"HTTP {answer.status}"
+            raise Refused(f"Mapillary refuses to answer ({' '.join(why.split())[:200]})")
+        return answer.told
+
+    def _candidate(self, row: dict) -> Candidate | str:
+        """The picture as a candidate, or why it is of no use."""
+        position = point(row.get(POSITIONS[self.positions]))
+        if position is None:
+            return "without_position"
+        creator = row.get("creator") if isinstance(row.get("creator"), dict) else {}
+        name = str(creator.get("username") or "")
+        around = row.get("is_pano") is True
+        thumbs = ",".join(f"thumb_{width}_url" for width in self._widths(around))
+        return Candidate(
+            photo_id=str(row["id"]),
+            source="mapillary",
+            latitude=position[0],
+            longitude=position[1],
+            owner=str(creator.get("id") or name),
+            url=f"{self.base_url}/{row['id']}?fields={thumbs}",
+            taken_at=_taken_at(row.get("captured_at")),
+            heading=_heading(row),
+            licence=LICENCE.name,
+            page_url=f"{self.page_base}/app/?pKey={row['id']}",
+            author=name,
+            licence_url=LICENCE.url,
+            sequence=str(row.get("sequence") or ""),
+            field_of_view=360.0 if around else None,
+        )
+
+
+def _error(answer: Answer) -> dict:
+    error = answer.told.get("error")
+    return error if isinstance(error, dict) else {}
+
+
+def _busy(answer: Answer) -> bool:
+    """Whether Mapillary says, by whatever status, that it cannot answer for now."""
+    error = _error(answer)
+    return error.get("is_transient") is True or error.get("code") in PASSING
+
+
+def _no_answer(answer: Answer, listing: bool) -> bool:
+    if answer.status != 200 or _error(answer):
+        return False
+    return not isinstance(answer.told.get("data"), list) if listing else not answer.told
+
+
+def _refuses(answer: Answer) -> bool:
+    """Whether an answer is final although its status says that waiting helps."""
+    return _error(answer).get("code") in (BAD_TOKEN, UNKNOWN_ID)
+
+
+def _heading(row: dict) -> float | None:
+    """Degrees from north, where one of the two angles is there and is one."""
+    for name in ANGLES:
+        angle = row.get(name)
+        if isinstance(angle, (int, float)) and 0 <= angle <= 360:
+            return float(angle) % 360
+    return None
+
+
+def _taken_at(milliseconds: object) -> str:
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return ""

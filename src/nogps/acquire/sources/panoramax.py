@@ -1,0 +1,147 @@
+"""Street pictures from Panoramax, which need no key and may be kept.
+
+The federated catalogue lists the pictures of many instances; each lies at the instance that
+published it. A search lists at most so many pictures and has no next page, so areas are divided.
+Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IGN) and CC BY-SA 4.0
+(OpenStreetMap France) are the most frequent.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from nogps.acquire.area import Box
+from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, followed, point
+from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.http import Answer, Polite
+from nogps.rights.licences import licence_of
+
+WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
+
+
+@dataclass
+class Panoramax:
+    """Pictures that Panoramax lists; a `by_area.Service`."""
+
+    where: Where
+    size: str = "sd"  # sd: 2,048 pixels wide; hd: as taken
+    base_url: str = "https://api.panoramax.xyz"
+    most_listed: int = 1000
+
+    name = "Panoramax"
+    most_square_degrees = 360.0 * 180
+    coarse_levels = (4, 7)  # nearly all pictures are in a few countries
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url; its host may send us to another one."""
+        return await fetch_picture(url, http)
+
+    def key(self, box: Box) -> list:
+        """What tells this question from others."""
+        return [self._url(box, self.most_listed), self.size, sorted(self.where.licences)]
+
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
+        """The pictures in a box."""
+        rows = await self._listed(self._url(box, most), http)
+        photos = {str(row["id"]): self._candidate(row) for row in rows}
+        return Page(photos, full=len(rows) >= most)
+
+    def _url(self, box: Box, limit: int) -> str:
+        asked = urlencode({"bbox": str(box), "limit": limit}, safe=",")
+        return f"{self.base_url}/api/search?{asked}"
+
+    async def _listed(self, url: str, http: Polite) -> list[dict]:
+        answer = await followed(url, http, passes=_no_list)
+        if answer.status != 200:
+            host = urlsplit(answer.url).netloc
+            raise Refused(f"{host} refuses a search (HTTP {answer.status}{_message(answer)})")
+        return [row for row in answer.told["features"] if isinstance(row, dict) and row.get("id")]
+
+    def _candidate(self, row: dict) -> Candidate | str:
+        """The picture as a candidate, or why it is of no use."""
+        told = _dict(row.get("properties"))
+        ready = told.get("geovisio:status", "ready") == "ready"
+        if not ready or told.get("geovisio:visibility", "anyone") != "anyone":
+            return "not_public"
+        licence = licence_of(str(told.get("license") or ""))
+        if licence is None or licence.family not in self.where.licences:
+            return "licence_not_wanted"
+        position = point(row.get("geometry"))
+        if position is None:
+            return "without_position"
+        picture = self._picture(row)
+        if not picture:
+            return "without_picture"
+        producer = _producer(row)
+        owner = str(producer.get("id") or "")
+        name = str(producer.get("name") or told.get("geovisio:producer") or "")
+        return Candidate(
+            photo_id=str(row["id"]),
+            source="panoramax",
+            latitude=position[0],
+            longitude=position[1],
+            owner=owner or (f"{name}@{urlsplit(picture).netloc}" if name else ""),
+            url=picture,
+            taken_at=str(told.get("datetime") or ""),
+            heading=_number(told.get("view:azimuth"), 360),
+            licence=licence.name,
+            page_url=f"{self.base_url}/#focus=pic&pic={row['id']}",
+            author=name,
+            licence_url=_link(row, "license") or licence.url,
+            sequence=str(row.get("collection") or ""),
+            field_of_view=_field_of_view(told),
+        )
+
+    def _picture(self, row: dict) -> str:
+        """Where the picture lies in the size that is wanted, or else in the other one."""
+        assets = _dict(row.get("assets"))
+        for size in (self.size, *WAYS):
+            href = _dict(assets.get(size)).get("href")
+            if isinstance(href, str) and href.startswith(("http://", "https://")):
+                return href
+        return ""
+
+
+def _no_list(answer: Answer) -> bool:
+    return answer.status == 200 and not isinstance(answer.told.get("features"), list)
+
+
+def _message(answer: Answer) -> str:
+    message = " ".join(str(answer.told.get("message") or "").split())[:200]
+    return f", {message}" if message else ""
+
+
+def _dict(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: object) -> list[dict]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _producer(row: dict) -> dict:
+    """Who took the picture."""
+    providers = _dicts(row.get("providers"))
+    taking = [each for each in providers if "producer" in (each.get("roles") or [])]
+    return next(iter(taking or providers), {})
+
+
+def _link(row: dict, rel: str) -> str:
+    links = (each.get("href") for each in _dicts(row.get("links")) if each.get("rel") == rel)
+    return next((href for href in links if isinstance(href, str) and href.startswith("http")), "")
+
+
+def _number(value: object, most: float) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number % 360 if 0 <= number <= most else None
+
+
+def _field_of_view(told: dict) -> float | None:
+    """Degrees; instances differ in whether they say it, and where."""
+    inside = _dict(told.get("pers:interior_orientation"))
+    try:
+        return float(inside["field_of_view"])
+    except (LookupError, TypeError, ValueError):
+        return None

@@ -1,0 +1,340 @@
+"""Photos from Google Street View, at addresses of OpenAddresses.
+
+The metadata call (free) finds the panorama nearest to each address; each panorama then gives
+photos in several directions, and each of those is a paid call. Google forbids keeping these
+pictures; see TERMS.
+"""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import googlemaps.client
+import googlemaps.convert
+from tqdm import tqdm
+
+from nogps.acquire.area import Region
+from nogps.acquire.budget import Purse
+from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.http import Answer, HostDown, Polite, Unavailable, no_whole_picture
+from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
+from nogps.base.errors import InputError
+from nogps.photos import images
+
+TERMS = (
+    "Google's terms forbid to pre-fetch, index, store or cache Street View pictures, except for "
+    "limited amounts, temporarily and securely, within the service that shows them: a stored "
+    "training set is at your own legal risk and must not be shared; read "
+    "https://cloud.google.com/maps-platform/terms and, if you go on, set "
+    "streetview.terms_accepted: true"
+)
+METADATA = "/maps/api/streetview/metadata"
+IMAGE = "/maps/api/streetview"
+CALLS_A_SECOND = 30_000 / 60  # that Google allows
+OFFICIAL_ID = re.compile(r"[\w-]{22}")  # people's own panoramas have longer ids
+UNKNOWN = "UNKNOWN_ERROR"
+PASSING = ("OVER_QUERY_LIMIT", UNKNOWN)
+REFUSAL = re.compile(rb"quota|limit|exceed|sign|key|denied|billing", re.IGNORECASE)
+MOST_WITHOUT = 25  # answers in a row without a photo: something else is wrong
+NO_PANORAMA = ("ZERO_RESULTS", "NOT_FOUND")
+
+
+@dataclass
+class Counts:
+    """What a search asked and saw. drawn = panoramas + everything left out."""
+
+    drawn: int = 0  # addresses
+    calls: int = 0  # for metadata, which are free; in this run or an earlier one
+    without_panorama: int = 0  # left out: none near the address
+    unanswered: int = 0  # left out this time: Google did not know
+    repeated: int = 0  # left out: the panorama of another address
+    unofficial: int = 0  # left out: not Google's own
+    without_position: int = 0  # left out: the panorama's position is missing or impossible
+    panoramas: int = 0
+    candidates: int = 0
+
+
+@dataclass
+class StreetView:
+    """Street View photos near addresses; a `nogps.acquire.candidate.Source`.
+
+    Raises InputError where a value is wrong, where Google refuses the key, and where it cannot be
+    reached.
+    """
+
+    key: str = field(repr=False)
+    secret: str = field(repr=False)  # signs URLs; "" where the key needs none
+    addresses: list[Path]  # OpenAddresses files, or folders of them
+    purse: Purse
+    http: Callable[..., Polite]  # makes the client for metadata
+    locations: int  # addresses to draw
+    region_km: float = 0  # drawn evenly over regions of about this width; 0: over addresses
+    headings: int = 4  # photos of a panorama, evenly around
+    size: int = 640  # pixels, of both sides
+    fov: int = 90  # degrees
+    pitch: int = 0  # degrees above the horizon
+    radius_m: int = 50  # how far from its address a panorama may be
+    region: Region = field(default_factory=Region)  # that addresses are drawn from
+    terms_accepted: bool = False
+    seed: int = 0
+    answers: Path | None = None  # a file for answers about panoramas, which are not asked again
+    base_url: str = "https://maps.googleapis.com"
+    page_base: str = "https://www.google.com"
+    counts: Counts = field(default_factory=Counts, init=False)
+
+    def __post_init__(self):
+        self._without = 0  # answers in a row that brought no photo
+        if not self.key:
+            raise InputError(
+                "Street View needs a key; set GOOGLE_MAPS_API_KEY to one that has the Street View "
+                "Static API, from https://console.cloud.google.com/google/maps-apis/credentials"
+            )
+        try:
+            self._signed(self.base_url)
+        except ValueError:
+            raise InputError(
+                "GOOGLE_MAPS_SIGNING_SECRET is not one; copy it again, it ends in ="
+            ) from None
+        if not self.addresses:
+            raise InputError(
+                "`streetview.addresses` names no file; give OpenAddresses files, from "
+                "https://batch.openaddresses.io/data"
+            )
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Photos of every official panorama that is nearest to a drawn address."""
+        self.counts = Counts()
+        known = read_addresses(self.addresses)
+        inside = self.region.contains(known.latitude, known.longitude)
+        within = Addresses(known.latitude[inside], known.longitude[inside], known.counts)
+        latitude, longitude = draw_evenly(within, self.locations, self.seed, self.region_km)
+        self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
+        found = asyncio.run(self._nearest(list(zip(latitude, longitude, strict=True))))
+        self.counts.drawn = len(found)
+        seen: set[str] = set()
+        for answer in found:
+            if self._usable(answer, seen):
+                seen.add(answer["pano_id"])
+                yield from self._photos(answer)
+
+    def counted(self) -> dict[str, int]:
+        """The counts of the last search."""
+        return self._address_counts | asdict(self.counts)
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url: a paid call, and so is each new try."""
+        if not self.terms_accepted:
+            raise InputError(TERMS)
+        pay = partial(self.purse.spend, url)
+        answer = await http.get(url, before=pay, signed=self._signed, passes=no_whole_picture())
+        if answer.status in (401, 403):
+            raise InputError(self._refused(answer))
+        if answer.status in (404, 410):
+            return Fetched(Status.GONE)
+        if answer.status != 200:
+            return Fetched(Status.FAILED)
+        fetched = await asyncio.to_thread(_picture, answer)
+        self._without += 1
+        if fetched.status is Status.OK:
+            self._without = 0
+        elif self._without >= MOST_WITHOUT:
+            raise InputError(self._refused(answer))
+        return fetched
+
+    # --- panoramas ---
+
+    async def _nearest(self, positions: list[tuple[float, float]]) -> list[dict]:
+        """What is known about the panorama nearest to each position."""
+        with _Answers(self.answers) as kept, tqdm(total=len(positions), desc="sample") as bar:
+            async with self.http(per_second=CALLS_A_SECOND) as http:
+
+                async def ask(position: tuple[float, float]) -> dict:
+                    url = self._metadata_url(*position)
+                    answer = kept.get(url)
+                    if answer is None:
+                        answer = await self._metadata(url, http)
+                        if answer["status"] != UNKNOWN:
+                            kept.put(url, answer)
+                    bar.update()
+                    return answer
+
+                found = []
+                for start in range(0, len(positions), 1000):
+                    found += await _all(map(ask, positions[start : start + 1000]))
+                self.counts.calls = len(positions)
+                return found
+
+    def _metadata_url(self, latitude: float, longitude: float) -> str:
+        asked = {
+            "location": googlemaps.convert.latlng((float(latitude), float(longitude))),
+            "radius": self.radius_m,
+            "source": "outdoor",  # drops indoor pictures and spheres of unknown kind
+        }
+        return f"{self.base_url}{METADATA}?{urlencode(asked, safe=',')}"
+
+    async def _metadata(self, url: str, http: Polite) -> dict:
+        last = ""
+
+        def passes(answer: Answer) -> bool:
+            nonlocal last
+            status = answer.told.get("status")
+            last = str(status or f"HTTP {answer.status}")
+            return last in PASSING or (answer.status == 200 and not isinstance(status, str))
+
+        try:
+            answer = await http.get(url, signed=self._signed, passes=passes)
+        except Unavailable as error:
+            if last == UNKNOWN:
+                return {"status": UNKNOWN}
+            trouble = "is down" if isinstance(error, HostDown) else "cannot be reached"
+            if last:
+                trouble = f"does not answer as it should ({last})"
+            raise InputError(
+                f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
+            ) from None
+        told = answer.told
+        status = told.get("status")
+        if status in ("OK", *NO_PANORAMA):
+            return told
+        raise InputError(self._refused(answer))
+
+    def _refused(self, answer: Answer) -> str:
+        told = answer.told
+        why = str(told.get("error_message") or told.get("status") or "")
+        if not told and answer.kind.startswith("text/"):
+            why = re.sub(r"<[^>]*>", " ", answer.body[:500].decode(errors="replace"))[:200]
+        why = why.strip() or f"HTTP {answer.status}, {answer.kind or 'no'} content"
+        for hidden in filter(None, (self.key, self.secret)):
+            why = why.replace(hidden, "***")
+        return (
+            f"Google refuses the call ({' '.join(why.split())}); check that GOOGLE_MAPS_API_KEY "
+            "has the Street View Static API and billing, and GOOGLE_MAPS_SIGNING_SECRET fits it"
+        )
+
+    def _usable(self, answer: dict, seen: set[str]) -> bool:
+        """Whether a panorama gives photos; counted where it does not."""
+        if answer["status"] == UNKNOWN:
+            self.counts.unanswered += 1
+        elif answer["status"] != "OK" or not isinstance(answer.get("pano_id"), str):
+            self.counts.without_panorama += 1
+        elif answer["pano_id"] in seen:
+            self.counts.repeated += 1
+        elif not _official(answer):
+            self.counts.unofficial += 1
+        elif _position(answer) is None:
+            self.counts.without_position += 1
+        else:
+            self.counts.panoramas += 1
+            return True
+        return False
+
+    def _photos(self, answer: dict) -> Iterator[Candidate]:
+        latitude, longitude = _position(answer)
+        pano = answer["pano_id"]
+        for number in range(self.headings):
+            heading = round(360 * number / self.headings)
+            asked = {
+                "pano": pano,
+                "size": f"{self.size}x{self.size}",
+                "heading": heading,
+                "fov": self.fov,
+                "pitch": self.pitch,
+                "return_error_code": "true",  # else there is a picture that says there is none
+            }
+            self.counts.candidates += 1
+            yield Candidate(
+                photo_id=f"{pano}_{heading:03d}",
+                source="streetview",
+                latitude=latitude,
+                longitude=longitude,
+                owner=pano,  # so that the directions of a panorama stay together
+                url=f"{self.base_url}{IMAGE}?{urlencode(asked)}",
+                taken_at=str(answer.get("date") or ""),
+                heading=float(heading),
+                licence=str(answer.get("copyright") or "© Google"),
+                page_url=f"{self.page_base}/maps/@?api=1&map_action=pano&pano={pano}"
+                f"&heading={heading}",
+            )
+
+    def _signed(self, url: str) -> str:
+        """The URL with key and signature, which never leave this machine but to Google."""
+        url = f"{url}&{urlencode({'key': self.key})}"
+        if not self.secret:
+            return url
+        parts = urlsplit(url)
+        signature = googlemaps.client.sign_hmac(self.secret, f"{parts.path}?{parts.query}")
+        return f"{url}&signature={signature}"
+
+
+class _Answers:
+    """Answers by URL, in a file of one JSON line each that outlives the process."""
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._known: dict[str, dict] = {}
+
+    def __enter__(self) -> "_Answers":
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                with suppress(ValueError, TypeError):  # the last line of a run that was killed
+                    url, answer = json.loads(line)
+                    self._known[url] = dict(answer)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._path:
+            os.close(self._file)
+
+    def get(self, url: str) -> dict | None:
+        return self._known.get(url)
+
+    def put(self, url: str, answer: dict) -> None:
+        if self._path:
+            os.write(self._file, (json.dumps([url, answer]) + "\n").encode())
+
+
+async def _all(coroutines) -> list:
+    """All results in order; when one fails, the others are ended first."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _picture(answer: Answer) -> Fetched:
+    """What an image call brought; Google also answers 200 with a text, or a picture of one."""
+    if REFUSAL.search(answer.body[:500]) and answer.kind.startswith("text/"):
+        return Fetched(Status.FAILED)
+    try:
+        flat = images.is_flat(answer.body)
+    except images.BadImage:
+        return Fetched(Status.NOT_AN_IMAGE)
+    return Fetched(Status.PLACEHOLDER) if flat else Fetched(Status.OK, answer.body)
+
+
+def _official(answer: dict) -> bool:
+    by_google = "google" in str(answer.get("copyright") or "google").lower()
+    return by_google and OFFICIAL_ID.fullmatch(str(answer["pano_id"])) is not None
+
+
+def _position(answer: dict) -> tuple[float, float] | None:
+    try:
+        place = answer["location"]
+        latitude, longitude = float(place["lat"]), float(place["lng"])
+    except (LookupError, TypeError, ValueError):
+        return None
+    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
+    return (latitude, longitude) if fits else None

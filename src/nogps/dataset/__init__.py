@@ -1,0 +1,1 @@
+"""From bytes to a data set: packing, folds, cells."""

@@ -1,0 +1,176 @@
+"""Making the classes: S2 cells, small where photos are many."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nogps.base.errors import InputError
+from nogps.earth import s2
+from nogps.earth.geo import spherical_mean
+from nogps.model.classes import Partition, _half_tokens, _levels_and_parents
+
+# About 1 cm. The last bits of trigonometry differ between processors; a file must not.
+_DECIMALS = 7
+
+
+def adaptive(
+    latitude: ArrayLike,
+    longitude: ArrayLike,
+    *,
+    min_photos: int,
+    max_photos: int,
+    min_level: int,
+    max_level: int,
+) -> Partition:
+    """PlaNet's partition of photos at positions (n,) in degrees.
+
+    From the six cube faces down, a cell with more than `max_photos` photos, or coarser than
+    `min_level`, is divided into four, but none finer than `max_level` is made. Cells that then
+    hold fewer than `min_photos` are no classes: their photos are outside. InputError if a limit
+    makes no sense, or if no cell holds enough photos.
+    """
+    _check_min_photos(min_photos)
+    _check_level("cells.min_level", min_level)
+    _check_level("cells.max_level", max_level)
+    if min_photos > max_photos:
+        raise InputError(
+            f"cells.min_photos is {min_photos}, more than cells.max_photos, {max_photos}; "
+            "give limits that leave room between them"
+        )
+    if min_level > max_level:
+        raise InputError(
+            f"cells.min_level is {min_level}, finer than cells.max_level, {max_level}; "
+            "lower the one or raise the other"
+        )
+    photos = _in_s2_order(latitude, longitude)
+    cells, found = s2.FACES, []
+    for level in range(max_level + 1):
+        counts = photos.count(cells)
+        # A cell with too few photos has no descendant with enough.
+        enough = counts >= min_photos
+        cells, counts = cells[enough], counts[enough]
+        divided = (level < min_level) | ((counts > max_photos) & (level < max_level))
+        found.append(cells[~divided])
+        cells = s2.children(cells[divided]).ravel()
+    return _of_cells(np.sort(np.concatenate(found)), photos, min_photos)
+
+
+def fixed_level(
+    latitude: ArrayLike, longitude: ArrayLike, *, level: int, min_photos: int
+) -> Partition:
+    """All S2 cells of one level with at least `min_photos` of the photos at positions (n,).
+
+    InputError if a limit makes no sense, or if no cell holds enough photos.
+    """
+    _check_min_photos(min_photos)
+    _check_level("cells.max_level", level)
+    photos = _in_s2_order(latitude, longitude)
+    cells = np.unique(s2.parent(photos.ids, level))
+    return _of_cells(cells[photos.count(cells) >= min_photos], photos, min_photos)
+
+
+def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
+    """Two classes, south (0) and north (1) of the median latitude of the photos.
+
+    A photo on the dividing latitude is north. InputError if all photos have one latitude.
+    """
+    latitude, longitude = s2.positions(latitude, longitude)
+    if latitude.size == 0 or latitude.min() == latitude.max():
+        raise InputError(
+            f"partition is north_south, but the {latitude.size} photos do not differ in "
+            "latitude; give more photos or choose another partition"
+        )
+    divide = float(np.median(latitude))
+    if divide == latitude.min():  # more than half of the photos: they are the south
+        divide = float(latitude[latitude > divide].min())
+    halves = [latitude < divide, latitude >= divide]
+    means = np.array([_mean(latitude[half], longitude[half]) for half in halves])
+    return Partition(
+        tokens=np.array(_half_tokens(divide)),
+        levels=np.array([-1, -1]),
+        parents=np.array(["", ""]),
+        photos=np.array([half.sum() for half in halves]),
+        centre_latitude=means[:, 0],
+        centre_longitude=means[:, 1],
+        mean_latitude=means[:, 0],
+        mean_longitude=means[:, 1],
+    )
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """Photos in the order of their leaf cells: those of any cell lie side by side."""
+
+    ids: NDArray[np.uint64]
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
+
+    def within(self, cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the photos of each cell begin, and where they end."""
+        return (
+            np.searchsorted(self.ids, s2.range_min(cells), side="left"),
+            np.searchsorted(self.ids, s2.range_max(cells), side="right"),
+        )
+
+    def count(self, cells: NDArray[np.uint64]) -> NDArray[np.int64]:
+        begin, end = self.within(cells)
+        return end - begin
+
+
+def _in_s2_order(latitude: ArrayLike, longitude: ArrayLike) -> _Photos:
+    latitude, longitude = s2.positions(latitude, longitude)
+    ids = s2.cell_ids(latitude, longitude)
+    order = np.argsort(ids)
+    return _Photos(ids[order], latitude[order], longitude[order])
+
+
+def _of_cells(cells: NDArray[np.uint64], photos: _Photos, min_photos: int) -> Partition:
+    """The partition into disjoint cells, sorted by id."""
+    if cells.size == 0:
+        raise InputError(
+            f"cells.min_photos is {min_photos}, and no cell holds that many of the "
+            f"{photos.ids.size} photos; lower cells.min_photos or give more photos"
+        )
+    begin, end = photos.within(cells)
+    means = np.array(
+        [
+            _mean(photos.latitude[first:last], photos.longitude[first:last])
+            for first, last in zip(begin, end, strict=True)
+        ]
+    )
+    centres = np.array([_rounded(*centre) for centre in zip(*s2.centre(cells), strict=True)])
+    levels, parents = _levels_and_parents(cells)
+    return Partition(
+        tokens=np.array([s2.to_token(cell) for cell in cells]),
+        levels=levels,
+        parents=parents,
+        photos=end - begin,
+        centre_latitude=centres[:, 0],
+        centre_longitude=centres[:, 1],
+        mean_latitude=means[:, 0],
+        mean_longitude=means[:, 1],
+    )
+
+
+def _mean(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> tuple[float, float]:
+    # A sum depends on its order; sorted, it does not depend on the order the photos came in.
+    order = np.lexsort((longitude, latitude))
+    return _rounded(*spherical_mean(latitude[order], longitude[order]))
+
+
+def _rounded(latitude: float, longitude: float) -> tuple[float, float]:
+    longitude = round(longitude, _DECIMALS)
+    # One name for one place: 180 and no -180, 0.0 and no -0.0.
+    longitude = 180.0 if longitude == -180 else longitude + 0.0
+    return round(latitude, _DECIMALS) + 0.0, longitude
+
+
+def _check_min_photos(min_photos: int) -> None:
+    if min_photos < 1:
+        raise InputError(f"cells.min_photos is {min_photos}; give a number from 1")
+
+
+def _check_level(parameter: str, level: int) -> None:
+    if not 0 <= level <= s2.MAX_LEVEL:
+        raise InputError(f"{parameter} is {level}; give an S2 level from 0 to {s2.MAX_LEVEL}")

@@ -1,0 +1,136 @@
+"""Each photo once more, at training size, its metadata gone, in shards."""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from nogps.photos import images, panorama
+from nogps.photos.panorama import View
+from nogps.photos.shards import (
+    NOWHERE,
+    SHARD_SIZE,
+    Place,
+    member_name,
+    shard_name,
+    write_index,
+    write_shard,
+)
+from nogps.pipeline.params import Panorama
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A packed photo: a candidate, or what is seen of it in one direction."""
+
+    photo_id: str  # the candidate's, and for a direction more behind it
+    packed: images.Packed | images.BadImage
+    heading: float = math.nan  # degrees clockwise from north of its middle; NaN: unknown
+    bearing: float = math.nan  # ... from the middle of its panorama; NaN: it is the candidate
+
+
+def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
+    """The one photo that a candidate is."""
+    return [Photo(candidate_id, images.pack(body, side))]
+
+
+def pack(
+    candidate_ids: list[str],
+    read: Callable[[str], bytes],
+    folder: Path,
+    side: int,
+    photos_of: Callable[[str, bytes, int], list[Photo]] = whole,
+) -> pd.DataFrame:
+    """Write every photo once more, `side` pixels high or wide, into shards; return the index.
+
+    One row a photo, those of a candidate together, in the order given: photo_id, candidate_id,
+    status (ok or unreadable), reason, shard, offset, size, width, height, phash, heading, bearing
+    (see Photo). `read` gives a candidate's original bytes, `photos_of` makes photos of them. A
+    candidate that cannot be read is one row, under its own id.
+    """
+
+    def packed(candidate_id: str) -> list[Photo]:
+        try:
+            return photos_of(candidate_id, read(candidate_id), side)
+        except images.BadImage as error:
+            return [Photo(candidate_id, error)]
+
+    rows = []
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+        tqdm(total=len(candidate_ids), desc="pack", unit="photo") as bar,
+    ):
+        for number, start in enumerate(range(0, len(candidate_ids), SHARD_SIZE)):
+            block = candidate_ids[start : start + SHARD_SIZE]
+            results, members = [], []
+            for candidate_id, photos in zip(block, threads.map(packed, block), strict=True):
+                for photo in photos:
+                    results.append((candidate_id, photo))
+                    if isinstance(photo.packed, images.Packed):
+                        direction = photo.photo_id.removeprefix(candidate_id)
+                        name = member_name(candidate_id, f"{direction}.jpg")
+                        members.append((name, photo.packed.jpeg))
+                bar.update()
+            where = iter(write_shard(folder / shard_name(number), members))
+            rows += [_packed_row(*each, where) for each in results]
+    index = pd.DataFrame(rows)
+    write_index(folder, index)
+    return index
+
+
+def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict:
+    packed = photo.packed
+    good = isinstance(packed, images.Packed)
+    return {
+        "photo_id": photo.photo_id,
+        "candidate_id": candidate_id,
+        "status": "ok" if good else "unreadable",
+        "reason": "" if good else str(packed),
+        **asdict(next(where) if good else NOWHERE),
+        "width": packed.width if good else 0,
+        "height": packed.height if good else 0,
+        "phash": packed.phash if good else b"",
+        "heading": photo.heading,
+        "bearing": photo.bearing,
+    }
+
+
+def photos_of(how: Panorama, index: pd.DataFrame) -> Callable[[str, bytes, int], list[Photo]]:
+    """What `store.pack` makes of each candidate: itself, or the views of a panorama."""
+    columns = (index[name] for name in ("photo_id", "heading", "field_of_view"))
+    known = {key: each for key, *each in zip(*columns, strict=True)}
+    offsets = [360 * number / how.headings for number in range(how.headings)]
+
+    def made(candidate_id: str, body: bytes, side: int) -> list[Photo]:
+        heading, field_of_view = known[candidate_id]
+        if not panorama.all_around(body, field_of_view):
+            return [Photo(candidate_id, images.pack(body, side), heading)]
+        # From north where that is known, else from the middle of the picture.
+        start = 0.0 if math.isnan(heading) else heading
+        bearings = [(offset - start) % 360 for offset in offsets]
+        views = [View(bearing, how.fov, how.pitch) for bearing in bearings]
+        return [
+            Photo(
+                unlike(known, f"{candidate_id}_{round(offset):03d}"),
+                packed,
+                math.nan if math.isnan(heading) else offset,
+                bearing,
+            )
+            for offset, packed, bearing in zip(
+                offsets, panorama.pack(body, side, views), bearings, strict=True
+            )
+        ]
+
+    return made
+
+
+def unlike(taken: dict, photo_id: str) -> str:
+    """The id of a view, with `_` behind it where a candidate is called like that."""
+    while photo_id in taken:
+        photo_id += "_"
+    return photo_id

@@ -1,0 +1,39 @@
+"""The packed photos as tables, joined with what is known of each."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nogps.photos.shards import read_index
+
+
+def read_photos(packed: Path, candidates: Path, splits: Path | None = None) -> pd.DataFrame:
+    """The packed photos, a row each: the index of a folder, with what the candidates' table says.
+
+    `heading` is the photo's own. With `splits`, a table of photo_id and fold, they have a fold.
+    """
+    photos = with_candidates(read_index(packed), pd.read_parquet(candidates))
+    if splits:
+        photos = photos.merge(pd.read_parquet(splits), on="photo_id", validate="one_to_one")
+    return photos
+
+
+def with_candidates(index: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+    """An index of packed photos, each with the columns of its candidate but the heading."""
+    known = candidates.drop(columns="heading").rename(columns={"photo_id": "candidate_id"})
+    return index.merge(known, on="candidate_id", validate="many_to_one")
+
+
+def phashes(index: pd.DataFrame) -> NDArray[np.uint64]:
+    """The perceptual hashes of packed photos, shape (n, 4).
+
+    A photo that could not be read has no hash; its id stands in, so that it is like no other.
+    """
+    rows = [
+        phash or hashlib.sha256(photo_id.encode()).digest()
+        for phash, photo_id in zip(index["phash"], index["photo_id"], strict=True)
+    ]
+    return np.frombuffer(b"".join(rows), dtype=np.uint64).reshape(-1, 4)

@@ -1,0 +1,1 @@
+"""The evaluation protocol: a model's answers beside those of its baselines."""

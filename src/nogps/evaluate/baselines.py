@@ -1,0 +1,60 @@
+"""Answers that need no learning of ours, for the rows beside the model's."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+
+from nogps.earth import geo
+from nogps.evaluate.protocol import Points
+from nogps.model import backbones, tensors
+from nogps.model.batches import Photos, of_each
+
+TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
+
+
+def best_cell(truth: Points, points: Points) -> Points:
+    """The oracle: for each photo the nearest of the points that the model may answer with."""
+    nearest = NearestNeighbors(n_neighbors=1).fit(geo.to_unit_vectors(*points.T))
+    chosen = nearest.kneighbors(geo.to_unit_vectors(*truth.T), return_distance=False)[:, 0]
+    return points[chosen]
+
+
+def most_common_cell(truth: Points, points: Points, photos: NDArray[np.int64]) -> Points:
+    """Always the class with the most training photos."""
+    return np.broadcast_to(points[np.argmax(photos)], truth.shape)
+
+
+def chance(truth: Points, train: Points, seed: int) -> Points:
+    """The place of a training photo drawn at random."""
+    return train[np.random.default_rng(seed).integers(len(train), size=len(truth))]
+
+
+def nearest_neighbour(described: np.ndarray, train: np.ndarray, places: Points) -> Points:
+    """The place of the training photo whose description is most like each photo's (cosine)."""
+    nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(train)
+    return places[nearest.kneighbors(described, return_distance=False)[:, 0]]
+
+
+def describe(
+    photos: Photos, network: nn.Module | None, batch_size: int, workers: int
+) -> NDArray[np.float32]:
+    """A description of each photo, shape (n, dimensions), that owes nothing to our training.
+
+    What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
+    colour thumbnail (Torralba et al. 2008, as im2gps did).
+    """
+
+    def tiny(pixels: torch.Tensor) -> torch.Tensor:
+        small = torch.nn.functional.interpolate(
+            pixels.float(), size=(TINY, TINY), mode="bilinear", antialias=True
+        ).flatten(1)
+        return small - small.mean(dim=1, keepdim=True)
+
+    def seen(pixels: torch.Tensor) -> torch.Tensor:
+        device = next(network.parameters()).device
+        return backbones.features(network, tensors.normalise(pixels.to(device)))
+
+    function = tiny if network is None else seen
+    return of_each(photos, function, batch_size, workers, "describe").numpy()

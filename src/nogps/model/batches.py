@@ -1,0 +1,110 @@
+"""Packed photos as batches of pixels."""
+
+import signal
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torchvision.transforms.v2  # noqa: F401  here, else each worker would spend seconds on it
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+from tqdm import tqdm
+
+from nogps.model import distributed, tensors
+from nogps.model.tensors import Augmentation
+from nogps.photos.shards import Place, Shards
+
+WHOLE = -1  # instead of an epoch: the photo as it is, not augmented
+
+
+class Photos(Dataset):
+    """Packed photos; an item is (uint8 square of shape (3, size, size), its number).
+
+    Keys are (epoch, number): how a photo is augmented depends on seed, epoch and number alone,
+    so that a run can go on from any point, with any number of workers.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        places: Sequence[Place],
+        image_size: int,
+        seed: int = 0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  it is frozen
+    ):
+        self.shards = shards
+        self.places = list(places)
+        self.image_size = image_size
+        self.seed = seed
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def jpeg(self, number: int) -> bytes:
+        """The packed photo itself."""
+        return self.shards.read(self.places[number])
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, number = key
+        pixels = tensors.to_tensor(self.jpeg(number))
+        if epoch == WHOLE:
+            return tensors.whole(pixels, self.image_size), number
+        rng = np.random.default_rng((self.seed, epoch, number))
+        return tensors.augmented(pixels, self.image_size, self.augmentation, rng), number
+
+
+def loader(photos: Photos, batches: list[list[tuple[int, int]]], workers: int) -> DataLoader:
+    """Batches of photos by key, in the order given: (uint8 pixels, numbers).
+
+    The pixels, of shape (n, 3, size, size), are channels_last in memory, as the photos are.
+    """
+    return DataLoader(
+        photos,
+        batch_sampler=batches,
+        num_workers=workers if len(batches) > 1 else 0,
+        collate_fn=collated,
+        worker_init_fn=_leave_interrupts_to_parent,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each loader would move the global random state on
+    )
+
+
+@torch.inference_mode()
+def of_each(
+    photos: Photos, function: Callable[[Tensor], Tensor], batch_size: int, workers: int, desc: str
+) -> Tensor:
+    """What `function` makes of every photo as it is, in order: float32 on the CPU, shape (n, ...).
+
+    It is given uint8 pixels of shape (batch, 3, size, size). Where there are several processes,
+    they share the work, in the same batches as one would, and all have the result.
+    """
+    keys = [(WHOLE, number) for number in range(len(photos))]
+    batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    mine = batches[distributed.rank() :: distributed.world()]
+    bar = tqdm(loader(photos, mine, workers), desc=desc, unit="batch", delay=2, leave=False)
+    return torch.cat(distributed.gathered([function(pixels).float().cpu() for pixels, _ in bar]))
+
+
+def predict(model: nn.Module, photos: Photos, batch_size: int, workers: int) -> Tensor:
+    """The network's outputs for every photo, shape (n, outputs)."""
+    model.eval()
+    device = next(model.parameters()).device
+    return of_each(
+        photos,
+        lambda pixels: model(tensors.normalise(pixels.to(device))),
+        batch_size,
+        workers,
+        "predict",
+    )
+
+
+def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Items as a batch, its pixels channels_last: stacked as they lie, none is moved twice."""
+    pixels, numbers = default_collate([(each.permute(1, 2, 0), number) for each, number in items])
+    return pixels.permute(0, 3, 1, 2), numbers
+
+
+def _leave_interrupts_to_parent(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,107 @@
+"""Photos in tar shards with an index beside them.
+
+A shard is an ordinary tar in WebDataset's naming, the same bytes for the same photos. The index,
+a parquet table, says where each photo's bytes lie, so any photo can be read by itself.
+"""
+
+import hashlib
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nogps.base.files import replacing
+
+INDEX = "index.parquet"
+SHARD_SIZE = 1000  # candidates
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a photo's bytes lie: `size` bytes of file `shard`, from `offset`."""
+
+    shard: str
+    offset: int
+    size: int
+
+
+NOWHERE = Place("", 0, 0)
+
+
+def shard_name(number: int) -> str:
+    """The file name of a shard."""
+    return f"shard-{number:05d}.tar"
+
+
+def member_name(photo_id: str, suffix: str) -> str:
+    """A tar member name for a photo: no dots but the last, as WebDataset asks."""
+    stem = photo_id.rsplit(".", 1)[0] if "." in photo_id else photo_id
+    return re.sub(r"[^A-Za-z0-9_/@-]", "_", stem).strip("/") + suffix
+
+
+def write_shard(path: Path, photos: Iterable[tuple[str, bytes]]) -> list[Place]:
+    """Write (member name, bytes) pairs as one tar, atomically; say where each one lies."""
+    places = []
+    with (
+        replacing(path) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for name, body in photos:
+            member = tarfile.TarInfo(name)  # owner, mode and time stay at fixed defaults
+            member.size = len(body)
+            tar.addfile(member, io.BytesIO(body))
+            padded = -(-len(body) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            places.append(Place(path.name, tar.offset - padded, len(body)))
+    return places
+
+
+def write_index(folder: Path, index: pd.DataFrame) -> None:
+    """Write the index of the shards in a folder."""
+    with replacing(folder / INDEX) as path:
+        index.to_parquet(path, index=False)
+
+
+def read_index(folder: Path) -> pd.DataFrame:
+    """The index of the shards in a folder, a row a photo."""
+    return pd.read_parquet(folder / INDEX)
+
+
+class Shards:
+    """Random access to the photos of a folder of shards.
+
+    Holds one open file per shard and no photo. It can be sent to other processes.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._files: dict[str, int] = {}
+
+    def read(self, place: Place) -> bytes:
+        """The bytes of one photo. Safe to call from many threads."""
+        file = self._files.get(place.shard)
+        if file is None:
+            file = self._files.setdefault(
+                place.shard, os.open(self.folder / place.shard, os.O_RDONLY)
+            )
+        return os.pread(file, place.size, place.offset)
+
+    def __getstate__(self) -> dict:
+        return {"folder": self.folder, "_files": {}}
+
+
+def places(index: pd.DataFrame) -> list[Place]:
+    """The Place of each row of an index."""
+    return [
+        Place(shard, int(offset), int(size))
+        for shard, offset, size in zip(index["shard"], index["offset"], index["size"], strict=True)
+    ]
+
+
+def sha256(body: bytes) -> str:
+    """Hex digest of a photo's bytes."""
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,113 @@
+"""Find a learning rate: train a few hundred steps while it grows, and draw the loss against it.
+
+Trains as `train` would begin, at rates from --from to --to, and ends early where the loss
+explodes. Writes metrics/lr_range.csv and metrics/lr_range.png; the model is not kept.
+"""
+
+import nogps  # noqa: F401  before torch, which reads what it sets
+
+# isort: split
+import argparse
+import sys
+from collections.abc import Iterator
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from nogps.base.errors import InputError
+from nogps.base.files import replacing
+from nogps.model.batches import loader
+from nogps.pipeline import paths, training
+from nogps.pipeline.params import read_params
+from nogps.train import loop, lr_range
+
+CSV = paths.METRICS / "lr_range.csv"
+PNG = paths.METRICS / "lr_range.png"
+
+
+def range_test(low: float, high: float, steps: int) -> None:
+    """Train, draw, suggest."""
+    if not 0 < low < high < float("inf") or steps < 20:
+        raise InputError("--from, --to, --steps: take 0 < from < to, and 20 steps or more")
+    params = read_params()
+    start = training.setup(params)
+    start.network.to("cuda" if torch.cuda.is_available() else "cpu")
+    run = loop.Run(start.network, start.train, start.settings, start.objective)
+    if start.settings.pretrained and start.settings.head_epochs:
+        loop.fit_head(run, start.train, start.val)  # `lr` is of what comes after
+    rates = lr_range.growing(low, high, steps)
+    losses = lr_range.losses(run, tqdm(batches(run, start.train, steps), total=steps), rates)
+    curve = pd.DataFrame({"lr": rates[: len(losses)], "loss": losses})
+    curve["smoothed"] = lr_range.smoothed(losses, steps)
+    with replacing(CSV) as path:
+        curve.to_csv(path, index=False)
+    figure = draw(curve)
+    try:
+        found = lr_range.suggest(rates, curve["smoothed"].to_numpy())
+        mark(figure, found)
+    finally:  # where there is nothing to suggest, the curve shows why
+        with replacing(PNG) as path:
+            figure.savefig(path, format="png", dpi=100)
+    print(f"the loss falls fastest at {found.steepest:.2g}")
+    print(f"a tenth of where it is lowest: {found.tenth:.2g}, which is suggested; see {PNG}")
+    print(f"\ndvc exp run -S lr={found.tenth:.2g}")
+
+
+def batches(
+    run: loop.Run, photos: loop.Labelled, steps: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """As many batches as there are steps, from as many epochs as that takes."""
+    keys, epoch = [], 0
+    while len(keys) < steps:
+        keys += loop.batches(run, epoch)
+        epoch += 1
+    yield from loader(photos.photos, keys[:steps], run.settings.workers)
+
+
+def draw(curve: pd.DataFrame) -> Figure:
+    """Loss against rate."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(xscale="log", xlabel="learning rate (lr)", ylabel="loss")
+    axes.plot(curve["lr"], curve["loss"], color="0.8", label="each step")
+    axes.plot(curve["lr"], curve["smoothed"], color="C0", label="smoothed")
+    low, start = curve["smoothed"].min(), curve["smoothed"].iloc[0]
+    margin = max(start - low, 0.1 * start)
+    axes.set_ylim(max(0, low - 0.3 * margin), start + margin)
+    axes.legend()
+    return figure
+
+
+def mark(figure: Figure, found: lr_range.Suggestion) -> None:
+    """Draw both suggestions."""
+    (axes,) = figure.axes
+    axes.axvline(found.tenth, color="C3", label=f"{found.tenth:.2g}: a tenth of the lowest")
+    axes.axvline(found.steepest, color="C3", ls=":", label=f"{found.steepest:.2g}: steepest")
+    axes.set_title(f"suggested: lr {found.tenth:.2g}")
+    axes.legend()
+
+
+def main() -> None:
+    """Read the command line; what the user did wrong comes out as one sentence."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--from", type=float, default=1e-7, dest="low", help="lowest rate (1e-7)")
+    parser.add_argument("--to", type=float, default=1.0, dest="high", help="highest rate (1)")
+    parser.add_argument("--steps", type=int, default=300, help="at most (300)")
+    arguments = parser.parse_args()
+    try:
+        range_test(arguments.low, arguments.high, arguments.steps)
+    except InputError as error:
+        sys.exit(f"lr_range: {error}")
+    except FileNotFoundError as error:
+        sys.exit(
+            f"lr_range: {error.filename} is not there; `dvc repro cells` makes what is missing"
+        )
+    except KeyboardInterrupt:
+        sys.exit("lr_range: stopped")
+
+
+if __name__ == "__main__":
+    main()

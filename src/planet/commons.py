@@ -1,0 +1,386 @@
+"""The planet's Wikimedia Commons: its API and the host that has the files.
+
+As documented and recorded of the real ones: clients have to say who they are; errors are HTTP 200;
+a search by area lists the files of 500 positions and nothing says that there are more; pictures are
+described 50 at a time; positions are those of cameras or of what is shown; authors are HTML;
+thumbnails come in certain widths only. A fifth of the files were imported from the planet's Flickr.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import Any
+from urllib.parse import quote, unquote
+
+from planet.answer import Answer, Call, page
+from planet.faults import chance
+from planet.photos import KM_PER_DEGREE, Map, Photo
+from planet.picture import jpeg
+
+API = "/w/api.php"
+SITE = "http://commons.wikimedia.invalid"
+UPLOAD = "http://upload.wikimedia.invalid"
+FILE = re.compile(r"/wikipedia/commons/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)")
+THUMB = re.compile(
+    r"/wikipedia/commons/thumb/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)/(?P<width>\d+)px-[^/]+"
+)
+STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that are made, pixels
+FIRST_PAGE = 40_000_000
+MOST_LISTED = 500
+THUMBS_A_CALL = 50
+COORDINATES_A_CALL = {"": 10, "max": 500}
+LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
+LICENCES = (  # code, short name, address, share
+    ("cc-by-sa-4.0", "CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0", 0.34),
+    ("cc-by-sa-3.0", "CC BY-SA 3.0", "http://creativecommons.org/licenses/by-sa/3.0/", 0.22),
+    ("cc-by-4.0", "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0", 0.12),
+    ("cc-by-2.0", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0", 0.1),
+    ("cc0", "CC0", "http://creativecommons.org/publicdomain/zero/1.0/deed.en", 0.1),
+    ("pd", "Public domain", "", 0.05),
+    ("gfdl", "GFDL", "http://www.gnu.org/copyleft/fdl.html", 0.04),
+    ("", "", "", 0.03),
+)
+
+
+class Commons:
+    """The files of one planet."""
+
+    def __init__(self, planet: Sequence[Photo]):
+        self._planet = planet
+
+    @cached_property
+    def files(self) -> dict[int, Photo]:
+        """Files by page id."""
+        return {
+            FIRST_PAGE + number: photo
+            for number, photo in enumerate(self._planet)
+            if photo.on_map == "yes"
+        }
+
+    @cached_property
+    def map(self) -> Map[tuple[int, bool]]:
+        """Page ids, whether the position is the primary one; also of files that are no more."""
+        return Map(
+            (each["lat"], each["lon"], (FIRST_PAGE + number, each["primary"]))
+            for number, photo in enumerate(self._planet)
+            for each in _coordinates(photo)
+        )
+
+    @cached_property
+    def by_name(self) -> dict[str, int]:
+        """Page ids by file name."""
+        return {_name(photo): number for number, photo in self.files.items()}
+
+
+def _name(photo: Photo) -> str:
+    title = re.sub(r"[^\w ]", "", photo.title or "Untitled", flags=re.ASCII).strip() or "Photo"
+    kind = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
+    number = f"({photo.photo_id})" if _imported(photo) else photo.photo_id
+    return f"{title} {number}.{kind[_mime(photo)]}".replace(" ", "_")
+
+
+def _imported(photo: Photo) -> bool:
+    return chance("imported", photo.photo_id) < 0.2
+
+
+def _mime(photo: Photo) -> str:
+    kinds = ("image/jpeg", "image/png", "image/svg+xml", "image/tiff")
+    draw = chance("mime", photo.photo_id)
+    return kinds[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
+
+
+def _sha1(photo: Photo) -> str:
+    return hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
+
+
+def address_of(photo: Photo) -> str:
+    """Where the original lies."""
+    sha1 = _sha1(photo)
+    return f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(_name(photo))}"
+
+
+# --- the API ---
+
+
+def answer(commons: Commons, call: Call) -> Answer:
+    """What the API answers."""
+    told = call.arguments
+    if not _says_who(call):
+        return _turned_away()
+    if told.get("action") != "query" or told.get("generator") != "geosearch":
+        return error("badvalue", "Unrecognized value for parameter")
+    if told.get("format") != "json":
+        return page(200, "MediaWiki API result")
+    try:
+        return _described(commons, _found(commons, told), told)
+    except _Refused as refusal:
+        return error(*refusal.args)
+
+
+class _Refused(Exception):
+    """An error: code and text."""
+
+
+def _says_who(call: Call) -> bool:
+    """Whether the client says how somebody can be reached."""
+    return bool(re.search(r"\S+/\S+ \(.+\)", call.user_agent))
+
+
+def _turned_away() -> Answer:
+    return page(403, "Please set a user-agent and respect our robot policy")
+
+
+def error(code: str, info: str) -> Answer:
+    """An error as the API reports it: with HTTP 200."""
+    body = {"error": {"code": code, "info": info}, "servedby": "mw-simulated"}
+    headers = {"MediaWiki-API-Error": code}
+    return Answer(200, "application/json; charset=utf-8", json.dumps(body).encode(), headers)
+
+
+def _found(commons: Commons, told: dict[str, str]) -> list[int]:
+    """Page ids in the order of the database.
+
+    The limit is one of positions. A file may have two, and those of files that are no more are
+    dropped only afterwards, so there may be fewer files and yet more that are not listed.
+    """
+    try:
+        limit = min(MOST_LISTED, int(told.get("ggslimit", 10)))
+        north, west, south, east = map(float, told["ggsbbox"].split("|"))
+    except (KeyError, ValueError):
+        raise _Refused("invalid-bbox", "Invalid bounding box.") from None
+    if not (-90 <= south < north <= 90 and -180 <= west < east <= 180):
+        raise _Refused("invalid-bbox", "Invalid bounding box.")
+    across = math.cos(math.radians((north + south) / 2))
+    area = (north - south) * (east - west) * across * (1000 * KM_PER_DEGREE) ** 2
+    if not SMALLEST_M2 <= area <= LARGEST_M2:
+        raise _Refused("toobig", "Bounding box is too big")
+    if told.get("ggsnamespace") != "6":
+        return []
+    y, x = (north + south) / 2, (west + east) / 2
+    hits = [
+        (math.hypot(latitude - y, longitude - x), number)
+        for latitude, longitude, (number, primary) in commons.map.within(west, south, east, north)
+        if primary or told.get("ggsprimary") == "all"
+    ]
+    return sorted({number for _, number in sorted(hits)[:limit]} & commons.files.keys())
+
+
+def _coordinates(photo: Photo) -> list[dict]:
+    """Where it was taken, where what it shows is, or both; some do not say which."""
+    camera = {"lat": photo.latitude, "lon": photo.longitude, "primary": True, "type": "camera"}
+    there = {"lat": round(photo.latitude + 0.02, 6), "lon": photo.longitude, "type": "landmark"}
+    draw = chance("position", photo.photo_id)
+    if draw < 0.08:
+        return [there | {"primary": True, "globe": "earth"}]
+    if draw < 0.12:
+        return [{key: value for key, value in camera.items() if key != "type"}]
+    found = [camera | {"globe": "earth"}]
+    return found + [there | {"primary": False, "globe": "earth"}] * (draw < 0.25)
+
+
+def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answer:
+    """Pages, of which each call describes a part.
+
+    `continue` names, after two bars, what has been told of all pages and is told no more.
+    """
+    done = told.get("continue", "").rpartition("||")[2].split("|")
+    asked = [each for each in told.get("prop", "").split("|") if each not in done]
+    pages = {number: _page(commons.files[number], number) for number in found}
+    for index, row in enumerate(pages.values()):
+        row["index"] = index - len(found)
+    following: dict[str, str] = {}
+    if "coordinates" in asked:
+        following |= _with_coordinates(commons, pages, told)
+    if "imageinfo" in asked:
+        following |= _with_pictures(commons, pages, told)
+    value: dict = {} if following else {"batchcomplete": True}
+    if following:
+        names = {"coordinates": "cocontinue", "imageinfo": "iicontinue"}
+        over = [name for name, key in names.items() if key not in following]
+        value["continue"] = following | {"continue": f"||{'|'.join(over)}"}
+    if pages and told.get("formatversion") == "2":
+        value["query"] = {"pages": list(pages.values())}
+    elif pages:
+        value["query"] = {"pages": {str(number): row for number, row in pages.items()}}
+    return _js(value if told.get("formatversion") == "2" else _of_version_1(value))
+
+
+def _of_version_1(value: Any) -> Any:
+    """The answer in the format that comes unasked: what is true is empty, what is false missing."""
+    if isinstance(value, dict):
+        return {key: _of_version_1(each) for key, each in value.items() if each is not False}
+    if isinstance(value, list):
+        return [_of_version_1(each) for each in value]
+    return "" if value is True else value
+
+
+def _page(photo: Photo, number: int) -> dict:
+    return {"pageid": number, "ns": 6, "title": f"File:{_name(photo)}".replace("_", " ")}
+
+
+def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
+    """Adds positions, and says where to go on: each counts, also the second of a page."""
+    wanted = told.get("coprop", "globe").split("|")
+    every = [
+        (number, each)
+        for number in pages
+        for each in _coordinates(commons.files[number])
+        if each["primary"] or told.get("coprimary") == "all"
+    ]
+    keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
+    first = _place(keys, told.get("cocontinue"))
+    end = first + COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
+    for number, each in every[first:end]:
+        shown = {k: v for k, v in each.items() if k in ("lat", "lon", "primary", *wanted)}
+        pages[number].setdefault("coordinates", []).append(shown)
+    return {"cocontinue": keys[end]} if end < len(keys) else {}
+
+
+def _with_pictures(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
+    """Adds what is known of the files, and says where to go on."""
+    keys = [
+        f"{_name(commons.files[each])}|{_uploaded(commons.files[each]):%Y%m%d%H%M%S}"
+        for each in pages
+    ]
+    first = _place(keys, told.get("iicontinue"))
+    end = first + THUMBS_A_CALL if "iiurlwidth" in told else len(keys)
+    for number in list(pages)[first:end]:
+        info = _info(commons.files[number], told)
+        pages[number] |= {"imagerepository": "local", "imageinfo": [info]}
+    return {"iicontinue": keys[end]} if end < len(keys) else {}
+
+
+def _place(keys: list[str], key: str | None) -> int:
+    if key is None:
+        return 0
+    if key not in keys:
+        raise _Refused(
+            "badcontinue",
+            "Invalid continue param. You should pass the original value returned by the previous "
+            "query.",
+        )
+    return keys.index(key)
+
+
+def _js(value: dict) -> Answer:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Answer(200, "application/json; charset=utf-8", body)
+
+
+def _info(photo: Photo, told: dict[str, str]) -> dict:
+    """What is known of a file, as far as it was asked for."""
+    said, address = _said(photo), address_of(photo)
+    if names := told.get("iiextmetadatafilter"):
+        said = {key: value for key, value in said.items() if key in names.split("|")}
+    known = {
+        "timestamp": {"timestamp": f"{_uploaded(photo):%Y-%m-%dT%H:%M:%SZ}"},
+        "user": {"user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title()},
+        "size": {"size": 100_000, "width": photo.width, "height": photo.height},
+        "url": _thumbnail(photo, told, address)
+        | {"url": address, "descriptionurl": f"{SITE}/wiki/File:{quote(_name(photo))}"},
+        "sha1": {"sha1": _sha1(photo)},
+        "mime": {"mime": _mime(photo)},
+        "extmetadata": {"extmetadata": said},
+        "metadata": {"metadata": _metadata(photo)},
+    }
+    asked = told.get("iiprop", "timestamp|user").split("|")
+    return {key: value for name in asked for key, value in known.get(name, {}).items()}
+
+
+def _thumbnail(photo: Photo, told: dict[str, str], address: str) -> dict:
+    """Where the picture lies in the next width that is made, or the original if that is smaller."""
+    if "iiurlwidth" not in told:
+        return {}
+    if chance("thumberror", photo.photo_id) < 0.01:
+        return {"thumberror": "Error creating thumbnail"}
+    try:
+        width = int(told["iiurlwidth"])
+    except ValueError:
+        raise _Refused("badinteger", 'Invalid value for integer parameter "iiurlwidth".') from None
+    step = next((each for each in STEPS if each >= width), STEPS[-1])
+    if step >= photo.width:
+        return {"thumburl": address, "thumbwidth": photo.width, "thumbheight": photo.height}
+    name = address.rpartition("/")[2]
+    return {
+        "thumburl": f"{address.replace('/commons/', '/commons/thumb/')}/{step}px-{name}",
+        "thumbwidth": step,
+        "thumbheight": photo.height * _longest(photo, step) // max(photo.width, photo.height),
+    }
+
+
+def _longest(photo: Photo, width: int) -> int:
+    """The longest side in pixels where the picture is so wide."""
+    return math.ceil(width * max(photo.width, photo.height) / photo.width)
+
+
+def _uploaded(photo: Photo) -> datetime:
+    return datetime.fromtimestamp(photo.uploaded, UTC)
+
+
+def _metadata(photo: Photo) -> list[dict] | None:
+    if chance("exif", photo.photo_id) < 0.5:
+        return None
+    direction = {"name": "GPSImgDirection", "value": f"{photo.heading * 100}/100"}
+    return [direction, {"name": "GPSImgDirectionRef", "value": "T"}]
+
+
+def _said(photo: Photo) -> dict:
+    draw = chance("commons licence", photo.photo_id)
+    for code, name, address, share in LICENCES:  # noqa: B007
+        draw -= share
+        if draw < 0:
+            break
+    said = {
+        "DateTimeOriginal": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
+        "License": code,
+        "LicenseShortName": name,
+        "LicenseUrl": address,
+        "Artist": _artist(photo),
+        "Credit": '<span class="int-own-work">Own work</span>',
+    }
+    if _imported(photo):
+        link = f"https://www.flickr.com/photos/{photo.owner}/{photo.photo_id}/"
+        said["Credit"] = f'<a rel="nofollow" class="external text" href="{link}">a photo</a>'
+    if chance("non free", photo.photo_id) < 0.01:
+        said["NonFree"] = "true"
+    if chance("deletion", photo.photo_id) < 0.01:
+        said["DeletionReason"] = "per COM:SPEEDY"
+    source = "commons-desc-page"
+    return {key: {"value": value, "source": source} for key, value in said.items() if value}
+
+
+def _artist(photo: Photo) -> str:
+    name = photo.owner_name.title()
+    if _imported(photo):
+        return f'<a href="https://www.flickr.com/people/{photo.owner}">{name} &amp; friends</a>'
+    if chance("artist", photo.owner) < 0.6:
+        title = f'title="User:{name}"'
+        return f'<a href="//commons.wikimedia.org/wiki/User:{name}" {title}>{name}</a>'
+    return f"{name} van <b>Straten</b>"
+
+
+# --- files ---
+
+
+def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
+    """What draws the file that a path means, or what is there instead."""
+    if not _says_who(call):
+        return _turned_away()
+    thumb = THUMB.fullmatch(call.path)
+    named = thumb or FILE.fullmatch(call.path)
+    number = commons.by_name.get(unquote(named["name"]))
+    if number is None or commons.files[number].deleted:
+        return page(404, "404 Not Found")
+    if thumb and int(thumb["width"]) not in STEPS:
+        words = (
+            "Use thumbnail steps listed on https://w.wiki/GHai. Please contact noc@wikimedia.org"
+        )
+        return page(429, words)
+    photo = commons.files[number]
+    if not thumb:
+        return partial(jpeg, photo)
+    return partial(jpeg, photo, _longest(photo, int(thumb["width"])))

@@ -1,0 +1,168 @@
+"""Street pictures of the planet: drives and walks, some taken with cameras that see all around.
+
+Like the planet's photos, a pure function of a seed, and the same on every machine.
+"""
+
+import hashlib
+import io
+import math
+import random
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from nogps.earth.towns import Town, towns
+from planet.photos import KM_PER_DEGREE, Photo, home_towns
+from planet.picture import jpeg
+
+SIDES = 4  # views that a panorama is put together from
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One street picture."""
+
+    photo: Photo  # with the original's size; its heading is that of the middle
+    drive: str  # a name of the drive, walk or ride that it is part of
+    rank: int  # in it
+    around: bool  # a panorama of 360 degrees
+
+    @property
+    def number(self) -> int:
+        """A number that is its own."""
+        return int.from_bytes(hashlib.sha256(self.photo.view.encode()).digest()[:7], "big")
+
+
+@lru_cache(maxsize=4)
+def shots(service: str, seed: int, count: int, country: str = "") -> tuple[Shot, ...]:
+    """All pictures of a service. With a country, two people of three live there."""
+    rng = random.Random(f"{service} {seed}")
+    homes = [town for town in towns() if town.country == country] or list(home_towns())
+    found: list[Shot] = []
+    person = 0
+    while len(found) < count:
+        person += 1
+        home = rng.choice(homes if rng.random() < 0.67 else home_towns())
+        name = f"{home.name.split()[0].lower()}{person}"
+        for drive in range(1 + int(6 * rng.random() ** 2)):
+            found += _drive(rng, f"{service} {seed} {person} {drive}", name, home)
+    return tuple(found[:count])
+
+
+def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
+    latitude, longitude = _at(town.latitude, town.longitude, 6 * rng.random() ** 1.5, rng)
+    bearing, step_km = rng.randrange(360), rng.uniform(0.008, 0.04)
+    around = rng.random() < 0.35
+    moment = datetime(2015, 1, 1) + timedelta(days=rng.randrange(3600), hours=rng.randrange(8, 18))
+    looks = rng.choice([0, 0, 0, 90, 270])
+    size = (1440, 720) if around else rng.choice([(512, 384), (512, 384), (384, 512)])
+    photo = Photo(
+        photo_id="",
+        secret="",
+        server="",
+        owner=str(hash_of(owner) % 10**15),
+        owner_name=owner,
+        town=town,
+        latitude=0.0,
+        longitude=0.0,
+        on_map="yes",
+        accuracy=16,
+        taken=moment,
+        uploaded=0,
+        title="",
+        tags=(),
+        licence=0,
+        heading=0,
+        width=size[0],
+        height=size[1],
+        deleted=False,
+        scene="street",
+        view="",
+        take=0,
+    )
+    found = []
+    for rank in range(4 + int(24 * rng.random() ** 2)):
+        bearing = (bearing + rng.randrange(-12, 13)) % 360
+        latitude, longitude = _at(latitude, longitude, step_km, None, bearing)
+        shot = replace(
+            photo,
+            latitude=latitude,
+            longitude=longitude,
+            heading=(bearing + looks) % 360,
+            taken=moment + timedelta(seconds=rank // 2),  # two share a second, as real ones do
+            deleted=rng.random() < 0.012,
+            view=f"{name} {rank}",
+        )
+        found.append(Shot(shot, name, rank, around))
+    return found
+
+
+def _at(
+    latitude: float,
+    longitude: float,
+    km: float,
+    rng: random.Random | None,
+    bearing: float = 0.0,
+) -> tuple[float, float]:
+    """The position so far away in a direction, which is drawn if `rng` is given."""
+    turn = math.radians(360 * rng.random() if rng else bearing)
+    north, east = km * math.cos(turn) / KM_PER_DEGREE, km * math.sin(turn) / KM_PER_DEGREE
+    east /= math.cos(math.radians(latitude))
+    return round(latitude + north, 7), round((longitude + east + 180) % 360 - 180, 7)
+
+
+def hash_of(text: str) -> int:
+    """A number for a text, the same in every process."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+@lru_cache(maxsize=200)
+def drawn(shot: Shot, width: int | None = None) -> bytes:
+    """The picture as JPEG bytes, as wide as it was taken or shrunk or enlarged to `width`."""
+    photo = shot.photo
+    width = width or photo.width
+    if not shot.around:
+        body = jpeg(photo)
+        if width == photo.width:
+            return body
+        image = Image.open(io.BytesIO(body))
+        return _encoded(image.resize((width, round(width * photo.height / photo.width))))
+    return _encoded(_all_around(photo, width))
+
+
+def front(shot: Shot, width: int, height: int) -> bytes:
+    """The middle of a panorama as an ordinary picture."""
+    view = replace(shot.photo, width=width, height=height, view=f"{shot.photo.view} 0")
+    return jpeg(view)
+
+
+def _all_around(photo: Photo, width: int) -> Image.Image:
+    """An equirectangular picture whose middle looks along the photo's heading."""
+    side = width // 3
+    views = [_view(photo, turn, side) for turn in range(0, 360, 360 // SIDES)]
+    column, row = np.meshgrid(np.arange(width), np.arange(width // 2))
+    turn = (column + 0.5) / width * 360 - 180
+    nearest = np.round(turn / 90)
+    off = np.radians(turn - 90 * nearest)
+    up = np.radians(90 - (row + 0.5) / (width // 2) * 180)
+    # Rounded, so that the same pixel is taken on every machine; what no view shows is its edge.
+    x = np.round((1 + np.tan(off)) / 2 * side, 6)
+    y = np.round((1 - np.tan(up) / np.cos(off)) / 2 * side, 6)
+    x, y = (np.clip(np.floor(each), 0, side - 1).astype(int) for each in (x, y))
+    return Image.fromarray(np.stack(views)[nearest.astype(int) % SIDES, y, x])
+
+
+def _view(photo: Photo, turn: int, side: int) -> np.ndarray:
+    """What one looks at so many degrees to the right of the photo's heading, 90 degrees wide."""
+    heading = (photo.heading + turn) % 360
+    view = replace(photo, heading=heading, width=side, height=side, view=f"{photo.view} {turn}")
+    return np.asarray(Image.open(io.BytesIO(jpeg(view))))
+
+
+def _encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=75)
+    return buffer.getvalue()

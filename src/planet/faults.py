@@ -1,0 +1,206 @@
+"""What goes wrong on the planet, and when: all of it follows from a seed.
+
+A transient fault hits the n-th request for the same thing, so it passes when somebody asks
+again, in whatever order threads ask. A persistent one hits the same thing always.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+
+from nogps.base.errors import InputError
+from planet.answer import Answer, Call, page
+
+FAULTS = {
+    # transient, picture hosts
+    "too_many": "429 as a page; every second one asks for a second's pause",
+    "server_error": "500, 502 or 503",
+    "reset": "the connection is reset before anything comes",
+    "slow": "the body trickles for a second or two",
+    "stall": "nothing comes for a minute",
+    "cut_off": "the connection closes before the promised length has come",
+    "truncated": "a JPEG that ends early, and a length that says so",
+    # persistent, picture hosts
+    "gone": "404, sometimes 410",
+    "placeholder": "Flickr: a picture that says that there is none",
+    "not_an_image": "200 with a page, or with garbage that claims to be a JPEG",
+    "grey": "Street View: a grey picture that says that there is no imagery",
+    # transient, programming interfaces
+    "api_unavailable": "Flickr: an answer that says that the service is not available",
+    "api_too_many": "429 as a page",
+    "api_html": "Flickr: a page with status 200",
+    "api_error": "500 or 502",
+    "api_reset": "the connection is reset before anything comes",
+    "api_slow": "the body trickles for a second or two",
+    "api_unknown": "Street View metadata: UNKNOWN_ERROR",
+    "api_over_limit": "Street View metadata: OVER_QUERY_LIMIT",
+    "api_maxlag": "Commons: an error that asks for a pause, with status 200",
+    "api_limit": "Mapillary: an error that says that too much was asked",
+    "api_expired": "Mapillary: an address of a picture that has expired",
+}
+PERSISTENT = ("gone", "placeholder", "not_an_image", "grey")
+MOST_IN_A_ROW = 3  # transient faults that hit the same thing
+
+# What hosts are asked for. Flickr: search, picture; Street View: metadata, image; Panoramax: items,
+# asset; Commons: files, file; Mapillary: images, address, thumb.
+_PICTURES = {"picture", "image", "asset", "file", "thumb"}
+_APIS = {"search", "metadata", "items", "files", "images", "address"}
+CALLS = _PICTURES | _APIS
+# What the kinds hit that do not hit everything of their host.
+_ONLY = {
+    "placeholder": {"picture"},
+    "grey": {"image"},
+    "api_unavailable": {"search"},
+    "api_html": {"search"},
+    "api_unknown": {"metadata"},
+    "api_over_limit": {"metadata"},
+    "api_maxlag": {"files"},
+    "api_limit": {"images", "address"},
+    "api_expired": {"address"},
+}
+_SORRY = "Sorry, the Flickr API service is not currently available."
+
+
+def check(faults: Mapping[str, float]) -> dict[str, float]:
+    """The faults, if all kinds are known and all shares between 0 and 1.
+
+    Raises:
+        InputError: if not.
+    """
+    for kind, share in faults.items():
+        if kind not in FAULTS or not 0 <= share <= 1:
+            raise InputError(
+                f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
+                f"{', '.join(FAULTS)}"
+            )
+    return dict(faults)
+
+
+def chance(*what: object) -> float:
+    """A number in [0, 1) that follows from what is given."""
+    digest = hashlib.sha256(" ".join(map(str, what)).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+class Faults:
+    """Decides which request goes wrong, and how."""
+
+    def __init__(self, seed: int, shares: Mapping[str, float]):
+        self.seed = seed
+        shares = check(shares)
+        self._transient = {k: v for k, v in shares.items() if k not in PERSISTENT and v}
+        self._persistent = {k: v for k, v in shares.items() if k in PERSISTENT and v}
+        self._asked: dict[str, tuple[int, int]] = {}  # times, and faults in a row
+
+    def passing(self, call: Call) -> str:
+        """The transient fault that hits this request, or nothing."""
+        kinds = self._that_hit(self._transient, call)
+        if not kinds:
+            return ""
+        times, in_a_row = self._asked.get(call.essence, (0, 0))
+        kind = ""
+        if in_a_row < MOST_IN_A_ROW:
+            kind = self._drawn(kinds, self._transient, f"{call.essence} {times}")
+        self._asked[call.essence] = (times + 1, in_a_row + 1 if kind else 0)
+        return kind
+
+    def lasting(self, call: Call) -> str:
+        """The persistent fault that hits what is asked for, or nothing."""
+        kinds = self._that_hit(self._persistent, call)
+        return self._drawn(kinds, self._persistent, _thing(call))
+
+    def _that_hit(self, shares: Mapping[str, float], call: Call) -> list[str]:
+        return [kind for kind in shares if call.what in hits(kind)]
+
+    def _drawn(self, kinds: Iterable[str], shares: Mapping[str, float], what: str) -> str:
+        hit = (kind for kind in kinds if chance(self.seed, kind, what) < shares[kind])
+        return next(hit, "")
+
+    def answer(self, kind: str, call: Call) -> Answer | None:
+        """What comes instead of the true answer; None where the fault is in how it comes."""
+        if kind not in _ANSWERS:
+            return None
+        return _ANSWERS[kind](self.which(kind, call), self._asked.get(call.essence, (0, 0))[0])
+
+    def which(self, kind: str, call: Call) -> int:
+        """Which of six forms the fault takes for this thing."""
+        thing = _thing(call) if kind in PERSISTENT else call.essence
+        return math.floor(6 * chance(self.seed, "which", kind, thing))
+
+
+def _thing(call: Call) -> str:
+    """What persistent faults hit: all headings of a panorama share its fate."""
+    return call.photo.partition(" ")[0]
+
+
+def hits(kind: str) -> set[str]:
+    """What calls can be hit by this kind of fault."""
+    return _ONLY.get(kind, _APIS if kind.startswith("api_") else _PICTURES)
+
+
+def _too_many(which: int, times: int) -> Answer:
+    asks = {"Retry-After": "1"} if (which + times) % 2 else {}
+    return page(429, "429 Too Many Requests", asks)
+
+
+def _server_error(which: int, times: int) -> Answer:
+    status = (500, 502, 503)[(which + times) % 3]
+    asks = {"Retry-After": "1"} if status == 503 and which % 2 else {}
+    return page(status, f"{status} Server Error", asks)
+
+
+def _unavailable(which: int, times: int) -> Answer:
+    bodies = (
+        '{"stat":"fail","code":105,"message":"Service currently unavailable"}',
+        f'{{"stat":"fail","message":"{_SORRY}","code":201}},',
+        f'{{"stat":"fail","code":0,"message":"{_SORRY}"}}',
+    )
+    body = bodies[(which + times) % 3].encode()
+    return Answer(200, "application/json; charset=utf-8", body)
+
+
+def _status(name: str, message: str) -> Answer:
+    error = f',\n   "error_message" : "{message}"' if message else ""
+    body = f'{{\n   "status" : "{name}"{error}\n}}\n'
+    return Answer(200, "application/json; charset=UTF-8", body.encode())
+
+
+def _not_an_image(which: int, _times: int) -> Answer:
+    if which % 2:
+        return page(200, "Welcome")
+    return Answer(200, "image/jpeg", b"\x00\x01no picture at all" * 40)
+
+
+def _lagged(which: int, times: int) -> Answer:
+    words = '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged",'
+    words += '"host":"db1","lag":7.1}}'
+    headers = {"Retry-After": "1", "X-Database-Lag": "7", "MediaWiki-API-Error": "maxlag"}
+    if (which + times) % 3 == 0:
+        words, headers = '{"error":{"code":"internal_api_error_DBQueryError","info":""}}', {}
+    return Answer(200, "application/json; charset=utf-8", words.encode(), headers)
+
+
+def _limited(which: int, times: int) -> Answer:
+    """Some with 400, some as a failure of the server: both have been told of."""
+    error = '"message":"Application request limit reached","type":"MLYApiException"'
+    body = f'{{"error":{{{error},"is_transient":true,"code":4,"fbtrace_id":"A0"}}}}'
+    status = (400, 403, 500)[(which + times) % 3]
+    return Answer(status, "application/json; charset=UTF-8", body.encode())
+
+
+_ANSWERS = {
+    "too_many": _too_many,
+    "server_error": _server_error,
+    "gone": lambda which, _: Answer(410 if which % 3 == 0 else 404),
+    "not_an_image": _not_an_image,
+    "api_unavailable": _unavailable,
+    "api_too_many": lambda *_: page(429, "429 Too Many Requests"),
+    "api_html": lambda *_: page(200, "Flickr is having a massage"),
+    "api_error": lambda which, times: page((500, 502)[(which + times) % 2], "Server Error"),
+    "api_unknown": lambda *_: _status("UNKNOWN_ERROR", ""),
+    "api_over_limit": lambda *_: _status(
+        "OVER_QUERY_LIMIT", "You have exceeded your rate-limit for this API."
+    ),
+    "api_maxlag": _lagged,
+    "api_limit": _limited,
+}

@@ -1,0 +1,405 @@
+"""The planet's Flickr: `flickr.photos.search` and what its picture host has.
+
+Answers as documented and as recorded: errors are HTTP 200, `total` is a number, a string or
+nothing at all, numbers come as numbers or as strings, nothing past the first 4,000 results is
+reachable.
+"""
+
+import json
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from io import BytesIO
+from types import SimpleNamespace
+from urllib.parse import parse_qsl
+
+from oauthlib.oauth1.rfc5849 import signature
+from PIL import Image, ImageDraw
+
+from planet import IMAGE_HOST, KEY, SECRET
+from planet.answer import Answer, Call
+from planet.faults import chance
+from planet.photos import YEAR, Photo
+
+REST = "/services/rest/"
+PICTURE = re.compile(  # the path of one
+    r"/(?P<server>[0-9]+)/(?P<photo>[0-9]+)_(?P<secret>[0-9a-f]{10})(?:_(?P<size>[a-z]))?\.jpg"
+)
+MOST_RESULTS = 4000  # of one query that can be read
+# Longest side in pixels of the sizes: the suffix in a picture's URL by the name in `extras`.
+SIZES = {"s": ("m", 240), "n": ("n", 320), "m": ("", 500), "z": ("z", 640), "l": ("b", 1024)}
+PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
+PLACEHOLDER_HOST = "http://s.yimg.invalid"
+NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
+
+# A search needs one of these; one about positions sees all times only with one of the latter.
+_LIMITING = {"text", "tags", "bbox", "min_upload_date", "max_upload_date", "min_taken_date"}
+_AGENTS = {"tags", "min_upload_date", "min_taken_date"}
+
+
+class Refused(Exception):
+    """An error that the API reports: code and message."""
+
+
+class Catalogue:
+    """The photos of the planet, ready to be searched."""
+
+    def __init__(self, planet: Sequence[Photo]):
+        # A stable order: photos of the same second stay as they were given.
+        self.photos = sorted(planet, key=lambda photo: photo.uploaded)
+        self.by_id = {photo.photo_id: photo for photo in planet}
+        self._times = [photo.uploaded for photo in self.photos]
+        self._words = [words(" ".join([photo.title, *photo.tags])) for photo in self.photos]
+        self._with_word: dict[str, list[int]] = {}
+        for index, said in enumerate(self._words):
+            for word in said:
+                self._with_word.setdefault(word, []).append(index)
+
+    def found(self, query: "_Query") -> list[Photo]:
+        """The photos that match, in the order of upload."""
+        first = bisect_left(self._times, query.since)
+        last = bisect_right(self._times, query.until)
+        narrowed: Sequence[int] = range(first, last)
+        if query.wanted:
+            lists = (self._with_word.get(word, []) for word in query.wanted)
+            rarest = min(lists, key=len)
+            narrowed = rarest[bisect_left(rarest, first) : bisect_left(rarest, last)]
+        return [
+            self.photos[index]
+            for index in narrowed
+            if query.says(self._words[index]) and query.fits(self.photos[index])
+        ]
+
+
+def answer_call(catalogue: Catalogue, call: Call) -> Answer:
+    """What the API answers to a call."""
+    try:
+        value = {**_called(catalogue, call), "stat": "ok"}
+    except Refused as refusal:
+        code, message = refusal.args
+        value = {"stat": "fail", "code": code, "message": message}
+    body = json.dumps(value, ensure_ascii=False)
+    if call.arguments.get("nojsoncallback") != "1":
+        body = f"jsonFlickrApi({body})"
+    return Answer(200, "application/json; charset=utf-8", body.encode())
+
+
+def _called(catalogue: Catalogue, call: Call) -> dict:
+    if key_of(call) != KEY:
+        raise Refused(100, "Invalid API Key (Key not found)")
+    if not _signed_well(call):
+        raise Refused(96, "Invalid signature")
+    if call.arguments.get("format") != "json":
+        raise Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
+    method = call.arguments.get("method", "")
+    if method != "flickr.photos.search":
+        raise Refused(112, f'Method "{method}" not found')
+    return search(catalogue, call.arguments)
+
+
+def key_of(call: Call) -> str | None:
+    """The key that the call shows, in its signature or among its arguments."""
+    shown = re.search(r'\boauth_consumer_key="([^"]*)"', call.authorization)
+    return shown[1] if shown else call.arguments.get("api_key")
+
+
+def _signed_well(call: Call) -> bool:
+    """Whether the call has no OAuth signature, or the right one."""
+    if 'oauth_signature="' not in call.authorization:
+        return True
+    try:
+        headers = {"Authorization": call.authorization}
+        params = signature.collect_parameters(headers=headers, exclude_oauth_signature=False)
+    except ValueError:
+        return False
+    given = dict(params).get("oauth_signature", "")
+    params = [pair for pair in params if pair[0] != "oauth_signature"]
+    for sent in (call.target.partition("?")[2], call.form):
+        params += parse_qsl(sent, keep_blank_values=True)
+    # What stands between us and the client may speak TLS.
+    return any(
+        signature.verify_hmac_sha1(
+            SimpleNamespace(
+                http_method=call.method,
+                uri=f"{scheme}://{call.host}{call.path}",
+                params=params,
+                signature=given,
+            ),
+            SECRET,
+        )
+        for scheme in ("http", "https")
+    )
+
+
+# --- searching ---
+
+
+@dataclass(frozen=True)
+class _Query:
+    """What a search asks for, understood."""
+
+    since: float
+    until: float
+    wanted: frozenset[str]  # words that must be there
+    unwanted: tuple[frozenset[str], ...]  # groups of words that must not be there together
+    fits: Callable[[Photo], bool]
+
+    def says(self, said: frozenset[str]) -> bool:
+        return self.wanted <= said and not any(group <= said for group in self.unwanted)
+
+
+def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
+    """Answer flickr.photos.search."""
+    if not arguments.keys() & _LIMITING:
+        raise Refused(3, "Parameterless searches have been disabled. Please use getRecent instead.")
+    geo = _is_geo(arguments)
+    found = _in_order(catalogue.found(_understood(arguments)), arguments.get("sort", ""))
+    per_page = min(_whole(arguments, "per_page", 100), 250 if geo else 500)
+    pages = -(-len(found) // per_page)
+    # Past the cap Flickr has been seen to repeat itself.
+    page = min(_whole(arguments, "page", 1), max(1, MOST_RESULTS // per_page))
+    shown = found[(page - 1) * per_page : page * per_page]
+    extras = arguments.get("extras", "").replace(" ", "").split(",")
+    total = len(found) if len(found) % 2 else str(len(found) or "")
+    variant = _Variant(arguments)
+    return {
+        "photos": {
+            "page": page,
+            "pages": pages,
+            "perpage": per_page,
+            "total": total,
+            "photo": [_entry(photo, extras, variant) for photo in shown],
+        }
+    }
+
+
+def _is_geo(arguments: dict[str, str]) -> bool:
+    return arguments.get("has_geo") == "1" or "bbox" in arguments
+
+
+def _whole(arguments: dict[str, str], name: str, default: int) -> int:
+    """A number of at least 1; the default for what is none."""
+    given = arguments.get(name, "").strip()
+    if not re.fullmatch(r"-?[0-9]{1,9}", given) or (int(given) < 1 and name != "page"):
+        return default
+    return max(1, int(given))
+
+
+def _understood(arguments: dict[str, str]) -> _Query:
+    since = _bound(arguments, "min_upload_date", -math.inf)
+    if _is_geo(arguments) and not arguments.keys() & _AGENTS:
+        since = NOW - 12 * 3600  # a geo query without a limiting agent sees no more
+    until = _bound(arguments, "max_upload_date", math.inf)
+    wanted, unwanted = set(), []
+    for minus, quoted, plain in re.findall(r'(-?)(?:"([^"]*)"|(\S+))', arguments.get("text", "")):
+        group = words(quoted or plain)
+        if minus:
+            unwanted.append(group)
+        else:
+            wanted |= group
+    return _Query(since, until, frozenset(wanted), tuple(unwanted), _fitting(arguments))
+
+
+def _fitting(arguments: dict[str, str]) -> Callable[[Photo], bool]:
+    """What must hold of a photo besides its words and its time of upload."""
+    tests: list[Callable[[Photo], bool]] = []
+    has_geo = arguments.get("has_geo")
+    if has_geo:
+        tests.append(lambda photo: (photo.on_map != "no") == (has_geo == "1"))
+    accuracy = _whole(arguments, "accuracy", 1)
+    if accuracy > 1:
+        tests.append(lambda photo: photo.accuracy >= accuracy)
+    if arguments.get("license"):
+        licences = arguments["license"].split(",")
+        tests.append(lambda photo: str(photo.licence) in licences)
+    if arguments.keys() & {"min_taken_date", "max_taken_date"}:
+        low = _bound(arguments, "min_taken_date", -math.inf)
+        high = _bound(arguments, "max_taken_date", math.inf)
+        tests.append(lambda photo: low <= _taken(photo) <= high)
+    if "bbox" in arguments:
+        tests.append(_in_box(arguments["bbox"]))
+    if "tags" in arguments:
+        tests.append(_tagged(arguments["tags"], arguments.get("tag_mode") == "all"))
+    if arguments.get("media") == "videos":
+        tests.append(lambda photo: False)
+    return lambda photo: all(test(photo) for test in tests)
+
+
+def _in_box(bbox: str) -> Callable[[Photo], bool]:
+    """Whether the listed position lies within west, south, east, north."""
+    try:
+        west, south, east, north = map(float, bbox.split(","))
+    except ValueError:
+        raise Refused(18, "Illogical arguments") from None
+
+    def inside(photo: Photo) -> bool:
+        latitude, longitude = map(float, _listed_position(photo)[:2])
+        return photo.on_map != "no" and south <= latitude <= north and west <= longitude <= east
+
+    return inside
+
+
+def _tagged(tags: str, all_of_them: bool) -> Callable[[Photo], bool]:
+    given = [_plain(tag) for tag in tags.split(",")]
+    unwanted = {tag[1:] for tag in given if tag.startswith("-")}
+    wanted = {tag for tag in given if tag and not tag.startswith("-")}
+
+    def tagged(photo: Photo) -> bool:
+        own = {_plain(tag) for tag in photo.tags}
+        enough = wanted <= own if all_of_them else not wanted or bool(wanted & own)
+        return enough and not unwanted & own
+
+    return tagged
+
+
+def _plain(tag: str) -> str:
+    return tag.lower().replace(" ", "")
+
+
+def _bound(arguments: dict[str, str], name: str, default: float) -> float:
+    """Unix seconds from Unix seconds or a MySQL datetime."""
+    moment = arguments.get(name)
+    if not moment:
+        return default
+    try:
+        seconds = float(moment)
+    except ValueError:
+        try:
+            seconds = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            seconds = math.nan
+    if not math.isfinite(seconds):
+        raise Refused(18, "Illogical arguments")
+    return seconds
+
+
+def _taken(photo: Photo) -> int:
+    return int(photo.taken.replace(tzinfo=UTC).timestamp())
+
+
+def _in_order(found: list[Photo], sort: str) -> list[Photo]:
+    """The photos sorted; of those that are equal, the earlier upload first."""
+    keys: dict[str, Callable[[Photo], float]] = {
+        "date-taken": _taken,
+        "interestingness": lambda photo: chance("interesting", photo.photo_id),
+        "relevance": lambda photo: chance("relevant", photo.photo_id),
+    }
+    by = keys.get(sort.rpartition("-")[0] or sort, lambda photo: photo.uploaded)
+    return sorted(found, key=by, reverse=not sort.endswith("-asc"))
+
+
+@lru_cache(maxsize=4096)
+def words(text: str) -> frozenset[str]:
+    """The words of a text, without case."""
+    return frozenset(re.findall(r"\w+", text.lower()))
+
+
+# --- answers ---
+
+
+class _Variant:
+    """Whether an answer gives numbers as numbers: all pages of a query are alike."""
+
+    def __init__(self, arguments: dict[str, str]):
+        asked = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
+        text = json.dumps(asked, sort_keys=True)
+        self.licence, self.accuracy, self.position = (
+            chance(name, text) < 0.5 for name in ("licence", "accuracy", "position")
+        )
+
+
+def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
+    """The sizes that a photo has: none is larger than the original."""
+    longest = max(photo.width, photo.height)
+    return {name: size for name, size in SIZES.items() if size[1] <= longest}
+
+
+def _entry(photo: Photo, extras: Iterable[str], variant: _Variant) -> dict:
+    """One photo of an answer, with the types that have been seen in real ones."""
+    entry = {
+        "id": photo.photo_id,
+        "owner": photo.owner,
+        "secret": photo.secret,
+        "server": photo.server,
+        "farm": 1,
+        "title": photo.title,
+        "ispublic": 1,
+        "isfriend": 0,
+        "isfamily": 0,
+    }
+    known = {
+        "license": {"license": photo.licence if variant.licence else str(photo.licence)},
+        "date_upload": {"dateupload": str(photo.uploaded)},
+        "date_taken": {
+            "datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
+            "datetakengranularity": "0",
+            "datetakenunknown": "0",
+        },
+        "owner_name": {"ownername": photo.owner_name},
+        "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
+        "media": {"media": "photo", "media_status": "ready"},
+        "o_dims": {"o_width": str(photo.width), "o_height": str(photo.height)},
+        "geo": _geo(photo, variant),
+    }
+    for name, (suffix, side) in _sizes(photo).items():
+        tail = f"_{suffix}" if suffix else ""
+        longest = max(photo.width, photo.height)
+        known[f"url_{name}"] = {
+            f"url_{name}": f"{IMAGE_HOST}/{photo.server}/{photo.photo_id}_{photo.secret}{tail}.jpg",
+            f"height_{name}": photo.height * side // longest,
+            f"width_{name}": str(photo.width * side // longest),
+        }
+    for extra in extras:
+        entry |= known.get(extra, {})
+    return entry
+
+
+def _geo(photo: Photo, variant: _Variant) -> dict:
+    latitude, longitude, accuracy = _listed_position(photo)
+    if variant.position:
+        latitude, longitude = float(latitude), float(longitude)
+    if variant.accuracy:
+        accuracy = int(accuracy)
+    return {"latitude": latitude, "longitude": longitude, "accuracy": accuracy, "context": 0}
+
+
+def _listed_position(photo: Photo) -> tuple[str | int, str | int, str | int]:
+    if photo.on_map == "no":
+        return 0, 0, 0
+    if photo.on_map == "zero":
+        return "0.000000", "0.000000", str(photo.accuracy)
+    return f"{photo.latitude:.6f}", f"{photo.longitude:.6f}", str(photo.accuracy)
+
+
+# --- pictures ---
+
+
+def picture(catalogue: Catalogue, path: str) -> tuple[Photo, int] | Answer:
+    """The photo and the longest side that a picture's path means, or what is there instead."""
+    name = PICTURE.fullmatch(path)
+    photo = catalogue.by_id.get(name["photo"]) if name else None
+    if photo is None or (photo.server, photo.secret) != (name["server"], name["secret"]):
+        return Answer(404)
+    if photo.deleted:
+        return to_placeholder()
+    side = dict(_sizes(photo).values()).get(name["size"] or "")
+    return (photo, side) if side else Answer(404)
+
+
+def to_placeholder() -> Answer:
+    """Send the client to the picture that says that there is no picture."""
+    return Answer(302, headers={"Location": PLACEHOLDER_HOST + PLACEHOLDER})
+
+
+@lru_cache(maxsize=1)
+def placeholder() -> Answer:
+    """The picture that says that there is no picture."""
+    image = Image.new("RGB", (500, 374), (240, 240, 240))
+    ImageDraw.Draw(image).text((120, 180), "This photo is no longer available", fill=(90, 90, 90))
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return Answer(200, "image/png", buffer.getvalue())

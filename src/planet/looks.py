@@ -1,0 +1,269 @@
+"""What places of the simulated planet look like, and the light that falls on them.
+
+All of it follows from where and when: vegetation and season from latitude and aridity, the side
+of the road and the colours of paint and signs from the country, walls and roofs from the region
+(they change smoothly over hundreds of kilometres), shutters over tens of kilometres, liveries
+and landmarks from the town, sun and weather from the hour. Numbers that come from trigonometry
+are rounded, so that all is the same on every machine.
+"""
+
+import colorsys
+import hashlib
+import math
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+
+from planet.photos import Photo
+
+Colour = tuple[int, int, int]
+
+DRIVES_LEFT = {
+    "Australia",
+    "India",
+    "Indonesia",
+    "Ireland",
+    "Japan",
+    "Kenya",
+    "Malaysia",
+    "Nepal",
+    "New Zealand",
+    "Singapore",
+    "South Africa",
+    "Sri Lanka",
+    "Tanzania",
+    "Thailand",
+    "United Kingdom",
+}
+WHITE, YELLOW, BLACK = (235, 235, 230), (240, 190, 30), (25, 25, 30)
+# Whitewash to colour wash; brick and stone; tile, slate, copper and sheet.
+RENDERS = ((240, 238, 230), (235, 215, 165), (235, 170, 150), (150, 190, 215), (160, 205, 170))
+BRICKS = ((165, 75, 55), (120, 80, 60), (205, 165, 105), (130, 130, 135), (85, 80, 90))
+ROOFS = ((200, 95, 55), (130, 60, 45), (70, 65, 70), (75, 100, 140), (90, 160, 130), (190, 170, 90))
+FLAG_COLOURS = (WHITE, YELLOW, BLACK, (200, 30, 40), (30, 60, 160), (20, 130, 70))
+LANDMARKS = ("spire", "dome", "tower", "pagoda", "arch", "minarets", "wheel", "pyramid")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one place looks like, before light and weather."""
+
+    drives_left: bool
+    flag: tuple[Colour, ...]  # three bands
+    flag_upright: bool  # whether the bands are
+    kerb: Colour
+    paving: Colour
+    centre_line: Colour
+    sign: Colour
+    sign_corners: int
+    walls: tuple[Colour, ...]
+    roof: Colour
+    pitch: float  # height of the roof over the width of the house
+    storeys: int
+    tall_windows: bool
+    shutters: Colour
+    livery: tuple[Colour, Colour]  # of buses and taxis
+    landmark: str
+    landmark_colours: tuple[Colour, Colour]
+    plant: str
+    leaves: Colour
+    ground: Colour
+
+
+@dataclass(frozen=True)
+class Light:
+    """Sun and weather. The sun's direction is seen from the camera: 0 is straight ahead."""
+
+    elevation: float  # degrees
+    ahead: float  # cosine of the sun's direction
+    right: float  # sine of the sun's direction
+    clear: bool
+    colour: Colour  # what falls on things, 255 for full
+    sky: tuple[Colour, Colour]  # top, bottom
+    haze: float  # share of the haze's colour per 100 m
+
+
+def _between(colours: tuple[Colour, ...], share: float) -> Colour:
+    """The colour at `share` of the way from the first to the last."""
+    step = min(share * (len(colours) - 1), len(colours) - 1.001)
+    return mix(colours[int(step)], colours[int(step) + 1], step % 1)
+
+
+def _hashed(text: str) -> float:
+    """A number in [0, 1) that follows from the text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+_corner = lru_cache(maxsize=None)(_hashed)
+
+
+def _field(name: str, latitude: float, longitude: float, scale_km: float) -> float:
+    """A smooth random function of position, 0 to 1, that varies over about `scale_km`.
+
+    Value noise in space, read on the sphere: it has no seam and no poles.
+    """
+    lat, lng = math.radians(latitude), math.radians(longitude)
+    point = (math.cos(lat) * math.cos(lng), math.cos(lat) * math.sin(lng), math.sin(lat))
+    scaled = [round(6371 / scale_km * axis, 6) for axis in point]
+    base = [math.floor(axis) for axis in scaled]
+    ramp = [
+        (axis - low) ** 2 * (3 - 2 * (axis - low)) for axis, low in zip(scaled, base, strict=True)
+    ]
+    total = 0.0
+    for i in (0, 1):
+        for j in (0, 1):
+            for k in (0, 1):
+                weight = 1.0
+                for up, share in zip((i, j, k), ramp, strict=True):
+                    weight *= share if up else 1 - share
+                total += weight * _corner(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
+    return min(1.0, max(0.0, (total - 0.5) * 1.7 + 0.5))
+
+
+def hsv(hue: float, saturation: float, value: float) -> Colour:
+    """The colour with this hue, saturation and value, each 0 to 1."""
+    return tuple(math.floor(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+
+
+def place_of(photo: Photo) -> Place:
+    """What it looks like where and when the photo was taken."""
+    where = (photo.latitude, photo.longitude)
+    country, town = photo.town.country, f"{photo.town.name}, {photo.town.country}"
+
+    def region(name: str, scale_km: float) -> float:
+        return _field(name, *where, scale_km)
+
+    def national(name: str) -> float:
+        # Neighbouring countries have much in common.
+        return 0.75 * region(name, 2500) + 0.25 * _hashed(f"{name} {country}")
+
+    def local(name: str) -> float:
+        return _hashed(f"{name} {town}")
+
+    plant, leaves, ground = _nature(photo)
+    walls = RENDERS if region("render", 2000) > 0.45 else BRICKS
+    wall = _between(walls, region("wall", 1800))
+    wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
+    flag = [FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {band}"))] for band in range(3)]
+    return Place(
+        drives_left=country in DRIVES_LEFT,
+        flag=tuple(flag),
+        flag_upright=national("upright") < 0.5,
+        kerb=hsv(national("kerb") * 0.999, 0.65, 0.7),
+        paving=hsv(region("paving", 500), 0.22, 0.5 + 0.3 * region("pale", 900)),
+        centre_line=YELLOW if national("line") < 0.5 else WHITE,
+        sign=hsv(national("sign") * 0.999, 0.85, 0.75),
+        sign_corners=(3, 4, 6, 20)[int(4 * national("corners"))],
+        walls=(wall, mix(wall, wash, 0.4), wash),
+        roof=_between(ROOFS, region("roof", 2000)),
+        pitch=max(0.0, 1.1 * region("pitch", 2500) - 0.25),
+        storeys=1 + int(5.9 * region("storeys", 1500)),
+        tall_windows=region("window", 2500) > 0.5,
+        shutters=hsv(region("shutters", 500), 0.75, 0.3 + 0.5 * region("shutter", 500)),
+        livery=(
+            hsv(int(8 * local("livery")) / 8, 0.85, 0.85),
+            hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35),
+        ),
+        landmark=LANDMARKS[int(len(LANDMARKS) * local("landmark"))],
+        landmark_colours=(
+            hsv(local("landmark hue"), 0.3 * local("dull"), 0.5 + 0.45 * local("bright")),
+            hsv(int(7 * local("top hue")) / 7, 0.7, 0.7),
+        ),
+        plant=plant,
+        leaves=leaves,
+        ground=ground,
+    )
+
+
+def _nature(photo: Photo) -> tuple[str, Colour, Colour]:
+    """The kind of plant, the colour of its leaves and of the ground: climate and season."""
+    from_equator = abs(photo.latitude)
+    season = math.cos(2 * math.pi * (photo.taken.timetuple().tm_yday - 15) / 365)
+    if photo.latitude < 0:
+        season = -season  # 1 in midwinter, -1 in midsummer
+    warmth = round(29 - 0.45 * from_equator - 0.17 * from_equator * season, 6)
+    in_the_dry_belt = 0.3 if 15 < from_equator < 34 else 0.0
+    aridity = 0.65 * _field("aridity", photo.latitude, photo.longitude, 1800) + in_the_dry_belt
+    soil = hsv(0.05 + 0.07 * _field("soil", photo.latitude, photo.longitude, 1500), 0.5, 0.65)
+    if aridity > 0.72:
+        return ("palm" if warmth > 18 else "bush"), (110, 115, 60), soil
+    if warmth < -1:
+        return ("conifer" if from_equator > 48 else "bare"), (45, 70, 55), (225, 230, 238)
+    grass = mix((70, 130, 50), soil, aridity * 0.8)
+    if from_equator < 24:
+        return "palm", (40, 120 - math.floor(40 * aridity), 40), grass
+    if from_equator > 55 or _field("conifers", photo.latitude, photo.longitude, 900) > 0.62:
+        return "conifer", (35, 75, 50), grass
+    if warmth < 7:
+        return "bare", (150, 90, 40), mix(grass, (130, 110, 70), 0.5)
+    return "broadleaf", (70, 120, 45), grass
+
+
+def mix(one: Colour, other: Colour, share: float) -> Colour:
+    """The colour at `share` of the way from one to the other."""
+    return tuple(math.floor(a * (1 - share) + b * share) for a, b in zip(one, other, strict=True))
+
+
+def sun(photo: Photo) -> tuple[float, float]:
+    """Elevation and azimuth of the sun in degrees, taking local time for solar time."""
+    day = photo.taken.timetuple().tm_yday
+    declination = math.radians(-23.44 * math.cos(2 * math.pi * (day + 10) / 365))
+    hour_angle = math.radians(15 * (photo.taken.hour + photo.taken.minute / 60 - 12))
+    latitude = math.radians(photo.latitude)
+    east = -math.cos(declination) * math.sin(hour_angle)
+    north = math.sin(declination) * math.cos(latitude) - math.cos(declination) * math.sin(
+        latitude
+    ) * math.cos(hour_angle)
+    up = math.sin(declination) * math.sin(latitude) + math.cos(declination) * math.cos(
+        latitude
+    ) * math.cos(hour_angle)
+    return (
+        round(math.degrees(math.asin(max(-1.0, min(1.0, up)))), 4),
+        round(math.degrees(math.atan2(east, north)) % 360, 4),
+    )
+
+
+def _air(photo: Photo) -> list[float]:
+    """How much red, green and blue the air lets through: dust, damp and smoke of a region."""
+    where = (photo.latitude, photo.longitude)
+    return [
+        0.75
+        + 0.35 * _field(f"far {part}", *where, 2000)
+        + 0.15 * _field(f"near {part}", *where, 250)
+        for part in ("red", "green", "blue")
+    ]
+
+
+def _tinted(colour: Colour, air: list[float]) -> Colour:
+    return tuple(min(255, math.floor(part * tint)) for part, tint in zip(colour, air, strict=True))
+
+
+def light_of(photo: Photo, rng: random.Random) -> Light:
+    """The light that the photo was taken in; `rng` makes the weather."""
+    elevation, azimuth = sun(photo)
+    direction = math.radians(azimuth - photo.heading)
+    clear = rng.random() < 0.55
+    day = min(1.0, max(0.0, (elevation + 6) / 18))
+    low = min(1.0, max(0.0, 1 - elevation / 20)) if clear else 0.0
+    strength = (0.45 + 0.55 * day) * (1.0 if clear else rng.uniform(0.6, 0.85))
+    colour = mix((255, 255, 255), (255, 190, 130), low * 0.6)
+    blue, grey = (80, 130, 210), (185, 190, 195)
+    top = mix(grey, blue, rng.uniform(0.7, 1.0) if clear else rng.uniform(0, 0.25))
+    bottom = mix(mix(top, (225, 230, 235), 0.6), (250, 170, 100), low * day * 0.7)
+    night = (15, 18, 40)
+    air = _air(photo)
+    return Light(
+        elevation=elevation,
+        ahead=round(math.cos(direction), 4),
+        right=round(math.sin(direction), 4),
+        clear=clear and elevation > 3,
+        colour=tuple(
+            math.floor(part * strength * tint) for part, tint in zip(colour, air, strict=True)
+        ),
+        sky=(
+            _tinted(mix(night, top, day), air),
+            _tinted(mix(night, bottom, 0.15 + 0.85 * day), air),
+        ),
+        haze=rng.choice([0.15, 0.3, 0.3, 0.8]),
+    )

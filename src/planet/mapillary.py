@@ -1,0 +1,181 @@
+"""The planet's Mapillary: the graph API and the host that has the pictures.
+
+As recorded of the real ones: boxes of 0.01 square degrees and more are refused, at most 2,000
+pictures are listed and nothing says that there are more, what is absent is a missing key, addresses
+of pictures are signed, escaped and expire. Pictures have a quarter of the real widths.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+
+from planet import MAPILLARY_TOKEN
+from planet.answer import Answer, Call, text
+from planet.drives import Shot, drawn, hash_of, shots
+from planet.faults import chance
+from planet.photos import Map
+
+GRAPH = "http://graph.mapillary.invalid"
+THUMBS = "http://scontent-planet.xx.fbcdn.invalid"
+IMAGES = "/images"
+ENTITY = re.compile(r"/(?P<photo>\d{6,20})")
+THUMB = re.compile(r"/m1/v/t6/(?P<photo>\d{6,20})-(?P<width>256|1024|2048)")
+MOST_LISTED = 2000
+MOST_SQUARE_DEGREES = 0.01  # and no box may be as large
+LIFETIME_S = 3600  # of an address
+FIELDS = (  # many of which no picture here has
+    "id altitude atomic_scale camera_parameters camera_type captured_at compass_angle "
+    "computed_altitude computed_compass_angle computed_geometry computed_rotation creator "
+    "exif_orientation geometry height width make model is_pano thumb_256_url thumb_1024_url "
+    "thumb_2048_url thumb_original_url merge_cc mesh quality_score sequence sfm_cluster"
+)
+
+
+class Mapillary:
+    """All pictures of one planet."""
+
+    def __init__(self, seed: int, count: int):
+        self._seed, self._count = seed, count
+
+    @cached_property
+    def pictures(self) -> dict[str, Shot]:
+        """All pictures by id."""
+        found = shots("mapillary", self._seed, self._count)
+        return {str(10**14 + shot.number % 10**15): shot for shot in found}
+
+    @cached_property
+    def map(self) -> Map[str]:
+        """Ids by computed position."""
+        return Map((*_computed(shot)[::-1], photo_id) for photo_id, shot in self.pictures.items())
+
+
+def answer(mapillary: Mapillary, call: Call) -> Answer:
+    """What the API answers."""
+    if _token_of(call) != MAPILLARY_TOKEN:
+        return refused(401, 190, "Invalid OAuth 2.0 Access Token")
+    for name in call.arguments.get("fields", "id").split(","):
+        if name not in FIELDS.split():
+            words = f"Tried accessing nonexisting field ({name}) on node type (ChunkObject)"
+            return refused(400, 100, words)
+    if call.path == IMAGES:
+        return _listed(mapillary, call.arguments)
+    named = ENTITY.fullmatch(call.path)
+    shot = mapillary.pictures.get(named["photo"]) if named else None
+    if shot is None or shot.photo.deleted:
+        return refused(400, 100, "Unsupported get request. Object does not exist")
+    return _js(_row(named["photo"], shot, call.arguments.get("fields", ""), call.expired))
+
+
+def _token_of(call: Call) -> str:
+    return call.authorization.removeprefix("OAuth ") or call.arguments.get("access_token", "")
+
+
+def refused(status: int, code: int, message: str, passes: bool = False) -> Answer:
+    """An error as the API reports it."""
+    error = {"message": message, "type": "MLYApiException", "code": code, "fbtrace_id": "A0"}
+    body = json.dumps({"error": error | ({"is_transient": True} if passes else {})})
+    return Answer(status, "application/json; charset=UTF-8", body.encode())
+
+
+def _js(value: dict) -> Answer:
+    body = json.dumps(value, separators=(",", ":")).replace("/", "\\/")
+    return Answer(200, "application/json; charset=UTF-8", body.encode())
+
+
+def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
+    try:
+        west, south, east, north = map(float, arguments.get("bbox", "").split(","))
+        limit = min(MOST_LISTED, int(arguments.get("limit", MOST_LISTED)))
+        if limit < 1:
+            raise ValueError(limit)
+        since = _moment(arguments.get("start_captured_at"), 0.0)
+        until = _moment(arguments.get("end_captured_at"), float("inf"))
+    except ValueError:
+        return refused(400, 100, "Invalid parameter")
+    if (east - west) * (north - south) >= MOST_SQUARE_DEGREES:
+        return refused(400, 100, "The bounding box is too large")
+    x, y = (west + east) / 2, (south + north) / 2
+    found = [
+        (max(abs(latitude - y), abs(longitude - x)), photo_id)
+        for latitude, longitude, photo_id in mapillary.map.within(west, south, east, north)
+        if since <= _captured(mapillary.pictures[photo_id]) / 1000 <= until
+    ]
+    found.sort(key=lambda each: (-each[0], each[1]))  # the edges first
+    fields = arguments.get("fields", "")
+    return _js(
+        {"data": [_row(each, mapillary.pictures[each], fields, False) for _, each in found[:limit]]}
+    )
+
+
+def _moment(text: str | None, default: float) -> float:
+    if not text:
+        return default
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _captured(shot: Shot) -> int:
+    return int(shot.photo.taken.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _computed(shot: Shot) -> tuple[float, float]:
+    """Longitude and latitude that neighbouring pictures say: some metres off, seldom 90."""
+    photo = shot.photo
+    metres = 88 if chance("far", photo.view) < 0.03 else 6
+    east, north = (metres * (2 * chance(axis, photo.view) - 1) for axis in ("east", "north"))
+    return round(photo.longitude + east / 111_195, 7), round(photo.latitude + north / 111_195, 7)
+
+
+def _row(photo_id: str, shot: Shot, fields: str, expired: bool) -> dict:
+    photo = shot.photo
+    known = {
+        "captured_at": _captured(shot),
+        "compass_angle": float(photo.heading),
+        "geometry": {"type": "Point", "coordinates": [photo.longitude, photo.latitude]},
+        "sequence": f"s{hash_of(shot.drive):x}",
+        "is_pano": shot.around,
+        "creator": {"username": photo.owner_name, "id": photo.owner},
+    }
+    if chance("computed", photo.view) > 0.03:
+        known["computed_geometry"] = {"type": "Point", "coordinates": list(_computed(shot))}
+        known["computed_compass_angle"] = (photo.heading + 0.25) % 360
+    for width in (256, 1024, 2048):
+        if width < 2048 or chance("thumb", photo.view) > 0.05:
+            known[f"thumb_{width}_url"] = _address(photo_id, width, expired)
+    wanted = fields.split(",")
+    return {"id": photo_id} | {key: value for key, value in known.items() if key in wanted}
+
+
+def _address(photo_id: str, width: int, expired: bool) -> str:
+    end = int(time.time()) + (-60 if expired else LIFETIME_S)
+    signed = f"oh={_signature(photo_id, end)}&oe={end:X}"
+    return f"{THUMBS}/m1/v/t6/{photo_id}-{width}?stp=s{width}&ccb=10-5&{signed}"
+
+
+def _signature(photo_id: str, end: int) -> str:
+    return f"00_{hash_of(f'{photo_id} {end}'):x}"
+
+
+# --- pictures ---
+
+
+def picture(mapillary: Mapillary, call: Call) -> Callable[[], bytes] | Answer:
+    """What draws the picture that an address means, or what is there instead."""
+    if _token_of(call):
+        return text(400, "Bad request: this host takes no token")
+    named = THUMB.fullmatch(call.path)
+    shot = mapillary.pictures.get(named["photo"])
+    if shot is None:
+        return Answer(404)
+    try:
+        end, signature = int(call.arguments["oe"], 16), call.arguments["oh"]
+    except (LookupError, ValueError):
+        return text(403, "Bad URL hash")
+    if signature != _signature(named["photo"], end):
+        return text(403, "Bad URL hash")
+    if end < time.time():
+        return text(403, "URL signature expired")
+    return lambda: drawn(shot, int(named["width"]) // 4)

@@ -1,0 +1,242 @@
+"""A little planet with real towns and made-up photographers.
+
+Everything here is a pure function of a seed and a number of photos, the same on every machine:
+only `random.Random` and `math` are used, and positions are rounded before anybody sees them.
+"""
+
+import math
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from nogps.earth.towns import Town, towns
+
+YEAR = 2007  # every photo was uploaded in it, UTC
+KM_PER_DEGREE = 111.195
+
+# Where the photographers live, the most photographed first.
+_COUNTRIES = (
+    "United States, United Kingdom, Japan, France, Spain, Italy, Germany, Canada, Australia, "
+    "Brazil, India, China, Mexico, The Netherlands, Taiwan, Argentina, Chile, Portugal, Sweden, "
+    "Norway, Turkey, Thailand, New Zealand, Switzerland, Ireland, Greece, Russia, South Africa, "
+    "Egypt, Morocco, Israel, Malaysia, Indonesia, Philippines, Vietnam, South Korea, Poland, "
+    "Finland, Denmark, Austria, Belgium, Czechia, Hungary, Iceland, Croatia, Romania, Ukraine, "
+    "Peru, Colombia, Ecuador, Cuba, Costa Rica, Bolivia, Kenya, Tanzania, Ghana, Senegal, "
+    "Ethiopia, Nepal, Sri Lanka, Cambodia, Iran, Jordan, United Arab Emirates, Mongolia, "
+    "Singapore"
+)
+COUNTRIES = tuple(_COUNTRIES.split(", "))
+
+# What a photo can be of, and the words that people then put beside it.
+SCENES = {
+    "street": ["street", "city", "downtown", "street"],
+    "square": ["church", "market", "city", "square"],
+    "country": ["mountain", "village", "mountain", "landscape"],
+    "water": ["beach", "harbour", "sea", "beach"],
+    "detail": ["city", "street", "food", "flower"],
+}
+SCENE_WEIGHTS = [46, 20, 13, 12, 9]
+
+UNWANTED_WORDS = ["wedding", "party", "birthday", "portrait", "abstract", "macro"]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo as its owner put it online."""
+
+    photo_id: str
+    secret: str
+    server: str
+    owner: str
+    owner_name: str
+    town: Town
+    latitude: float  # degrees, 6 decimals
+    longitude: float
+    on_map: str  # "yes"; "no": without a position; "zero": put at 0, 0 by mistake
+    accuracy: int  # of the position: 1 world .. 16 street
+    taken: datetime  # local time
+    uploaded: int  # Unix seconds
+    title: str
+    tags: tuple[str, ...]
+    licence: int  # Flickr's id
+    heading: int  # degrees clockwise from north
+    width: int  # of the original, pixels
+    height: int
+    deleted: bool  # listed still, but its picture is gone
+    scene: str  # a key of SCENES
+    view: str  # photos with the same view show the same thing ...
+    take: int  # ... and with the same take they are the same picture
+
+
+@dataclass(frozen=True)
+class _Owner:
+    nsid: str
+    name: str
+    home: Town
+    travels: bool
+    licence: int
+    server: str
+
+
+Thing = TypeVar("Thing")
+
+
+class Map(Generic[Thing]):
+    """Things by where they are, for those who ask for boxes."""
+
+    def __init__(self, things: Iterable[tuple[float, float, Thing]]):
+        """Latitude and longitude in degrees, and the thing."""
+        self._things = sorted(things, key=lambda each: each[:2])
+        self._latitudes = [latitude for latitude, _, _ in self._things]
+
+    def within(
+        self, west: float, south: float, east: float, north: float
+    ) -> Iterator[tuple[float, float, Thing]]:
+        """Those in the box: latitude, longitude and the thing."""
+        first = bisect_left(self._latitudes, south)
+        for each in self._things[first : bisect_right(self._latitudes, north)]:
+            if west <= each[1] <= east:
+                yield each
+
+
+@lru_cache(maxsize=4)
+def photos(seed: int, count: int) -> tuple[Photo, ...]:
+    """All photos of the planet, in the order of upload (and so of id)."""
+    rng = random.Random(f"planet {seed}")
+    planet: list[Photo] = []
+    number = 0
+    while len(planet) < count:
+        number += 1
+        planet += _album(rng, _owner(rng, number), seed)
+    planet = sorted(planet[:count], key=lambda photo: photo.uploaded)
+    photo_id = 340_000_000
+    for index, photo in enumerate(planet):
+        photo_id += rng.randrange(1, 400)
+        secret = f"{rng.getrandbits(40):010x}"
+        planet[index] = replace(photo, photo_id=str(photo_id), secret=secret)
+    return tuple(planet)
+
+
+@lru_cache(maxsize=1)
+def home_towns() -> tuple[Town, ...]:
+    """The towns that photographers live in: the largest of each country, well apart."""
+    chosen: dict[str, list[Town]] = {country: [] for country in COUNTRIES}
+    for town in towns():
+        homes = chosen.get(town.country)
+        if homes is None or len(homes) == (3 if town.country in COUNTRIES[:4] else 1):
+            continue
+        if all(_far_apart(town, other) for other in homes):
+            homes.append(town)
+    return tuple(town for homes in chosen.values() for town in homes)
+
+
+def _far_apart(one: Town, other: Town) -> bool:
+    north = (one.latitude - other.latitude) * KM_PER_DEGREE
+    east = (one.longitude - other.longitude) * KM_PER_DEGREE
+    return math.hypot(north, east * math.cos(math.radians(one.latitude))) > 60
+
+
+def _owner(rng: random.Random, number: int) -> _Owner:
+    home = rng.choice(home_towns())
+    return _Owner(
+        nsid=f"{10_000_000 + number * 7919}@N0{number % 9}",
+        name=f"{home.name.split()[0].lower()}{number}",
+        home=home,
+        travels=rng.random() < 0.12,
+        licence=rng.choices([0, 1, 2, 3, 4, 5, 6, 7], [60, 12, 6, 8, 6, 5, 2, 1])[0],
+        server=str(rng.randrange(100, 240)),
+    )
+
+
+def _album(rng: random.Random, owner: _Owner, seed: int) -> list[Photo]:
+    """One photographer's photos: one to twelve, from outings."""
+    size = min(12, 1 + int(11 * rng.random() ** 1.6 + rng.random()))
+    album: list[Photo] = []
+    while len(album) < size:
+        abroad = owner.travels and rng.random() < 0.6
+        town = rng.choice(home_towns()) if abroad else owner.home
+        outing = _outing(rng, owner, town, f"{seed} {owner.nsid} {len(album)}")
+        album += outing[: size - len(album)]
+    return album
+
+
+def _outing(rng: random.Random, owner: _Owner, town: Town, name: str) -> list[Photo]:
+    """A few photos of one day: mostly of different things, now and then a burst of one."""
+    day = datetime(YEAR, 1, 1) + timedelta(days=rng.randrange(365))
+    online = min(day + timedelta(days=int(30 * rng.random() ** 3)), datetime(YEAR, 12, 31))
+    uploaded = int(online.replace(tzinfo=UTC).timestamp()) + rng.randrange(86_000)
+    # Nine outings of ten stay in town; the tenth goes to the country around it.
+    reach_km = 4 if rng.random() < 0.9 else 60
+    outing: list[Photo] = []
+    for shot in range(1 + int(4 * rng.random() ** 2)):
+        if outing and rng.random() < 0.12:
+            photo = _once_more(rng, outing[-1])
+        else:
+            photo = _photo(rng, owner, town, day, reach_km, f"{name} {shot}")
+        outing.append(replace(photo, uploaded=uploaded + 7 * shot))
+    return outing
+
+
+def _once_more(rng: random.Random, photo: Photo) -> Photo:
+    """The next photo of a burst or, seldom, the very same picture put online twice."""
+    if rng.random() < 0.15:
+        return photo
+    taken = photo.taken + timedelta(seconds=rng.randrange(1, 9))
+    return replace(photo, take=photo.take + 1, taken=taken)
+
+
+def _photo(rng, owner: _Owner, town: Town, day: datetime, reach_km: float, view: str) -> Photo:
+    latitude, longitude = _near(rng, town, reach_km)
+    scene = rng.choices(list(SCENES), SCENE_WEIGHTS)[0]
+    words = rng.sample(SCENES[scene], rng.choice([1, 2, 2, 3]))
+    if rng.random() < 0.04:
+        words.append(rng.choice(UNWANTED_WORDS))
+    tags = [town.name, town.country] * (rng.random() < 0.7) + words
+    width, height = _size(rng)
+    return Photo(
+        photo_id="",  # it gets one, and a secret, when all uploads are known
+        secret="",
+        server=owner.server,
+        owner=owner.nsid,
+        owner_name=owner.name,
+        town=town,
+        latitude=latitude,
+        longitude=longitude,
+        on_map=rng.choices(["yes", "no", "zero"], [96.5, 3, 0.5])[0],
+        accuracy=rng.choices([16, 15, 14, 13, 12, 11, 9, 6, 3], [60, 8, 7, 6, 5, 7, 3, 3, 1])[0],
+        taken=day + timedelta(hours=_hour(rng), seconds=rng.randrange(3600)),
+        uploaded=0,
+        title=rng.choice([f"{words[0].title()} in {town.name}", town.name, "IMG_0042", ""]),
+        tags=tuple(dict.fromkeys(tag.lower() for tag in tags)),
+        licence=owner.licence,
+        heading=rng.randrange(360),
+        width=width,
+        height=height,
+        deleted=rng.random() < 0.015,
+        scene=scene,
+        view=view,
+        take=0,
+    )
+
+
+def _near(rng: random.Random, town: Town, reach_km: float) -> tuple[float, float]:
+    """A position around the town's centre: the nearer, the likelier."""
+    distance = reach_km * rng.random() ** 1.5
+    bearing = 2 * math.pi * rng.random()
+    north = distance * math.cos(bearing) / KM_PER_DEGREE
+    east = distance * math.sin(bearing) / KM_PER_DEGREE / math.cos(math.radians(town.latitude))
+    return round(town.latitude + north, 6), round(town.longitude + east, 6)
+
+
+def _hour(rng: random.Random) -> int:
+    return 6 + int((rng.random() + rng.random() + rng.random()) / 3 * 17)
+
+
+def _size(rng: random.Random) -> tuple[int, int]:
+    longest = rng.choices([320, 500, 1024], [93, 6.5, 0.5])[0]
+    shortest = longest * rng.choice([240, 240, 240, 213, 256, 200, 320]) // 320
+    return (shortest, longest) if rng.random() < 0.2 else (longest, shortest)

@@ -1,0 +1,358 @@
+"""The planet's hosts over HTTP, on loopback: they answer, go wrong, and keep a log.
+
+What is there is decided in a module for each protocol, what goes wrong in `faults`.
+"""
+
+import asyncio
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from planet import KEY, commons, flickr, mapillary, panoramax, streetview
+from planet.answer import Answer, Call, page
+from planet.faults import Faults
+from planet.gallery import Gallery
+from planet.photos import Photo
+
+LONGEST_STALL_S = 60
+SLOW_PAUSES_S = (0.4, 0.8)  # before the first half of the body, and before the second
+HOUR_S = 3600
+
+_WHAT = {
+    flickr.REST: "search",
+    flickr.PLACEHOLDER: "placeholder",
+    streetview.METADATA: "metadata",
+    streetview.IMAGE: "image",
+    panoramax.SEARCH: "items",
+    commons.API: "files",
+    mapillary.IMAGES: "images",
+}
+_NAMED = {  # paths that name a thing, by the first that fits
+    flickr.PICTURE: "picture",
+    panoramax.PICTURE: "asset",
+    panoramax.STORED: "asset",
+    panoramax.ITEMS: "items",
+    panoramax.ITEM: "items",
+    commons.THUMB: "file",
+    commons.FILE: "file",
+    mapillary.THUMB: "thumb",
+    mapillary.ENTITY: "address",
+}
+
+_Note = Callable[[int, int], None]  # writes status and number of bytes to the log
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the planet's hosts behave."""
+
+    seed: int = 0  # of panoramas and faults
+    faults: Mapping[str, float] | None = None  # kind -> share of the requests that it hits
+    log: Path | None = None  # gets a line of JSON per request
+    calls_per_hour: int = 0  # to Flickr's API; 0: no limit
+    drawn: int = 0  # so many distinct pictures; 0: each its own
+
+
+@contextmanager
+def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[str]:
+    """Serve these photos from a thread; yields the base URL. `setup`: the fields of `Setup`."""
+    ready: Future = Future()
+    thread = threading.Thread(target=_serve, args=[planet, port, Setup(**setup), ready])
+    thread.start()
+    try:
+        base, stop = ready.result()
+        try:
+            yield base
+        finally:
+            stop()
+    finally:
+        thread.join()
+
+
+def _serve(planet: Sequence[Photo], port: int, setup: Setup, ready: Future) -> None:
+    async def run() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        async with hosts(planet, port, setup) as base:
+            ready.set_result((base, partial(loop.call_soon_threadsafe, done.set)))
+            await done.wait()
+
+    try:
+        asyncio.run(run())
+    except Exception as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)
+
+
+@asynccontextmanager
+async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterator[str]:
+    """Serve on loopback while the block runs; yields the base URL. Port 0 takes a free one."""
+    with ExitStack() as stack:
+        # Apart, so that no search waits until pictures are drawn.
+        painters = stack.enter_context(ThreadPoolExecutor(2))
+        searchers = stack.enter_context(ThreadPoolExecutor(2))
+        log = None
+        if setup.log:
+            setup.log.parent.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context(setup.log.open("ab", buffering=0))
+        server = _Hosts(planet, setup, painters, searchers, log)
+        runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            server.closing.set()
+            await runner.cleanup()
+
+
+class _Hosts:
+    """Answers requests."""
+
+    def __init__(
+        self,
+        planet: Sequence[Photo],
+        setup: Setup,
+        painters: Executor,
+        searchers: Executor,
+        log: BinaryIO | None,
+    ):
+        catalogue, streets = flickr.Catalogue(planet), streetview.Streets(setup.seed)
+        street_pictures = panoramax.Panoramax(setup.seed, len(planet))
+        files = commons.Commons(planet)
+        graph = mapillary.Mapillary(setup.seed, len(planet))
+        self.gallery = Gallery(planet, painters, setup.drawn)
+        self.apis: dict[str, Callable[[Call], Answer]] = {
+            "search": partial(flickr.answer_call, catalogue),
+            "metadata": partial(streetview.metadata, streets),
+            "placeholder": lambda call: flickr.placeholder(),
+            "items": partial(panoramax.answer, street_pictures),
+            "files": partial(commons.answer, files),
+            "images": partial(mapillary.answer, graph),
+            "address": partial(mapillary.answer, graph),
+            "other": lambda call: Answer(404),
+        }
+        # What draws a picture, or what is there instead of it.
+        self.pictures: dict[str, Callable[[Call], Callable | Answer]] = {
+            "picture": partial(self._flickr, catalogue),
+            "image": partial(self._streetview, streets),
+            "asset": partial(self._drawn, partial(panoramax.picture, street_pictures)),
+            "file": partial(self._drawn, partial(commons.picture, files)),
+            "thumb": partial(self._drawn, partial(mapillary.picture, graph)),
+        }
+        self.faults = Faults(setup.seed, setup.faults or {})
+        self.calls_per_hour = setup.calls_per_hour
+        self.calls: deque[float] = deque()  # when they came, in the last hour
+        self.searchers = searchers
+        self.log = log
+        self.closing = asyncio.Event()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, or fail to in the way that a fault wants."""
+        call = await _read(request)
+        if self._over_quota(call):
+            answer, fault = page(429, "429 Too Many Requests"), ""
+        else:
+            answer, fault = await self._answer(call)
+        note = partial(self._note, call, fault)
+        how = fault.removeprefix("api_")
+        if how == "reset":
+            return _reset(request, note)
+        if how == "stall":
+            return await self._stall(request, note)
+        if how == "slow":
+            return await _slow(request, answer, note)
+        if how == "cut_off":
+            return await _cut_off(request, answer, note)
+        note(answer.status, len(answer.body))
+        return web.Response(status=answer.status, body=answer.body, headers=_headers(answer))
+
+    def _over_quota(self, call: Call) -> bool:
+        """Whether this call to Flickr's API is one too many; it counts if it is not."""
+        if self.calls_per_hour <= 0 or call.what != "search" or flickr.key_of(call) != KEY:
+            return False
+        now = time.monotonic()
+        while self.calls and self.calls[0] <= now - HOUR_S:
+            self.calls.popleft()
+        if len(self.calls) >= self.calls_per_hour:
+            return True
+        self.calls.append(now)
+        return False
+
+    async def _answer(self, call: Call) -> tuple[Answer, str]:
+        """The answer, and the fault that hits it, if one does."""
+        passing = self.faults.passing(call)
+        call.expired = passing == "api_expired"
+        if passing.removeprefix("api_") in ("reset", "stall"):
+            return Answer(0), passing
+        answer = self.faults.answer(passing, call)
+        if answer:
+            return answer, passing
+        answer, lasting = await self._true_answer(call)
+        if passing == "truncated":
+            if answer.status != 200:  # there is nothing to cut
+                return answer, lasting
+            answer = replace(answer, body=answer.body[: len(answer.body) // 2])
+        return answer, passing or lasting
+
+    async def _true_answer(self, call: Call) -> tuple[Answer, str]:
+        """What is there, and the persistent fault that hides it, if one does."""
+        if call.what in self.apis:
+            return await self._searched(self.apis[call.what], call), ""
+        found = await self._searched(self.pictures[call.what], call)
+        if isinstance(found, Answer):
+            return found, ""
+        lasting = self.faults.lasting(call)
+        if lasting:
+            return self._instead(lasting, call), lasting
+        return Answer(200, "image/jpeg", await found()), ""
+
+    def _drawn(self, find: Callable[[Call], Callable | Answer], call: Call) -> Callable | Answer:
+        found = find(call)
+        return found if isinstance(found, Answer) else partial(self.gallery.painted, found)
+
+    def _flickr(self, catalogue: flickr.Catalogue, call: Call) -> Callable | Answer:
+        found = flickr.picture(catalogue, call.path)
+        return found if isinstance(found, Answer) else partial(self.gallery.flickr, *found)
+
+    def _streetview(self, streets: streetview.Streets, call: Call) -> Callable | Answer:
+        found = streetview.image(streets, call)
+        return found if isinstance(found, Answer) else partial(self.gallery.streetview, *found)
+
+    async def _searched(self, work: Callable, call: Call) -> Any:
+        if call.what in ("metadata", "image") and "pano" in call.arguments:
+            return work(call)  # that takes less time than a thread's turn
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.searchers, work, call)
+
+    def _instead(self, lasting: str, call: Call) -> Answer:
+        if lasting == "grey":
+            return streetview.grey(*streetview.size_of(call.arguments))
+        if lasting == "placeholder":
+            directly = self.faults.which(lasting, call) % 3 == 0
+            return flickr.placeholder() if directly else flickr.to_placeholder()
+        return self.faults.answer(lasting, call)
+
+    async def _stall(self, request: web.BaseRequest, note: _Note) -> web.StreamResponse:
+        note(0, 0)
+        end = time.monotonic() + LONGEST_STALL_S
+        while time.monotonic() < end and not self.closing.is_set() and not _has_left(request):
+            await asyncio.sleep(0.05)
+        return _reset(request, None)
+
+    def _note(self, call: Call, fault: str, status: int, sent: int) -> None:
+        if self.log is None:
+            return
+        line = {
+            "time": round(time.time(), 3),
+            "method": call.method,
+            "path": call.shown,
+            "host": call.host,
+            "authorised": call.authorised,
+            "what": call.what,
+            "photo": call.photo,
+            "status": status,
+            "bytes": sent,
+            "fault": fault,
+        }
+        if call.what == "search":
+            for name in ("text", "min_upload_date", "max_upload_date", "page"):
+                line[name] = call.arguments.get(name, "")
+        with suppress(OSError):  # a full disk is the client's matter: the planet goes on
+            self.log.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+
+async def _read(request: web.BaseRequest) -> Call:
+    target = re.sub(r"^https?://[^/?#]*", "", request.raw_path)  # a proxy's client sends all of it
+    form = (await request.read()).decode(errors="replace")
+    call = Call(
+        what="other",
+        method=request.method,
+        target=target,
+        host=request.headers.get("Host", ""),
+        authorization=request.headers.get("Authorization", ""),
+        user_agent=request.headers.get("User-Agent", ""),
+        form=form,
+    )
+    reads = call.method in ("GET", "HEAD")
+    call.arguments = dict(parse_qsl(target.partition("?")[2] if reads else form))
+    if reads or call.path == flickr.REST:
+        call.what = _WHAT.get(call.path, "other")
+    if call.what == "image" and "pano" in call.arguments:
+        call.photo = f"{call.arguments['pano']} {call.arguments.get('heading', 0)}"
+    elif call.what == "other" and reads:
+        for pattern, what in _NAMED.items():
+            if named := pattern.fullmatch(call.path):
+                told = named.groupdict()
+                call.what, call.photo = what, told.get("photo") or told.get("name") or ""
+                break
+    return call
+
+
+# --- how answers come, or do not ---
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    return {**answer.headers, "Content-Type": answer.kind}
+
+
+def _has_left(request: web.BaseRequest) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def _reset(request: web.BaseRequest, note: _Note | None) -> web.StreamResponse:
+    """Break the connection off; what is returned reaches nobody."""
+    if note:
+        note(0, 0)
+    if request.transport is not None:
+        at_once = struct.pack("ii", 1, 0)  # sends a reset instead of an orderly end
+        sock = request.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        request.transport.abort()
+    return web.Response()
+
+
+async def _slow(request: web.BaseRequest, answer: Answer, note: _Note) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=_headers(answer))
+    response.content_length = len(answer.body)
+    half = len(answer.body) // 2
+    await asyncio.sleep(SLOW_PAUSES_S[0])
+    try:
+        await response.prepare(request)
+        await response.write(answer.body[:half])
+        await asyncio.sleep(SLOW_PAUSES_S[1])
+    except ConnectionError:
+        note(answer.status, 0)
+        return response
+    # Before the end of it: who has read all finds it in the log.
+    note(answer.status, half if _has_left(request) else len(answer.body))
+    with suppress(ConnectionError):
+        await response.write(answer.body[half:])
+    return response
+
+
+async def _cut_off(request: web.BaseRequest, answer: Answer, note: _Note) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=_headers(answer))
+    response.content_length = len(answer.body) or 1000
+    part = answer.body[: len(answer.body) * 6 // 10]
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        note(answer.status, len(part))
+        await response.write(part)
+    if request.transport is not None:
+        request.transport.close()
+    return response
