@@ -23,16 +23,28 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import pyarrow as pa
+from pydantic import Field
 from tqdm import tqdm
 
 from nogps.acquire.candidate import Fetched, Source, Status
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.base.errors import InputError
+from nogps.base.settings import Count, Section
 from nogps.photos import images, shards
+
+
+class Settings(Section):
+    """How photos are fetched."""
+
+    connections: Annotated[int, Field(ge=1, le=64)]
+    min_side: Count
+    max_failed: Annotated[float, Field(ge=0, le=1)]
+
 
 BLOCKS_AHEAD = 2  # that may be fetched while the slowest photo of an earlier one is awaited
 OWNERS_OF_A_PLACEHOLDER = 5  # so many people do not take the same picture

@@ -5,17 +5,54 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BeforeValidator, Field
 
 from nogps.acquire.area import Region
 from nogps.acquire.candidate import Candidate
 from nogps.base.errors import InputError
+from nogps.base.settings import Count, CountOrZero, Level, Section
 from nogps.earth import s2
 from nogps.earth.geo import EARTH_RADIUS_KM, distance_km, to_unit_vectors
+
+
+def _region(value: object) -> object:
+    box = isinstance(value, list) and [type(each) in (int, float) for each in value] == 4 * [True]
+    if not (box or isinstance(value, str)):
+        raise ValueError(
+            "input should be 'world', [west, south, east, north] in degrees, or a GeoJSON file"
+        )
+    return value
+
+
+class Sampling(Section):
+    """Which photos of any source are kept; None is the source's own limit."""
+
+    region: Annotated[
+        Literal["world"] | tuple[float, float, float, float] | Path, BeforeValidator(_region)
+    ]
+    places: Literal["population", "land", "weights"]
+    cell_level: Level
+    photos: CountOrZero | None
+    per_cell: CountOrZero | None
+    per_owner: CountOrZero | None
+    per_sequence: CountOrZero | None
+    spacing_m: Annotated[float, Field(ge=0)] | None
+    taken_from: date | None
+    taken_to: date | None
+    weights: str
+    licences: Annotated[
+        list[Literal["CC0", "public domain", "CC BY", "CC BY-SA", "Licence Ouverte"]],
+        Field(min_length=1),
+    ]
+    calls: Count
+
 
 FOLD = "val"  # the test fold must not steer what is trained on
 

@@ -21,7 +21,6 @@ from nogps.photos.shards import (
     write_index,
     write_shard,
 )
-from nogps.pipeline.params import Panorama
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,9 @@ def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict
     }
 
 
-def photos_of(how: Panorama, index: pd.DataFrame) -> Callable[[str, bytes, int], list[Photo]]:
+def photos_of(
+    how: panorama.Settings, index: pd.DataFrame
+) -> Callable[[str, bytes, int], list[Photo]]:
     """What `store.pack` makes of each candidate: itself, or the views of a panorama."""
     columns = (index[name] for name in ("photo_id", "heading", "field_of_view"))
     known = {key: each for key, *each in zip(*columns, strict=True)}

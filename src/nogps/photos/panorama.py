@@ -8,12 +8,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
+from nogps.base.settings import Section
 from nogps.photos import exif, images
+
+
+class Settings(Section):
+    """How pictures of all 360 degrees become photos."""
+
+    headings: Annotated[int, Field(ge=1, le=36)]
+    fov: Annotated[int, Field(ge=10, le=120)]
+    pitch: Annotated[int, Field(ge=-90, le=90)]
+
 
 ALL_AROUND = 359.0  # degrees; a field of view that is as wide is taken for 360
 MARGIN = 4  # pixels; further than the filter reaches that shrinks them

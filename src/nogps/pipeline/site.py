@@ -28,10 +28,11 @@ from nogps.earth.towns import nearest_town
 from nogps.model import decode, export
 from nogps.model.locator import Locator
 from nogps.photos import images, panorama
+from nogps.photos.panorama import Settings as Panorama
 from nogps.photos.panorama import View
 from nogps.photos.shards import Shards, places, read_index
 from nogps.pipeline import paths
-from nogps.pipeline.params import Panorama, Params, drawn, read_params
+from nogps.pipeline.params import Params, drawn, read_params
 from nogps.rights import credits
 
 WEB = Path("web")

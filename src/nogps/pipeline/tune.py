@@ -34,7 +34,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 from nogps.base.errors import InputError
-from nogps.pipeline.params import Params, Section, read_params
+from nogps.base.settings import Section
+from nogps.pipeline.params import Params, read_params
 
 SCORE = "val_geoguessr"
 FOLDER = Path("models/.search")  # git ignores it

@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 from urllib.parse import unquote, urlencode
 
 from nogps.acquire.area import Box
@@ -17,7 +18,16 @@ from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, follo
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite, Unavailable
 from nogps.base.errors import InputError
+from nogps.base.settings import Section
 from nogps.rights.licences import Licence, licence_of
+
+
+class Settings(Section):
+    """What the source `commons` takes."""
+
+    width: Literal[330, 500, 960, 1280, 1920]
+    uncertain: bool
+
 
 MOST_CONTINUED = 60  # calls for one answer
 # An answer with so large a share of the most that may be listed is taken for cut off: what counts

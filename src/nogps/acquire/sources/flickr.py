@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
 
 import flickrapi
 import requests
+from pydantic import Field
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from tqdm import tqdm
 
@@ -28,6 +30,21 @@ from nogps.acquire.area import Box
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Polite, Unavailable, no_whole_picture
 from nogps.base.errors import InputError
+from nogps.base.settings import CountOrZero, Section
+
+
+class Settings(Section):
+    """What the source `flickr` asks for."""
+
+    terms: Annotated[list[str], Field(min_length=1)]
+    excluded_terms: list[str]
+    uploaded_from: date
+    uploaded_to: date
+    accuracy: Annotated[int, Field(ge=1, le=16)]
+    licences: list[Annotated[int, Field(ge=0, le=16)]]
+    size: Literal["l", "c", "z", "m", "n", "s"]
+    max_photos: CountOrZero
+
 
 # The largest side in pixels of the sizes that `extras` can ask for, the largest first.
 SIZES = {"l": 1024, "c": 800, "z": 640, "m": 500, "n": 320, "s": 240}

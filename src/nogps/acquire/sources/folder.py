@@ -19,7 +19,15 @@ from nogps.acquire.http import Polite
 from nogps.acquire.sources import archive, osv5m, sets
 from nogps.acquire.sources.archive import Counts, Images
 from nogps.base.errors import InputError
+from nogps.base.settings import Section
 from nogps.photos.exif import Metadata
+
+
+class Settings(Section):
+    """Where the source `folder` looks."""
+
+    path: Path
+
 
 TABLE = "photos.csv"
 REQUIRED_COLUMNS = ("file", "latitude", "longitude")

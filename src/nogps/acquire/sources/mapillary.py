@@ -7,6 +7,7 @@ under CC BY-SA 4.0.
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Literal
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box
@@ -14,7 +15,16 @@ from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, point
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Answer, Polite
 from nogps.base.errors import InputError
+from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
+
+
+class Settings(Section):
+    """What the source `mapillary` takes."""
+
+    positions: Literal["computed", "original"]
+    width: Literal[256, 1024, 2048]
+
 
 LICENCE = licence_of("CC BY-SA 4.0")
 FIELDS = "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle"

@@ -7,13 +7,22 @@ Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IG
 """
 
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, followed, point
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite
+from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
+
+
+class Settings(Section):
+    """What the source `panoramax` fetches."""
+
+    size: Literal["sd", "hd"]
+
 
 WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
 

@@ -14,10 +14,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
 import googlemaps.client
 import googlemaps.convert
+from pydantic import Field
 from tqdm import tqdm
 
 from nogps.acquire.area import Region
@@ -26,7 +28,25 @@ from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Answer, HostDown, Polite, Unavailable, no_whole_picture
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
 from nogps.base.errors import InputError
+from nogps.base.settings import Count, CountOrZero, Section
 from nogps.photos import images
+
+
+class Settings(Section):
+    """What the source `streetview` asks for, and what that costs."""
+
+    addresses: list[Path]
+    locations: Count
+    region_km: Annotated[float, Field(ge=0)]
+    headings: Annotated[int, Field(ge=1, le=36)]
+    size: Annotated[int, Field(ge=64, le=640)]
+    fov: Annotated[int, Field(ge=10, le=120)]
+    pitch: Annotated[int, Field(ge=-90, le=90)]
+    radius_m: Count
+    terms_accepted: bool
+    usd_per_1000: Annotated[float, Field(ge=0)]
+    free_a_month: CountOrZero
+
 
 TERMS = (
     "Google's terms forbid to pre-fetch, index, store or cache Street View pictures, except for "
