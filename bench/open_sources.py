@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nogps.acquire.answers import Kept
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
 from nogps.acquire.area_search import (
     Search,
-    Where,
+    SearchSpec,
 )
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=40_000)
     arguments = parser.parse_args()
     limits = Limits(Region(), "", "", LEVEL, arguments.per_cell, arguments.per_owner, 5, 25.0)
-    where = Where(
+    where = SearchSpec(
         limits,
         frozenset(licences.FREE),
         photos=arguments.candidates,
@@ -68,7 +68,7 @@ def main() -> None:
             Commons(where, base_url=commons.SITE),
             Mapillary(MAPILLARY_TOKEN, where, base_url=mapillary.GRAPH),
         ):
-            search, began = Search(service, http, Kept(None)), time.monotonic()
+            search, began = Search(service, http, AnswerCache(None)), time.monotonic()
             found = search.candidates()
             seconds = time.monotonic() - began
             counts = search.counts

@@ -19,7 +19,7 @@ from nogps.acquire.ledger import unfetched
 from nogps.base.errors import InputError
 from nogps.photos import shards
 from nogps.pipeline import paths, run
-from nogps.pipeline.open_source import gently, is_open, open_source, purse, scratch
+from nogps.pipeline.open_source import crawl_rate, is_open, open_source, purse, scratch
 from nogps.pipeline.params import Params, drawn
 from nogps.rights import credits, licences
 
@@ -84,7 +84,7 @@ def _tell_size(params: Params, candidates: pd.DataFrame) -> None:
     """Before anything is fetched: how much it will be, and for how long."""
     missing = unfetched(candidates["url"].tolist(), scratch(params))
     hosts = Counter(urlsplit(url).netloc for url in missing)
-    how = gently(params)
+    how = crawl_rate(params)
     words = f"{len(missing):,} of {len(candidates):,} pictures to fetch"
     if missing:
         megabytes = len(missing) * how.kilobytes / 1000

@@ -10,7 +10,7 @@ from typing import Any
 from nogps.base.files import replacing
 
 
-class Kept:
+class AnswerCache:
     """Values of JSON by what was asked; in memory is none of them. Without a folder, nothing."""
 
     def __init__(self, folder: Path | None):

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from nogps.acquire.answers import Kept
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box, cell_boxes, cells_to_search
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.exclude import Excluded
@@ -38,7 +38,7 @@ class Refused(Unavailable):
 
 
 @dataclass(frozen=True)
-class Where:
+class SearchSpec:
     """What a search looks for, and how long."""
 
     limits: Limits
@@ -64,7 +64,7 @@ class Service(Protocol):
     """A host that lists photos by area, and what fetches them."""
 
     name: str  # as people know it
-    where: Where
+    where: SearchSpec
     most_listed: int  # photos in one answer
     most_square_degrees: float  # of one box
     coarse_levels: tuple[int, ...]  # S2 levels of cells that it can be asked about as a whole
@@ -124,7 +124,7 @@ class Search:
     """
 
     def __init__(
-        self, service: Service, http: Callable[..., Polite], kept: Kept, pause_s: float = 0.0
+        self, service: Service, http: Callable[..., Polite], kept: AnswerCache, pause_s: float = 0.0
     ):
         self.service = service
         self.where = service.where

@@ -25,7 +25,7 @@ class Price:
     free_a_month: int = 0
 
 
-class Purse:
+class Budget:
     """A budget for paid calls, and the journal of those made; it outlives the process.
 
     A call is written to the journal before it is made, so that a killed run cannot forget one.

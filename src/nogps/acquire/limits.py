@@ -153,7 +153,7 @@ class Limits:
 
 
 @dataclass
-class Left:
+class Rejections:
     """Photos left out by the limits, each for the first of these reasons."""
 
     outside_region: int = 0
@@ -169,7 +169,7 @@ class Thinning:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.left = Left()
+        self.left = Rejections()
         self._counts: Counter[tuple[str, object]] = Counter()
         self._near: dict[tuple[int, int, int], list[Candidate]] = {}
 

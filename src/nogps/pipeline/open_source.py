@@ -12,10 +12,10 @@ import aiohttp
 from dotenv import load_dotenv
 from tqdm import tqdm
 
-from nogps.acquire.answers import Kept
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
-from nogps.acquire.area_search import Search, Where
-from nogps.acquire.budget import Price, Purse
+from nogps.acquire.area_search import Search, SearchSpec
+from nogps.acquire.budget import Budget, Price
 from nogps.acquire.candidate import Source
 from nogps.acquire.exclude import Excluded
 from nogps.acquire.http import Polite
@@ -27,7 +27,7 @@ from nogps.acquire.sources.mapillary import Mapillary
 from nogps.acquire.sources.panoramax import Panoramax
 from nogps.acquire.sources.streetview import StreetView
 from nogps.base.errors import InputError
-from nogps.base.files import alone
+from nogps.base.files import exclusive_lock
 from nogps.pipeline.params import Params
 from nogps.pipeline.paths import FETCHED, HOME, REGIONS
 from planet import (
@@ -50,7 +50,7 @@ SECRETS = (
 
 
 @dataclass(frozen=True)
-class Gently:
+class CrawlRate:
     """How an open source is asked, and what comes."""
 
     connections: int  # at a time, to each host
@@ -58,10 +58,10 @@ class Gently:
     kilobytes: float  # of a picture, roughly
 
 
-GENTLY = {  # pictures in their usual size
-    "panoramax": Gently(4, 5.0, 300),
-    "commons": Gently(2, 8.0, 200),
-    "mapillary": Gently(8, 20.0, 150),
+CRAWL_RATES = {  # pictures in their usual size
+    "panoramax": CrawlRate(4, 5.0, 300),
+    "commons": CrawlRate(2, 8.0, 200),
+    "mapillary": CrawlRate(8, 20.0, 150),
 }
 WIKIMEDIA_KILOBYTES = 3000  # a second; Wikimedia wants 25 Mbit/s at most, two pictures at a time
 # What limits are where params.yaml says null: these sources have millions of photos.
@@ -82,7 +82,7 @@ def open_source(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]
     In the simulated world, the planet runs while it is open.
     """
     load_dotenv(HOME / ".env")
-    with alone(scratch(params)), _open(params) as opened:
+    with exclusive_lock(scratch(params)), _open(params) as opened:
         yield opened
 
 
@@ -134,9 +134,9 @@ def user_agent() -> str:
     return f"nogps/0.1 ({contact}) aiohttp/{aiohttp.__version__}"
 
 
-def gently(params: Params) -> Gently:
+def crawl_rate(params: Params) -> CrawlRate:
     """How the open source of the parameters is asked for pictures of the size that they say."""
-    usual = GENTLY[params.source]
+    usual = CRAWL_RATES[params.source]
     if params.source == "panoramax":
         return replace(
             usual, kilobytes=usual.kilobytes * (5 if params.panoramax.size == "hd" else 1)
@@ -155,7 +155,7 @@ def _polite(params: Params, http: partial) -> partial:
     """The same client, no faster than an open source wants it."""
     if not is_open(params):
         return http
-    how = gently(params)
+    how = crawl_rate(params)
     connections = min(how.connections, params.download.connections)
     return partial(http, connections=connections, per_second=how.per_second)
 
@@ -198,7 +198,7 @@ def _opened(params: Params, http, secrets: dict[str, str], **here) -> Iterator[t
     if is_open(params):
         pause_s = 1 / http.keywords.get("per_second", float("inf"))
         service = _service(params, secrets["MAPILLARY_TOKEN"], here)
-        yield Search(service, http, Kept(scratch(params) / "searched"), pause_s), http
+        yield Search(service, http, AnswerCache(scratch(params) / "searched"), pause_s), http
         return
     key, secret = secrets["GOOGLE_MAPS_API_KEY"], secrets["GOOGLE_MAPS_SIGNING_SECRET"]
     with purse(params) as paying:
@@ -206,7 +206,7 @@ def _opened(params: Params, http, secrets: dict[str, str], **here) -> Iterator[t
 
 
 def _service(params: Params, token: str, here: dict) -> Panoramax | Commons | Mapillary:
-    where = Where(
+    where = SearchSpec(
         limits(params),
         frozenset(params.sampling.licences),
         params.sampling.places,
@@ -225,7 +225,7 @@ def _service(params: Params, token: str, here: dict) -> Panoramax | Commons | Ma
 
 def is_open(params: Params) -> bool:
     """Whether the source is one that is searched by area, within limits."""
-    return params.source in GENTLY
+    return params.source in CRAWL_RATES
 
 
 def _limit(params: Params, name: str) -> float:
@@ -282,7 +282,7 @@ def region_weights(params: Params) -> dict[str, float] | None:
     return read_weights(path)
 
 
-def _streetview(params: Params, key, secret, paying: Purse, http, **changes) -> StreetView:
+def _streetview(params: Params, key, secret, paying: Budget, http, **changes) -> StreetView:
     if params.push_to != NOWHERE:
         raise InputError(
             "Street View pictures must not be shared: set push_to: nowhere, so that dvc push "
@@ -304,7 +304,7 @@ def _streetview(params: Params, key, secret, paying: Purse, http, **changes) -> 
 def purse(params: Params) -> closing:
     """The budget and the journal of paid calls; a context manager."""
     price = Price(params.streetview.usd_per_1000 / 1000, params.streetview.free_a_month)
-    return closing(Purse(scratch(params) / "paid.csv", params.budget_usd, price))
+    return closing(Budget(scratch(params) / "paid.csv", params.budget_usd, price))
 
 
 def scratch(params: Params) -> Path:

@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import unquote, urlencode
 
 from nogps.acquire.area import Box
-from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, followed
+from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite, Unavailable
 from nogps.base.errors import InputError
@@ -53,7 +53,7 @@ _USER = re.compile(r"(?:/wiki/|title=)User:([^\"?#&/]+)")
 class Commons:
     """Photos on Wikimedia Commons; a `by_area.Service`."""
 
-    where: Where
+    where: SearchSpec
     width: int = 960  # pixels; a step of Wikimedia's
     uncertain: bool = False  # also photos whose position is not said to be the camera's
     base_url: str = "https://commons.wikimedia.org"

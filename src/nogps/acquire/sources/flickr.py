@@ -25,7 +25,7 @@ from pydantic import Field
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from tqdm import tqdm
 
-from nogps.acquire.answers import Kept
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Polite, Unavailable, no_whole_picture
@@ -313,7 +313,7 @@ class Flickr:
     def _kept(self, term: str, first: int, last: int, one_page: bool = False) -> "_Block | None":
         if not _settled(last):
             return None
-        answered = Kept(self.finished).get(self._asked(term, first, last, one_page))
+        answered = AnswerCache(self.finished).get(self._asked(term, first, last, one_page))
         try:
             return _Block(**answered) if answered else None
         except TypeError:
@@ -323,7 +323,7 @@ class Flickr:
         self, block: "_Block", term: str, first: int, last: int, one_page: bool = False
     ) -> None:
         if _settled(last):
-            Kept(self.finished).put(self._asked(term, first, last, one_page), asdict(block))
+            AnswerCache(self.finished).put(self._asked(term, first, last, one_page), asdict(block))
 
     def _page(self, term: str, first: int, last: int, number: int = 1) -> "_Page":
         page = self._call(**self._arguments(term, first, last), page=number, per_page=PER_PAGE)

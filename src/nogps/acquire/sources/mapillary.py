@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box
-from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, point
+from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, point
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Answer, Polite
 from nogps.base.errors import InputError
@@ -48,7 +48,7 @@ class Mapillary:
     """Pictures that Mapillary lists; a `by_area.Service`."""
 
     token: str = field(repr=False)
-    where: Where
+    where: SearchSpec
     positions: str = "computed"  # from what neighbouring pictures show; or original, GPS
     width: int = 1024  # pixels; panoramas have PANORAMA_WIDTH at least
     base_url: str = "https://graph.mapillary.com"

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 from nogps.acquire.area import Box
-from nogps.acquire.area_search import Page, Refused, Where, fetch_picture, followed, point
+from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed, point
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite
 from nogps.base.settings import Section
@@ -31,7 +31,7 @@ WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
 class Panoramax:
     """Pictures that Panoramax lists; a `by_area.Service`."""
 
-    where: Where
+    where: SearchSpec
     size: str = "sd"  # sd: 2,048 pixels wide; hd: as taken
     base_url: str = "https://api.panoramax.xyz"
     most_listed: int = 1000

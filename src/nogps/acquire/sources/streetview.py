@@ -23,7 +23,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from nogps.acquire.area import Region
-from nogps.acquire.budget import Purse
+from nogps.acquire.budget import Budget
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Answer, HostDown, Polite, Unavailable, no_whole_picture
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
@@ -92,7 +92,7 @@ class StreetView:
     key: str = field(repr=False)
     secret: str = field(repr=False)  # signs URLs; "" where the key needs none
     addresses: list[Path]  # OpenAddresses files, or folders of them
-    purse: Purse
+    purse: Budget
     http: Callable[..., Polite]  # makes the client for metadata
     locations: int  # addresses to draw
     region_km: float = 0  # drawn evenly over regions of about this width; 0: over addresses

@@ -1,0 +1,494 @@
+"""What a user may get wrong, as they see it: the script's exit code and its one sentence."""
+
+import ast
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from nogps.base.errors import InputError
+from nogps.earth import s2
+from nogps.evaluate import regions
+from nogps.model import objectives
+from nogps.model.classes import Partition
+from nogps.model.tensors import Augmentation
+from nogps.pipeline import training
+from nogps.pipeline.open_source import crawl_rate
+from nogps.pipeline.params import read_params
+from tests.project import ROOT, Project, environment, fill_folder, make_project
+
+FIRST = ["sample", "download", "pack", "split", "cells"]
+
+
+def params(tmp_path: Path, **changes) -> Path:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = content
+        for each in sections:
+            section = section[each]
+        if value is None:
+            del section[key]
+        else:
+            section[key] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_parameters_that_come_with_the_project_are_right():
+    assert read_params(ROOT / "params.yaml").source == "flickr"
+
+
+@pytest.mark.parametrize("script", ["train", "eval", "lr_range"])
+def test_openmp_is_calmed_before_torch_is_there(script):
+    tree = ast.parse((ROOT / f"src/{script}.py").read_text())
+    first = next(each for each in tree.body if isinstance(each, (ast.Import, ast.ImportFrom)))
+    assert ast.unparse(first) == "import nogps"
+
+
+def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictures(tmp_path):
+    usual = crawl_rate(read_params(params(tmp_path, source="commons")))
+    for width in (330, 500, 960, 1280, 1920):
+        file = params(tmp_path, source="commons", commons__width=width)
+        how = crawl_rate(read_params(file))
+        assert how.per_second <= usual.per_second
+        assert how.per_second * how.kilobytes * 8 / 1000 <= 25  # Mbit/s
+        assert (how.kilobytes > usual.kilobytes) == (width > 960)
+
+
+@pytest.mark.parametrize(
+    ("source", "changes"),
+    [("panoramax", {"panoramax__size": "hd"}), ("mapillary", {"mapillary__width": 2048})],
+)
+def test_what_is_told_of_the_size_follows_that_of_the_pictures(tmp_path, source, changes):
+    usual = crawl_rate(read_params(params(tmp_path, source=source)))
+    large = crawl_rate(read_params(params(tmp_path, source=source, **changes)))
+    assert large.kilobytes > 3 * usual.kilobytes
+    assert large.per_second == usual.per_second
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lr": None}, "`lr` is missing"),
+        ({"cells__min_photos": None}, "`cells.min_photos` is missing"),
+        ({"epochs": None, "epoch": 3}, "`epoch` is not a parameter; did you mean `epochs`?"),
+        ({"cells__max_photo": 3}, "`cells.max_photo` is not a parameter"),
+        ({"lr": "fast"}, "`lr` is 'fast'"),
+        ({"lr": -1}, "`lr` is -1: input should be greater than 0"),
+        ({"epochs": 2.5}, "`epochs` is 2.5"),
+        (
+            {"source": "flikr"},
+            "`source` is 'flikr': input should be 'flickr', 'streetview', 'panoramax', 'commons', "
+            "'mapillary' or 'folder'",
+        ),
+        ({"world": "flat"}, "`world` is 'flat'"),
+        ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
+        ({"split__test": 0}, "`split.test` is 0"),
+        ({"loss": "hinge"}, "`loss` is 'hinge': input should be 'softmax', 'smoothed'"),
+        ({"decoding": "median"}, "`decoding` is 'median'"),
+        ({"precision": "fp8"}, "`precision` is 'fp8'"),
+        ({"batch_size": 1}, "`batch_size` is 1"),
+        ({"head_lr": 0}, "`head_lr` is 0"),
+        ({"first_layers_lr": 1.5}, "`first_layers_lr` is 1.5"),
+        ({"warmup": 1}, "`warmup` is 1"),
+        ({"averaging": 1}, "`averaging` is 1: input should be less than 1"),
+        ({"start_share": -0.1}, "`start_share` is -0.1"),
+        ({"augment__crop": 0}, "`augment.crop` is 0"),
+        ({"augment": {"crop": 0.5}}, "`augment.colour` is missing"),
+        ({"eval__together": "place"}, "`eval.together` is 'place'"),
+        ({"sampling__photos": -1}, "`sampling.photos` is -1"),
+        (
+            {"sampling__region": [1, 2, 3]},
+            "`sampling.region` is [1, 2, 3]: input should be",
+        ),
+        ({"sampling__region": [1, 2, 3, "4"]}, "`sampling.region` is [1, 2, 3, '4']: input should"),
+        ({"sampling__region": 42}, "`sampling.region` is 42: input should be 'world', [west, "),
+        ({"eval__region_level": 31}, "`eval.region_level` is 31"),
+        ({"flickr__uploaded_from": "soon"}, "`flickr.uploaded_from` is 'soon'"),
+        ({"cells": [1]}, "`cells` is"),
+    ],
+)
+def test_a_wrong_parameter_is_named_in_one_sentence(tmp_path, changes, sentence):
+    path = params(tmp_path, **changes)
+    with pytest.raises(InputError) as error:
+        read_params(path)
+    assert str(error.value).startswith(f"{path}: {sentence}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(None, "is not here"), ("a: [1", "is not valid YAML at line"), ("", "holds no parameters")],
+)
+def test_a_params_file_that_is_none_says_so(tmp_path, text, sentence):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_params(path)
+
+
+def refused(project: Project, name: str, *words: str) -> str:
+    """The stage fails with one line that holds the words, and leaves no traceback."""
+    done = project.stage(name, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.strip() and "it/s" not in line]
+    lines = [line for line in lines if "photo/s]" not in line]
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert lines[-1].startswith(f"{name}: "), done.stdout
+    for word in words:
+        assert word in lines[-1]
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def folder_project(tmp_path_factory) -> Project:
+    """A clone whose data stages have run on a folder."""
+    root = tmp_path_factory.mktemp("stages")
+    fill_folder(root / "album")
+    project = make_project(
+        root / "clone",
+        source="folder",
+        folder__path="../album",
+        cells__min_photos=4,
+        cells__max_photos=30,
+        download__min_side=32,
+        epochs=1,
+    )
+    project.stages(*FIRST)
+    return project
+
+
+@pytest.fixture
+def project(folder_project, tmp_path) -> Project:
+    shutil.copytree(folder_project.root.parent / "album", tmp_path / "album")
+    return folder_project.copy(tmp_path / "clone")
+
+
+SCRIPTS = [path for path in (ROOT / "src").glob("*.py") if "__main__" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS), ids=lambda path: path.stem)
+def test_help_teaches(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    monkeypatch.setenv("COLUMNS", "250")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "Writes " in said or "Print" in said
+    assert "dvc repro" in said or path.stem not in STAGES
+
+
+@pytest.mark.parametrize("name", ["download", "pack", "split", "cells", "train", "eval"])
+def test_a_stage_without_its_input_says_what_makes_it(project, name):
+    for folder in ("data", "models"):
+        shutil.rmtree(project.root / folder)
+    refused(project, name, "is not there", "dvc repro")
+
+
+def test_an_empty_folder(project, tmp_path):
+    (tmp_path / "none").mkdir()
+    project.set(folder__path="../none")
+    before = (project.root / "data/candidates.parquet").read_bytes()
+    refused(project, "sample", "folder.path")
+    assert (project.root / "data/candidates.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [1, 30])
+def test_too_few_photos(project, tmp_path, kept):
+    table = pd.read_csv(tmp_path / "album/photos.csv").head(kept)
+    table.to_csv(tmp_path / "album/photos.csv", index=False)
+    project.set(cells__min_photos=40, cells__max_photos=50)
+    project.stages("sample", "download", "pack")
+    if kept == 1:
+        refused(project, "split", "no photos are left", "give more photos")
+    else:
+        project.stage("split")
+        refused(project, "cells", "cells.min_photos")
+
+
+def test_all_photos_of_one_owner(project, tmp_path):
+    pd.read_csv(tmp_path / "album/photos.csv").assign(owner="me").to_csv(
+        tmp_path / "album/photos.csv", index=False
+    )
+    project.stages("sample", "download", "pack")
+    before = (project.root / "data/splits.parquet").read_bytes()
+    refused(project, "split", "no photos are left for the", "owner")
+    assert (project.root / "data/splits.parquet").read_bytes() == before
+
+
+def test_a_photos_csv_with_a_latitude_of_91(project, tmp_path):
+    path = tmp_path / "album/photos.csv"
+    path.write_text(path.read_text() + "0/9.jpg,91,0,me\n")
+    refused(project, "sample", "photos.csv", "latitude", "91")
+
+
+def test_no_photo_that_can_be_fetched(project, tmp_path):
+    for path in (tmp_path / "album").rglob("*.jpg"):
+        path.write_text("no picture")
+    project.stage("sample")
+    refused(project, "download", "not one of 120 candidates")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights": "missing.pth"}, ("weights", "missing.pth")),
+        ({"backbone": "resnet19"}, ("backbone", "resnet18")),
+        ({"backbone": "vit_b_32"}, ("image_size", "224")),
+        ({"lr": 1e30, "epochs": 3}, ("lr", "a tenth")),
+        ({"epochs": 0}, ("epochs", "weights")),
+    ],
+)
+def test_what_training_cannot_do(project, changes, words):
+    project.set(**changes)
+    refused(project, "train", *words)
+
+
+def test_the_parameters_reach_the_training(project, monkeypatch):
+    augment = {"crop": 0.9, "colour": 0.1, "mirror": True, "erase": 0.3}
+    project.set(loss="multilabel", lr=0.003, averaging=0.7, start_share=0.1, augment=augment)
+    monkeypatch.chdir(project.root)
+    start = training.setup(read_params())
+    assert start.train.photos.augmentation == Augmentation(**augment)
+    assert (start.settings.lr, start.settings.averaging) == (0.003, 0.7)
+    assert start.settings.start_share == 0.1
+    assert not start.settings.pretrained
+    assert isinstance(start.objective, objectives.MultiLabel)
+    splits = pd.read_parquet("data/splits.parquet")
+    for fold, photos in (("train", start.train), ("val", start.val)):
+        assert len(photos.photos) == len(photos.latitude) == (splits["fold"] == fold).sum()
+
+
+def test_validation_photos_of_which_none_lies_in_a_class(project):
+    """As where little was found; training ends with a model all the same."""
+    cells = pd.read_csv(project.root / "data/cells.csv", dtype={"token": str, "parent": str})
+    cells.iloc[:-1].to_csv(project.root / "data/cells.csv", index=False)
+    candidates = pd.read_parquet(project.root / "data/candidates.parquet").set_index("photo_id")
+    splits = pd.read_parquet(project.root / "data/splits.parquet")
+    places = candidates.loc[splits["photo_id"]]
+    classes = Partition.from_csv(project.root / "data/cells.csv")
+    outside = classes.assign(places["latitude"], places["longitude"]) < 0
+    assert 4 < outside.sum() < len(splits) / 2
+    splits["fold"] = np.where(outside, "val", "train")
+    splits.to_parquet(project.root / "data/splits.parquet", index=False)
+    assert "no validation photo lies in a class" in project.stage("train").stdout
+    told = json.loads((project.root / "metrics/train.json").read_text())
+    assert told["val_accuracy"] is None
+
+
+def test_another_run_has_another_checkpoint(project, monkeypatch):
+    monkeypatch.chdir(project.root)
+
+    def run_id(**changes) -> str:
+        project.set(**changes)
+        return training.run_id(read_params())
+
+    first = run_id()
+    assert run_id(workers=3, usd_per_hour=2.0, launch="torchrun") == first
+    others = [run_id(head_lr=0.5), run_id(augment__erase=0.5), run_id(loss="softmax")]
+    (project.root / "data/cells.csv").write_text("others")
+    assert len({first, *others, run_id()}) == 5
+
+
+def test_a_benchmark_that_is_not_there(project):
+    project.stage("train")
+    project.set(eval__benchmarks=["../nowhere"])
+    refused(project, "eval", "nowhere")
+    assert not list((project.root / "metrics").glob("tmp*"))
+
+
+def sampled(project: Project, **changes) -> tuple[pd.DataFrame, dict]:
+    project.set(**{f"sampling__{name}": value for name, value in changes.items()})
+    project.stage("sample")
+    counts = json.loads((project.root / "metrics/sample.json").read_text())
+    return pd.read_parquet(project.root / "data/candidates.parquet"), counts
+
+
+def test_candidates_are_drawn_by_the_weights_of_an_earlier_run(project):
+    everything, counts = sampled(project)
+    assert (counts["candidates"], counts["not_drawn"]) == (120, 0)
+    table = regions.by_region(
+        everything["latitude"], everything["longitude"], np.full(120, 10.0), 2
+    )
+    hard = table["region"].iloc[0]
+    weights = np.where(table["region"] == hard, 50.0, 0.5)
+    weighted = project.root / "weights.csv"
+    table.assign(weight=weights, fold="val").to_csv(weighted, index=False)
+    evenly, _ = sampled(project, photos=30)
+    drawn, counts = sampled(project, photos=30, weights="weights.csv")
+    assert (counts["candidates"], counts["not_drawn"]) == (30, 90)
+    assert counts["owners"] == drawn["owner"].nunique() == 30
+    for few in (evenly, drawn):
+        kept = everything[everything["photo_id"].isin(few["photo_id"])]
+        pd.testing.assert_frame_equal(kept.reset_index(drop=True), few)
+
+    def there(photos: pd.DataFrame) -> int:
+        ids = s2.parent(s2.cell_ids(photos["latitude"], photos["longitude"]), 2)
+        return np.count_nonzero(ids == s2.from_token(hard))
+
+    assert there(evenly) < there(drawn) == there(everything)
+    project.set(sampling__photos=120)
+    refused(project, "sample", "sampling.photos: 120 keeps all 120 candidates", "nothing to weigh")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"photos": 30, "weights": "missing.csv"}, ("sampling.weights", "missing.csv")),
+        ({"photos": 30, "weights": "metrics/regions.csv"}, ("sampling.weights", "copy it")),
+        ({"photos": 30, "weights": "data/../metrics/regions.csv"}, ("written anew", "copy it")),
+        ({"photos": 30, "weights": "data/cells.csv"}, ("data/cells.csv", "no column fold")),
+        ({"photos": 0, "weights": "data/cells.csv"}, ("sampling.photos", "how many")),
+    ],
+)
+def test_weights_that_cannot_be_used(project, changes, words):
+    before = (project.root / "data/candidates.parquet").read_bytes()
+    project.set(**{f"sampling__{name}": value for name, value in changes.items()})
+    refused(project, "sample", *words)
+    assert (project.root / "data/candidates.parquet").read_bytes() == before
+
+
+def test_flickr_without_a_key_asks_for_one(project):
+    project.set(source="flickr", world="real")
+    for name in ("FLICKR_API_KEY", "FLICKR_API_SECRET"):
+        os.environ.pop(name, None)
+    refused(project, "sample", "FLICKR_API_KEY", "FLICKR_API_SECRET")
+
+
+STAGES = [*FIRST, "train", "eval"]
+
+
+@pytest.fixture(scope="module")
+def planet_project(tmp_path_factory) -> Project:
+    """A clone that has run on the simulated planet, at a size that takes each stage a while."""
+    project = make_project(tmp_path_factory.mktemp("planet") / "clone", epochs=1)
+    for name in STAGES:
+        began = time.monotonic()
+        project.stage(name)
+        project.seconds[name] = time.monotonic() - began
+    return project
+
+
+def outs(project: Project) -> dict[str, bytes]:
+    paths = sorted(project.root.glob("data/**/*")) + sorted(project.root.glob("models/*"))
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for path in paths
+        if path.is_file() and ".fetched" not in path.parts and not path.name.startswith(".")
+    }
+
+
+def begun(project: Project, name: str) -> subprocess.Popen:
+    """A stage that runs, in a process group of its own, as a terminal gives it."""
+    return subprocess.Popen(
+        [sys.executable, f"src/{name}.py"],
+        cwd=project.root,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_ctrl_c_at_any_stage_corrupts_nothing_and_the_next_run_goes_on(
+    planet_project, tmp_path, name
+):
+    """Interrupted at several moments of its life, then run again: the outs are the same."""
+    project = planet_project.copy(tmp_path / "clone")
+    expected = outs(project)
+    for share in (0.5, 0.9):
+        if name in ("sample", "download"):  # else it has all there is
+            shutil.rmtree(project.root / "data/.fetched", ignore_errors=True)
+        running = begun(project, name)
+        time.sleep(share * planet_project.seconds[name])
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the children as well
+        try:
+            output, _ = running.communicate(timeout=20)
+        except subprocess.TimeoutExpired:  # Python drops one that comes as an import ends
+            os.killpg(running.pid, signal.SIGINT)
+            output, _ = running.communicate(timeout=60)
+        assert running.returncode in (0, 1, 130, -signal.SIGINT), output
+        if running.returncode == 130:
+            assert f"{name}: stopped" in output
+            assert "Traceback" not in output
+        parts = [path for path in project.root.rglob("*.part") if ".fetched" not in path.parts]
+        assert parts == []
+    project.stage(name)
+    after = outs(project)
+    assert after.keys() == expected.keys()
+    same = [key for key in expected if not key.startswith(("models", "data/predictions"))]
+    assert [key for key in same if after[key] != expected[key]] == []
+
+
+def test_ctrl_c_reaches_the_planet_by_way_of_its_stage(planet_project, tmp_path):
+    """It would answer with a traceback of its own, were it hit while it starts."""
+    project = planet_project.copy(tmp_path / "clone")
+    running = begun(project, "sample")
+    planet = []
+    while not planet and running.poll() is None:
+        planet = psutil.Process(running.pid).children()
+    while "planet" not in planet[0].cmdline():  # until it is Python, it is a copy of us
+        time.sleep(0.001)
+    assert os.getpgid(planet[0].pid) == planet[0].pid
+    os.killpg(running.pid, signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, output
+    assert output.strip() == "sample: stopped; the same command goes on from here"
+    planet[0].wait(timeout=60)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(planet_project, tmp_path, name):
+    """On a file system of its own, filled to the last block."""
+    mounted = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*mounted, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system of their own")
+    project = planet_project.copy(tmp_path / "clone")
+    expected = outs(project)
+    script = f"""
+        set -e
+        mount -t tmpfs -o size=64m tmpfs {tmp_path}/clone/../disk
+        cp -a {project.root}/. {tmp_path}/disk/
+        cd {tmp_path}/disk
+        rm -rf data/.fetched models/.checkpoint.pt
+        dd if=/dev/zero of=filler bs=4k 2>/dev/null || true
+        status=0
+        {sys.executable} src/{name}.py || status=$?
+        rm filler
+        cp -a data models {tmp_path}/after/
+        exit $status
+    """
+    for folder in ("disk", "after"):
+        (tmp_path / folder).mkdir()
+    done = subprocess.run(
+        [*mounted, "bash", "-c", script],
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    assert f"{name}: the disk is full" in done.stdout
+    after = outs(Project(tmp_path / "after"))
+    assert {key: after[key] for key in expected if key in after} == {
+        key: expected[key] for key in expected if key in after
+    }
+    assert set(after) >= set(expected) - {key for key in expected if key.startswith(f"data/{name}")}
