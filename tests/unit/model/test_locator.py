@@ -463,7 +463,7 @@ def test_places_have_a_reach_and_circles_of_their_own():
 @pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_who_knows_the_class_is_put_in_it(loss, kind, decoding):
     """Outputs, labels and points are numbered alike."""
-    partition, label = test_objectives.classes(kind), test_losses.labels(kind)
+    partition, label = test_objectives.classes(kind), test_objectives.labels(kind)
     label = label[label >= 0]
     outputs = torch.from_numpy(test_objectives.right_outputs(loss, kind))
     locator = answering(partition, loss=loss, decoding=decoding, calibration=Calibration())
