@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,7 +16,7 @@ from dvc.utils.hydra import apply_overrides
 
 from nogps.acquire.candidate import Status
 from nogps.rights.licences import FREE
-from planet import FAULTS, KEY, SECRET, __file__, running_planet
+from planet import FAULTS, KEY, SECRET, running_planet
 from tests.project import (
     KEYS,
     ROOT,
@@ -370,7 +369,7 @@ def test_other_hosts_can_stand_in_for_the_real_ones(tmp_path, monkeypatch):
 def test_the_planet_on_the_command_line_teaches(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "planet", "--help"],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT / "src",
         text=True,
         capture_output=True,
         check=True,
