@@ -23,11 +23,9 @@ from nogps.acquire.download import gather
 from nogps.acquire.http import Polite
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.sources.flickr import Flickr
-from planet import (
-    FAULTS,
-    IMAGE_HOST,
-    running_planet,
-)
+from nogps.pipeline.planet_process import running_planet
+from planet.faults import FAULTS
+from planet.flickr import IMAGE_HOST
 from planet.photos import photos
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +66,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     faults = {kind: arguments.share for kind in FAULTS if not kind.startswith(API)}
     log = folder / "log.jsonl"
     began = time.monotonic()
-    with running_planet(0, arguments.photos, faults=faults, log=log, drawn=200) as planet:
+    with running_planet(0, arguments.photos, faults=faults, log=log, distinct=200) as planet:
         kills = sorted(rng.uniform(0.1, 0.9) for _ in range(3))
         asked_again, peak, samples = set(), 0.0, []
         stored: set[str] = set()

@@ -28,14 +28,10 @@ from nogps.acquire.sources.mapillary import Mapillary
 from nogps.acquire.sources.panoramax import Panoramax
 from nogps.earth import s2
 from nogps.earth.towns import nearest_town
+from nogps.pipeline.planet_process import running_planet
 from nogps.rights import licences
-from planet import (
-    MAPILLARY_TOKEN,
-    commons,
-    mapillary,
-    panoramax,
-    running_planet,
-)
+from planet import commons, mapillary, panoramax
+from planet.keys import MAPILLARY_TOKEN
 from planet.photos import photos
 
 ROOT = Path(__file__).parents[1]

@@ -20,10 +20,8 @@ from faults import candidate_table
 from nogps.acquire.download import gather
 from nogps.acquire.http import Polite
 from nogps.acquire.sources.flickr import Flickr
-from planet import (
-    IMAGE_HOST,
-    running_planet,
-)
+from nogps.pipeline.planet_process import running_planet
+from planet.flickr import IMAGE_HOST
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_planet(0, arguments.photos, drawn=200) as planet,
+        running_planet(0, arguments.photos, distinct=200) as planet,
     ):
         here = Path(folder)
         candidates = candidate_table(arguments.photos)

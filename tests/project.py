@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from planet import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
+from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from tests.unit.photos.test_images import encoded, picture
 
 ROOT = Path(__file__).parents[1]

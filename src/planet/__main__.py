@@ -2,37 +2,40 @@
 
 import argparse
 import asyncio
+import json
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 from nogps.base.errors import InputError
 from planet.faults import FAULTS, check
+from planet.introduction import introduction
 from planet.photos import photos
 from planet.server import Setup, hosts
+from planet.streets import write_addresses
 
 
 def main() -> None:
-    """Serve until standard input ends, or, at a terminal, until Ctrl-C."""
-    parser = _parser()
-    arguments = parser.parse_args()
+    """Serve until standard input ends, or, at a terminal, until Ctrl-C.
+
+    The first line printed is JSON: where the services are and which keys open them, or what is
+    wrong.
+    """
+    arguments = _parser().parse_args()
     try:
-        faults = check(dict(arguments.fault))
-    except InputError as error:
-        parser.error(str(error))
-    setup = Setup(
-        seed=arguments.seed,
-        faults=faults,
-        log=arguments.log,
-        calls_per_hour=arguments.calls_per_hour,
-        drawn=arguments.drawn,
-    )
-    try:
-        asyncio.run(_serve(arguments.photos, arguments.port, setup))
+        asyncio.run(_serve(arguments))
     except KeyboardInterrupt:
         print()
+    except InputError as error:
+        _refuse(str(error))
     except OSError as error:
-        parser.error(f"the planet cannot be served ({error}); choose another port or log")
+        _refuse(f"the planet cannot be served ({error}); choose another port, log or folder")
+
+
+def _refuse(error: str) -> NoReturn:
+    print(json.dumps({"error": error}), flush=True)
+    sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,11 +62,17 @@ def _parser() -> argparse.ArgumentParser:
         "--calls-per-hour", type=int, default=0, metavar="N", help="that Flickr's API answers"
     )
     parser.add_argument(
-        "--drawn",
+        "--distinct",
         type=int,
         default=0,
         metavar="N",
         help="draw only so many distinct pictures for Flickr and Street View",
+    )
+    parser.add_argument(
+        "--addresses",
+        type=Path,
+        metavar="FOLDER",
+        help="write made-up addresses to ask Street View around, as files of OpenAddresses",
     )
     return parser
 
@@ -78,13 +87,21 @@ def _fault(text: str) -> tuple[str, float]:
         ) from None
 
 
-async def _serve(count: int, port: int, setup: Setup) -> None:
+async def _serve(asked: argparse.Namespace) -> None:
+    setup = Setup(
+        seed=asked.seed,
+        faults=check(dict(asked.fault)),
+        log=asked.log,
+        calls_per_hour=asked.calls_per_hour,
+        distinct=asked.distinct,
+    )
+    addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
     done = asyncio.Event()
-    async with hosts(photos(setup.seed, count), port, setup) as base:
+    async with hosts(photos(asked.seed, asked.photos), asked.port, setup) as base:
         if not sys.stdin.isatty():
             arguments = [asyncio.get_running_loop(), done]
             threading.Thread(target=_stop_with_stdin, args=arguments, daemon=True).start()
-        print(base, flush=True)
+        print(json.dumps(introduction(base, addresses)), flush=True)
         await done.wait()
 
 

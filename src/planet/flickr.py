@@ -20,11 +20,13 @@ from urllib.parse import parse_qsl
 from oauthlib.oauth1.rfc5849 import signature
 from PIL import Image, ImageDraw
 
-from planet import IMAGE_HOST, KEY, SECRET
 from planet.answer import Answer, Call
 from planet.faults import chance
+from planet.keys import KEY, SECRET
 from planet.photos import YEAR, Photo
 
+IMAGE_HOST = "http://live.staticflickr.invalid"
+PAGE_HOST = "http://www.flickr.invalid"
 REST = "/services/rest/"
 PICTURE = re.compile(  # the path of one
     r"/(?P<server>[0-9]+)/(?P<photo>[0-9]+)_(?P<secret>[0-9a-f]{10})(?:_(?P<size>[a-z]))?\.jpg"

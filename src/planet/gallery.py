@@ -14,11 +14,11 @@ LATEST = 300  # pictures kept
 
 
 class Gallery:
-    """Draws pictures. With `drawn`, only so many, told apart by a comment in the JPEG."""
+    """Draws pictures. With `distinct`, only so many, told apart by a comment in the JPEG."""
 
-    def __init__(self, planet: Sequence[Photo], threads: Executor, drawn: int = 0):
+    def __init__(self, planet: Sequence[Photo], threads: Executor, distinct: int = 0):
         self._threads = threads
-        self._models = planet[: max(0, drawn)]
+        self._models = planet[: max(0, distinct)]
         self._kept: dict[tuple, bytes] = {}
         self._draw = lru_cache(maxsize=LATEST)(jpeg)
 

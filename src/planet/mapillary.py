@@ -12,13 +12,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
-from planet import MAPILLARY_TOKEN
 from planet.answer import Answer, Call, text
 from planet.drives import Shot, drawn, hash_of, shots
 from planet.faults import chance
+from planet.keys import MAPILLARY_TOKEN
 from planet.photos import Map
 
 GRAPH = "http://graph.mapillary.invalid"
+PAGE_HOST = "http://www.mapillary.invalid"
 THUMBS = "http://scontent-planet.xx.fbcdn.invalid"
 IMAGES = "/images"
 ENTITY = re.compile(r"/(?P<photo>\d{6,20})")

@@ -22,10 +22,11 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from planet import KEY, commons, flickr, mapillary, panoramax, streetview
+from planet import commons, flickr, mapillary, panoramax, streetview
 from planet.answer import Answer, Call, page
 from planet.faults import Faults
 from planet.gallery import Gallery
+from planet.keys import KEY
 from planet.photos import Photo
 
 LONGEST_STALL_S = 60
@@ -64,7 +65,7 @@ class Setup:
     faults: Mapping[str, float] | None = None  # kind -> share of the requests that it hits
     log: Path | None = None  # gets a line of JSON per request
     calls_per_hour: int = 0  # to Flickr's API; 0: no limit
-    drawn: int = 0  # so many distinct pictures; 0: each its own
+    distinct: int = 0  # pictures of Flickr and Street View; 0: each its own
 
 
 @contextmanager
@@ -135,7 +136,7 @@ class _Hosts:
         street_pictures = panoramax.Panoramax(setup.seed, len(planet))
         files = commons.Commons(planet)
         graph = mapillary.Mapillary(setup.seed, len(planet))
-        self.gallery = Gallery(planet, painters, setup.drawn)
+        self.gallery = Gallery(planet, painters, setup.distinct)
         self.apis: dict[str, Callable[[Call], Answer]] = {
             "search": partial(flickr.answer_call, catalogue),
             "metadata": partial(streetview.metadata, streets),

@@ -21,10 +21,12 @@ from urllib.parse import unquote
 from PIL import Image, ImageDraw
 
 from nogps.earth.towns import Town, towns
-from planet import GOOGLE_KEY, SIGNING_SECRET
 from planet.answer import Answer, Call, js, text
+from planet.keys import GOOGLE_KEY, SIGNING_SECRET
 from planet.photos import KM_PER_DEGREE, Photo
 
+API_HOST = "http://maps.googleapis.invalid"
+PAGE_HOST = "http://www.google.invalid"
 IMAGE = "/maps/api/streetview"
 METADATA = "/maps/api/streetview/metadata"
 LARGEST = 640  # pixels that a side of an image may have

@@ -15,8 +15,10 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from nogps.acquire.candidate import Status
+from nogps.pipeline.planet_process import running_planet
 from nogps.rights.licences import FREE
-from planet import FAULTS, KEY, SECRET, running_planet
+from planet.faults import FAULTS
+from planet.keys import KEY, SECRET
 from tests.project import (
     KEYS,
     ROOT,

@@ -28,31 +28,16 @@ from nogps.acquire.sources.openaddresses import read_addresses
 from nogps.base.errors import InputError
 from nogps.earth.geo import distance_km
 from nogps.earth.towns import towns
-from planet import (
-    FAULTS,
-    GOOGLE_KEY,
-    IMAGE_HOST,
-    KEY,
-    MAPILLARY_TOKEN,
-    SECRET,
-    SIGNING_SECRET,
-    Running,
-    commons,
-    flickr,
-    looks,
-    mapillary,
-    panoramax,
-    picture,
-    running_planet,
-    server,
-    streetview,
-    write_addresses,
-)
+from nogps.pipeline.planet_process import Planet, running_planet
+from planet import commons, flickr, looks, mapillary, panoramax, picture, server, streetview
 from planet.answer import Call
 from planet.drives import Shot
-from planet.faults import MOST_IN_A_ROW, PERSISTENT, Faults, hits
+from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, Faults, hits
+from planet.flickr import IMAGE_HOST
+from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from planet.photos import SCENES, UNWANTED_WORDS, Photo, photos
 from planet.server import serving
+from planet.streets import write_addresses
 
 SOURCES = Path(picture.__file__).parents[2]
 
@@ -242,7 +227,7 @@ def ask(planet, **arguments) -> dict:
         "nojsoncallback": "1",
         "min_upload_date": "2007-01-01 00:00:00",
     }
-    response = httpx.get(planet.rest_url, params=defaults | arguments, trust_env=False)
+    response = httpx.get(planet.base + flickr.REST, params=defaults | arguments, trust_env=False)
     assert response.status_code == 200
     return response.json()
 
@@ -257,7 +242,7 @@ def test_errors_come_with_a_code_and_http_200(planet):
 
 def test_without_nojsoncallback_the_answer_is_wrapped(planet):
     arguments = {"method": "flickr.photos.search", "api_key": KEY, "format": "json"}
-    text = httpx.get(planet.rest_url, params={**arguments, "text": "city"}, trust_env=False).text
+    text = CLIENT.get(planet.base + flickr.REST, params={**arguments, "text": "city"}).text
     assert text.startswith("jsonFlickrApi({")
 
 
@@ -377,7 +362,7 @@ def test_numbers_come_as_numbers_and_as_text_with_the_same_values(planet):
 def test_the_real_client_signs_and_a_wrong_signature_is_refused(planet):
     def search(secret):
         client = flickrapi.FlickrAPI(KEY, secret, format="parsed-json", store_token=False)
-        client.REST_URL = planet.rest_url
+        client.REST_URL = planet.base + flickr.REST
         return client.photos.search(text='São "a b" -c&d=%', min_upload_date=1, has_geo=1)
 
     assert search(SECRET)["stat"] == "ok"
@@ -389,11 +374,11 @@ def test_the_real_client_signs_and_a_wrong_signature_is_refused(planet):
 def test_the_key_has_so_many_calls_an_hour(tmp_path):
     log = tmp_path / "log"
     with serving(photos(0, 5), calls_per_hour=3, log=log) as base:
-        planet = Running(base)
+        planet = Planet(base, {}, {})
         for _ in range(3):
             assert ask(planet)["stat"] == "ok"
-        refused = get(f"{planet.rest_url}?api_key={KEY}&format=json")
-        assert get(f"{planet.rest_url}?api_key=another").status_code == 200
+        refused = get(f"{planet.base}{flickr.REST}?api_key={KEY}&format=json")
+        assert get(f"{planet.base}{flickr.REST}?api_key=another").status_code == 200
         assert get(base + picture_path(photos(0, 5)[0])).status_code == 200
     assert refused.status_code == 429
     assert refused.text.startswith("<html>")
@@ -596,7 +581,7 @@ def test_each_fault_hits_its_share_and_passes_or_stays(tmp_path, monkeypatch, ki
     monkeypatch.setattr(server, "LONGEST_STALL_S", 0.05)
     paths, log = paths_for(what), tmp_path / "log"
     good = "picture" if what in ("picture", "image", "asset", "file", "thumb") else "answer"
-    with serving(photos(0, 130), faults={kind: 0.2}, log=log, drawn=3) as base:
+    with serving(photos(0, 130), faults={kind: 0.2}, log=log, distinct=3) as base:
         first = all_of(base, paths)
         rows = rows_of(log)
         hit = {row["path"] for row in rows if row["fault"] == kind}
@@ -644,7 +629,7 @@ def test_a_fault_has_several_forms(kind, what):
 
 def test_no_more_than_three_transient_faults_in_a_row(tmp_path):
     log = tmp_path / "log"
-    with serving(photos(0, 130), faults={"too_many": 1, "reset": 1}, log=log, drawn=3) as base:
+    with serving(photos(0, 130), faults={"too_many": 1, "reset": 1}, log=log, distinct=3) as base:
         url = base + picture_path(ALIVE[0])
         seen = [what_comes(url) for _ in range(8)]
     assert seen == (["429"] * 3 + ["picture"]) * 2
@@ -656,7 +641,7 @@ def test_the_same_seed_has_the_same_faults_in_any_order():
     paths = paths_for("picture")
 
     def outcomes(seed, order):
-        with serving(photos(0, 130), seed=seed, faults=faults, drawn=3) as base:
+        with serving(photos(0, 130), seed=seed, faults=faults, distinct=3) as base:
             return dict(zip(order, all_of(base, order), strict=True))
 
     one = outcomes(5, paths)
@@ -686,10 +671,10 @@ def test_the_log_tells_what_was_asked_and_no_secret(tmp_path):
     log = tmp_path / "new folder" / "log"
     photo, pano = ALIVE[0], panoramas(1)[0]
     with serving(photos(0, 130), log=log) as base:
-        planet = Running(base)
+        planet = Planet(base, {}, {})
         ask(planet, text="city", page="2", api_sig="S3CRET", auth_token="S3CRET")
         client = flickrapi.FlickrAPI(KEY, SECRET, format="parsed-json", store_token=False)
-        client.REST_URL = planet.rest_url
+        client.REST_URL = planet.base + flickr.REST
         client.photos.search(text="beach", max_upload_date=5)
         get(base + picture_path(photo), host="live.staticflickr.invalid")
         target = f"{streetview.IMAGE}?size=64x64&pano={pano.pano_id}&heading=90&key={GOOGLE_KEY}"
@@ -745,15 +730,17 @@ def test_the_command_refuses_what_cannot_be_in_a_sentence(planet, option):
 
 def test_the_options_reach_the_process(tmp_path):
     log = tmp_path / "log"
-    with running_planet(0, 130, faults={"gone": 1}, log=log, calls_per_hour=1, drawn=2) as planet:
+    with running_planet(
+        0, 130, faults={"gone": 1}, log=log, calls_per_hour=1, distinct=2
+    ) as planet:
         assert get(planet.base + picture_path(ALIVE[0])).status_code in (404, 410)
         ask(planet)
-        assert get(f"{planet.rest_url}?api_key={KEY}").status_code == 429
+        assert get(f"{planet.base}{flickr.REST}?api_key={KEY}").status_code == 429
     assert [row["fault"] for row in rows_of(log)] == ["gone", "", ""]
 
 
 def test_few_drawings_serve_for_all_photos_each_with_its_comment():
-    with serving(photos(0, 130), drawn=2) as base:
+    with serving(photos(0, 130), distinct=2) as base:
         bodies = [get(base + picture_path(photo)).content for photo in ALIVE[:20]]
         pano = panoramas(1)[0].pano_id
         url = f"{base}{streetview.IMAGE}?key={GOOGLE_KEY}&size=64x48&heading=90&pano={pano}"
@@ -885,8 +872,8 @@ def test_requests_may_be_signed(planet):
         else:
             assert good.headers["content-type"] == "image/jpeg"
             assert bad.status_code == 403
-    assert len(planet.google_key) == 39
-    assert planet.google_key.startswith("AIza")
+    assert len(GOOGLE_KEY) == 39
+    assert GOOGLE_KEY.startswith("AIza")
 
 
 @pytest.mark.parametrize(
@@ -1087,7 +1074,7 @@ def test_the_server_ends_with_the_block():
 def parent():
     """A process that runs a planet and then does nothing; with the planet's address."""
     program = (
-        "import time; from planet import running_planet\n"
+        "import time; from nogps.pipeline.planet_process import running_planet\n"
         "with running_planet(0, 10) as planet:\n"
         "    print(planet.base, flush=True)\n"
         "    time.sleep(60)\n"

@@ -17,8 +17,9 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import GPS, IFD
 
 from nogps.earth.geo import distance_km
-from planet import KEY, MAPILLARY_TOKEN, commons, drives, mapillary, panoramax
+from planet import commons, drives, mapillary, panoramax
 from planet.flickr import REST
+from planet.keys import KEY, MAPILLARY_TOKEN
 from planet.photos import Photo, photos
 from planet.picture import jpeg
 from planet.server import serving

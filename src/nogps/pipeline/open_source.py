@@ -30,15 +30,7 @@ from nogps.base.errors import InputError
 from nogps.base.files import exclusive_lock
 from nogps.pipeline.params import Params
 from nogps.pipeline.paths import FETCHED, HOME, REGIONS
-from planet import (
-    PAGE_HOST,
-    commons,
-    mapillary,
-    panoramax,
-    running_planet,
-    version,
-    write_addresses,
-)
+from nogps.pipeline.planet_process import planet_version, running_planet
 
 SECRETS = (
     "FLICKR_API_KEY",
@@ -97,18 +89,19 @@ def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
     if params.source == "folder":
         yield Folder(params.folder.path), http
     elif params.world == "simulated":
+        needs_addresses = params.source == "streetview" and not params.streetview.addresses
         with running_planet(
             params.seed,
             params.simulated.photos,
             faults=params.simulated.faults,
             log=scratch(params) / "planet.jsonl",
+            addresses=scratch(params) / "openaddresses" if needs_addresses else None,
         ) as planet:
-            http = partial(http, unit_s=0.05, timeout_s=5.0)
-            own = [planet.key, planet.secret, planet.google_key, planet.signing_secret]
-            own.append(planet.mapillary_token)
-            with _elsewhere(
-                params, planet.base, http, dict(zip(SECRETS, own, strict=True)), 0
-            ) as it:
+            http = partial(http, base=planet.base, unit_s=0.05, timeout_s=5.0)
+            settings = planet.services[params.source]
+            if params.source == "flickr":
+                settings = settings | {"trust_env": False, "pause_s": 0}
+            with _opened(params, http, planet.secrets, **settings) as it:
                 yield it
     elif params.world == "real":
         if params.source == "commons" and not os.environ.get("NOGPS_CONTACT", "").strip():
@@ -118,9 +111,12 @@ def _open(params: Params) -> Iterator[tuple[Source, Callable[..., Polite]]]:
         with _opened(params, _polite(params, http), _environment()) as it:
             yield it
     else:
-        pause_s = 3600 / CALLS_AN_HOUR
-        polite = _polite(params, http)
-        with _elsewhere(params, params.world, polite, _environment(), pause_s) as it:
+        settings = {}
+        if params.source == "flickr":
+            settings = {"rest_url": f"{params.world}/services/rest/", "trust_env": False}
+            settings["pause_s"] = 3600 / CALLS_AN_HOUR
+        polite = partial(_polite(params, http), base=params.world)
+        with _opened(params, polite, _environment(), **settings) as it:
             yield it
 
 
@@ -158,31 +154,6 @@ def _polite(params: Params, http: partial) -> partial:
     how = crawl_rate(params)
     connections = min(how.connections, params.download.connections)
     return partial(http, connections=connections, per_second=how.per_second)
-
-
-def _elsewhere(params: Params, base: str, http, secrets: dict[str, str], pause_s: float):
-    """The source where hosts at `base` stand in for the real ones."""
-    if params.source == "flickr":
-        here = {
-            "rest_url": f"{base}/services/rest/",
-            "page_base": PAGE_HOST,
-            "trust_env": False,
-            "pause_s": pause_s,
-        }
-    elif params.source == "panoramax":
-        here = {"base_url": panoramax.CATALOGUE}
-    elif params.source == "commons":
-        here = {"base_url": commons.SITE}
-    elif params.source == "mapillary":
-        here = {"base_url": mapillary.GRAPH, "page_base": "http://www.mapillary.invalid"}
-    else:
-        own = write_addresses(scratch(params) / "openaddresses", params.seed)
-        here = {
-            "base_url": "http://maps.googleapis.invalid",
-            "page_base": "http://www.google.invalid",
-            "addresses": params.streetview.addresses or own,
-        }
-    return _opened(params, partial(http, base=base), secrets, **here)
 
 
 @contextmanager
@@ -316,6 +287,6 @@ def scratch(params: Params) -> Path:
     if params.source == "folder":
         return FETCHED / "folder"
     if params.world == "simulated":
-        planet = f"{version()}-{params.seed}-{params.simulated.photos}"
+        planet = f"{planet_version()}-{params.seed}-{params.simulated.photos}"
         return FETCHED / f"{params.source}-simulated-{planet}"
     return FETCHED / f"{params.source}-{re.sub('[^a-z0-9]+', '-', params.world)}"

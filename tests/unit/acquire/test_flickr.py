@@ -15,7 +15,9 @@ from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.sources import flickr
 from nogps.acquire.sources.flickr import Flickr
 from nogps.base.errors import InputError
-from planet import KEY, SECRET, Running, picture, running_planet
+from nogps.pipeline.planet_process import Planet, running_planet
+from planet import picture
+from planet.keys import KEY, SECRET
 from planet.photos import Photo, photos
 from planet.server import serving
 from tests.servers import answering
@@ -44,8 +46,8 @@ def source(planet, **changes) -> Flickr:
         "excluded_terms": EXCLUDED,
         "uploaded_from": date(2007, 1, 1),
         "uploaded_to": date(2007, 12, 31),
-        "rest_url": planet.rest_url,
-        "page_base": planet.page_base,
+        "rest_url": f"{planet.base}/services/rest/",
+        "page_base": "http://www.flickr.invalid",
         "trust_env": False,
         "pause_s": 0,
     }
@@ -114,7 +116,9 @@ def test_no_second_is_lost_or_read_twice(monkeypatch):
         for number, (hour, second) in enumerate(product((0, 6, 12, 18, 24), range(-30, 30)))
     ]
     with serving(crowd) as base:
-        search = source(Running(base), uploaded_from=date(2007, 5, 1), uploaded_to=date(2007, 5, 1))
+        search = source(
+            Planet(base, {}, {}), uploaded_from=date(2007, 5, 1), uploaded_to=date(2007, 5, 1)
+        )
         found = ids(search.candidates())
     day = range(midnight, midnight + 86_400)
     assert found == [photo.photo_id for photo in crowd if photo.uploaded in day]
@@ -328,7 +332,7 @@ def test_secrets_do_not_show(planet):
 @contextmanager
 def flickr_answering(*script):
     with answering(*script) as (base, asked):
-        yield Running(base), asked
+        yield Planet(base, {}, {}), asked
 
 
 def answer(*rows, total=None, **changes) -> tuple:
@@ -523,7 +527,7 @@ def fetched(base: str, url: str):
 
     async def work():
         async with Polite(unit_s=0.001, base=base) as http:
-            return await source(Running(base)).fetch(url, http)
+            return await source(Planet(base, {}, {})).fetch(url, http)
 
     return asyncio.run(work())
 

@@ -26,20 +26,11 @@ from nogps.acquire.sources.panoramax import Panoramax
 from nogps.acquire.sources.streetview import StreetView
 from nogps.base.errors import InputError
 from nogps.photos.images import checked_size
+from nogps.pipeline.planet_process import Planet, running_planet
 from nogps.rights import licences
-from planet import (
-    GOOGLE_KEY,
-    KEY,
-    MAPILLARY_TOKEN,
-    SECRET,
-    SIGNING_SECRET,
-    Running,
-    commons,
-    mapillary,
-    panoramax,
-    running_planet,
-)
+from planet import commons, mapillary, panoramax
 from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, hits
+from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from planet.photos import photos
 from planet.server import serving
 from tests.servers import RESET, answering
@@ -184,7 +175,7 @@ with_key = pytest.mark.parametrize("name", ["flickr", "streetview", "mapillary"]
 class Calm:
     """A planet on which nothing goes wrong, and what each source finds and fetches there."""
 
-    running: Running
+    running: Planet
     log: Path
     found: dict[str, list[Candidate]]
     counts: dict[str, dict[str, int]]

@@ -22,7 +22,8 @@ from nogps.acquire.sources.openaddresses import read_addresses
 from nogps.acquire.sources.streetview import StreetView
 from nogps.base.errors import InputError
 from nogps.earth.geo import distance_km
-from planet import GOOGLE_KEY, SIGNING_SECRET, running_planet
+from nogps.pipeline.planet_process import running_planet
+from planet.keys import GOOGLE_KEY, SIGNING_SECRET
 from tests.servers import answering
 from tests.unit.photos.test_images import encoded, picture
 

@@ -1,0 +1,103 @@
+"""The simulated planet as a process of its own, which prints where it is and what opens it."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from nogps.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Planet:
+    """Where a running planet is, what opens it, and where each of its services is."""
+
+    base: str  # http://127.0.0.1:<port>
+    secrets: dict[str, str] = field(repr=False)  # by the name that each has in the environment
+    services: dict[str, dict]  # source -> what it is to be made with, such as base_url
+
+
+def planet_folder() -> Path:
+    """The folder of the planet's code: in a clone its own copy.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    spec = find_spec("planet")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            "world: simulated needs the simulated planet, which is only in the repository, beside "
+            "nogps; run this in a clone, or set world: real"
+        )
+    return Path(spec.origin).resolve().parent
+
+
+def planet_version() -> str:
+    """A digest of the planet's code: another one may draw other pictures at the same addresses."""
+    digest = hashlib.sha256()
+    for path in sorted(planet_folder().glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def running_planet(
+    seed: int,
+    photos: int,
+    *,
+    faults: Mapping[str, float] | None = None,
+    log: Path | None = None,
+    calls_per_hour: int = 0,
+    distinct: int = 0,
+    addresses: Path | None = None,
+) -> Iterator[Planet]:
+    """Run the planet with this seed and so many photos until the block ends.
+
+    Args:
+        seed: of photos, panoramas and faults.
+        photos: how many there are.
+        faults: the share of the requests that each kind of fault hits.
+        log: file that gets a line of JSON per request.
+        calls_per_hour: that Flickr's API answers; 0: any number.
+        distinct: how many distinct pictures Flickr and Street View have; 0: each its own.
+        addresses: folder that gets made-up addresses for Street View.
+
+    Raises:
+        InputError: a fault is unknown or its share not between 0 and 1, or nothing started.
+    """
+    command = [sys.executable, "-m", "planet", f"--seed={seed}", f"--photos={photos}"]
+    command += [f"--calls-per-hour={calls_per_hour}", f"--distinct={distinct}"]
+    command += [f"--fault={kind}={share}" for kind, share in (faults or {}).items()]
+    command += [f"--log={log.absolute()}"] if log else []
+    command += [f"--addresses={addresses.absolute()}"] if addresses else []
+    with subprocess.Popen(
+        command,
+        cwd=planet_folder().parent,  # there Python finds it, and nogps also where not installed
+        stdin=subprocess.PIPE,  # the server ends when this closes, however we end
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,  # Ctrl-C is for us to hear; while it starts, it would answer loudly
+    ) as server:
+        try:
+            yield _introduced(server)
+        finally:
+            server.kill()
+
+
+def _introduced(server: subprocess.Popen[str]) -> Planet:
+    """The planet that has just been started, from its first line."""
+    line = server.stdout.readline() if server.stdout else ""
+    if not line:
+        raise InputError("the simulated planet did not start; its own message is above")
+    told = json.loads(line)
+    if "error" in told:
+        raise InputError(f"the simulated planet did not start: {told['error']}")
+    streetview = told["services"]["streetview"]
+    if "addresses" in streetview:
+        streetview["addresses"] = [Path(name) for name in streetview["addresses"]]
+    return Planet(told["base"], told["secrets"], told["services"])
