@@ -24,9 +24,8 @@ from nogps.photos.shards import Shards, places, read_index
 from nogps.pipeline import training
 from nogps.rights import credits, licences
 from nogps.train import loop
+from tests.pictures import XMP, encoded, picture
 from tests.project import ROOT, Project, fill_folder, make_project, read
-from tests.unit.photos.test_images import encoded, picture
-from tests.unit.photos.test_panorama import XMP
 
 pytestmark = pytest.mark.pipeline
 STAGES = ["sample", "download", "pack", "split", "cells", "train", "eval"]

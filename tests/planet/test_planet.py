@@ -53,6 +53,7 @@ from planet.drives import Shot
 from planet.faults import MOST_IN_A_ROW, PERSISTENT, Faults, hits
 from planet.photos import SCENES, UNWANTED_WORDS, Photo, photos
 from planet.server import serving
+from tests.planet.processes import told_by_two_processes
 
 SOURCES = Path(picture.__file__).parents[2]
 
@@ -62,21 +63,6 @@ def opened(body: bytes) -> Image.Image:
 
 
 # --- the planet ---
-
-
-def told_by_two_processes(program: str) -> set[str]:
-    """What a program prints, hashing text in one way or in another."""
-    return {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=SOURCES,
-            env={"PYTHONHASHSEED": salt, "PYTHONPATH": str(SOURCES)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for salt in ("1", "2")
-    }
 
 
 def test_the_planet_is_the_same_in_every_process():

@@ -22,7 +22,7 @@ from planet.flickr import REST
 from planet.photos import Photo, photos
 from planet.picture import jpeg
 from planet.server import serving
-from tests.planet.test_planet import told_by_two_processes
+from tests.planet.processes import told_by_two_processes
 
 SEED, PHOTOS = 0, 1500
 CLIENT = httpx.Client(

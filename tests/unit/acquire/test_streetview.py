@@ -23,8 +23,8 @@ from nogps.acquire.sources.streetview import StreetView
 from nogps.base.errors import InputError
 from nogps.earth.geo import distance_km
 from planet import GOOGLE_KEY, SIGNING_SECRET, running_planet
+from tests.pictures import encoded, picture
 from tests.servers import answering
-from tests.unit.photos.test_images import encoded, picture
 
 HOST = "http://maps.googleapis.invalid"
 PICTURE = encoded(picture(64, 64))
