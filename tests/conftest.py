@@ -8,3 +8,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test depends on the clock.
 settings.register_profile("nogps", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nogps")
+
+pytest_plugins = ["tests.stages"]  # fixture finished

@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
-from tests.unit.photos.test_images import encoded, picture
+from tests.pictures import encoded, picture
 
 ROOT = Path(__file__).parents[1]
 

@@ -27,8 +27,8 @@ from nogps.model import decode
 from nogps.model.guess import Calibration
 from nogps.model.onnx_locator import OnnxLocator
 from nogps.photos import images
+from tests.pictures import encoded, picture
 from tests.project import make_project
-from tests.unit.photos.test_images import encoded, picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -21,8 +21,8 @@ from PIL import Image
 
 from nogps.model import backbones
 from nogps.model.locator import Locator
+from tests.pictures import encoded
 from tests.project import ROOT, Project, environment, fill_folder, make_project
-from tests.unit.photos.test_images import encoded
 
 TOLERANCE = 1e-4
 BACKBONE = "shufflenet_v2_x0_5"  # small, and without dropout

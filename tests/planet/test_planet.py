@@ -38,6 +38,7 @@ from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from planet.photos import SCENES, UNWANTED_WORDS, Photo, photos
 from planet.server import serving
 from planet.streets import write_addresses
+from tests.planet.processes import told_by_two_processes
 
 SOURCES = Path(picture.__file__).parents[2]
 
@@ -47,21 +48,6 @@ def opened(body: bytes) -> Image.Image:
 
 
 # --- the planet ---
-
-
-def told_by_two_processes(program: str) -> set[str]:
-    """What a program prints, hashing text in one way or in another."""
-    return {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=SOURCES,
-            env={"PYTHONHASHSEED": salt, "PYTHONPATH": str(SOURCES)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for salt in ("1", "2")
-    }
 
 
 def test_the_planet_is_the_same_in_every_process():

@@ -23,7 +23,7 @@ from planet.keys import KEY, MAPILLARY_TOKEN
 from planet.photos import Photo, photos
 from planet.picture import jpeg
 from planet.server import serving
-from tests.planet.test_planet import told_by_two_processes
+from tests.planet.processes import told_by_two_processes
 
 SEED, PHOTOS = 0, 1500
 CLIENT = httpx.Client(

@@ -21,8 +21,8 @@ from nogps.acquire.limits import Limits, Thinning
 from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.earth.geo import distance_km
+from tests.pictures import encoded, picture
 from tests.servers import answering
-from tests.unit.photos.test_images import encoded, picture
 
 HERE = (47.0, 5.0, 47.4, 5.6)  # south, west, north, east
 REGION = Region.read((5.0, 47.0, 5.6, 47.4))

@@ -16,8 +16,8 @@ from nogps.acquire.ledger import Spool, unfetched
 from nogps.base.errors import InputError
 from nogps.base.files import exclusive_lock
 from nogps.photos import shards
+from tests.pictures import encoded, picture
 from tests.project import ROOT
-from tests.unit.photos.test_images import encoded, picture
 
 PHOTOS = 2500  # three blocks
 

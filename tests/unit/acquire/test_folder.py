@@ -10,36 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from PIL.ExifTags import GPS, IFD, Base
 
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.sources.folder import Folder
 from nogps.base.errors import InputError
 from nogps.photos.exif import read_metadata
-
-
-def photo(latitude=None, longitude=None, format="JPEG", colour="olive"):
-    """A photo's bytes, with northern and eastern EXIF where a position is given."""
-    exif = Image.Exif()
-    if latitude is not None:
-        exif[IFD.GPSInfo] = {
-            GPS.GPSLatitudeRef: "N",
-            GPS.GPSLatitude: (float(latitude), 0.0, 0.0),
-            GPS.GPSLongitudeRef: "E",
-            GPS.GPSLongitude: (float(longitude), 0.0, 0.0),
-            GPS.GPSImgDirectionRef: "T",
-            GPS.GPSImgDirection: 90.0,
-        }
-        exif[IFD.Exif] = {Base.DateTimeOriginal: "2011:05:06 09:59:48"}
-    body = io.BytesIO()
-    Image.new("RGB", (8, 6), colour).save(body, format, exif=exif)
-    return body.getvalue()
-
-
-def write(path: Path, content: bytes | str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
+from tests.pictures import photo, write
 
 
 def ids(folder: Folder) -> list[str]:

@@ -19,8 +19,8 @@ from nogps.acquire.sources.mapillary import Mapillary
 from nogps.acquire.sources.panoramax import Panoramax
 from nogps.base.errors import InputError
 from nogps.rights import licences
+from tests.pictures import encoded, picture
 from tests.servers import answering
-from tests.unit.photos.test_images import encoded, picture
 
 WHERE = SearchSpec(Limits(), frozenset(licences.FREE))
 BOX = Box(2.0, 48.0, 2.05, 48.05)

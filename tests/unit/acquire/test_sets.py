@@ -23,9 +23,8 @@ from nogps.acquire.sources.folder import Folder, name_of
 from nogps.base.errors import InputError
 from nogps.photos import images
 from nogps.pipeline import benchmarks
+from tests.pictures import encoded, photo, picture, write
 from tests.project import make_project
-from tests.unit.acquire.test_folder import photo, write
-from tests.unit.photos.test_images import encoded, picture
 
 
 def by_id(folder: Folder) -> dict[str, Candidate]:

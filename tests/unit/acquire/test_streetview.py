@@ -24,8 +24,8 @@ from nogps.base.errors import InputError
 from nogps.earth.geo import distance_km
 from nogps.pipeline.planet_process import running_planet
 from planet.keys import GOOGLE_KEY, SIGNING_SECRET
+from tests.pictures import encoded, picture
 from tests.servers import answering
-from tests.unit.photos.test_images import encoded, picture
 
 HOST = "http://maps.googleapis.invalid"
 PICTURE = encoded(picture(64, 64))

@@ -24,9 +24,9 @@ from nogps.cli import main
 from nogps.model.export import Parity
 from nogps.model.guess import BEST
 from nogps.model.onnx_locator import OnnxLocator
+from tests.locators import CALIBRATION, seeing
+from tests.pictures import STRANGE, encoded, picture, stored
 from tests.project import ROOT
-from tests.unit.model.test_locator import CALIBRATION, seeing
-from tests.unit.photos.test_images import STRANGE, encoded, picture, stored
 
 PARIS = (48.8566, 2.3522)
 

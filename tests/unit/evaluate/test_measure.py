@@ -18,8 +18,7 @@ from nogps.model.locator import Locator
 from nogps.photos import images, shards
 from nogps.pipeline import benchmarks
 from nogps.train import loop
-from tests.unit.photos.test_images import encoded, picture
-from tests.unit.photos.test_panorama import XMP
+from tests.pictures import XMP, encoded, picture
 
 BACKBONE = "shufflenet_v2_x0_5"
 SIZE = 64

@@ -9,7 +9,7 @@ from nogps.dataset import packing
 from nogps.model import tensors
 from nogps.model.batches import WHOLE, Photos, loader, of_each
 from nogps.photos import shards
-from tests.unit.photos.test_images import encoded, picture
+from tests.pictures import encoded, picture
 
 SIZE = 32
 

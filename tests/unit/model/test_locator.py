@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict, fields, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import vonmises_fisher
-from torch import nn
 
 import nogps
 from nogps.base.errors import InputError
 from nogps.dataset.cells import fixed_level, north_south
 from nogps.earth import geo, towns
-from nogps.model import backbones, calibrate, decode, objectives, tensors
+from nogps.model import backbones, calibrate, decode, objectives
 from nogps.model.classes import Partition
 from nogps.model.guess import BEST, Calibration, Cell, Guess
 from nogps.model.locator import AHEAD, Locator
 from nogps.photos.images import BadImage
-from tests.unit.model import test_objectives
-from tests.unit.photos.test_images import encoded, picture
-
-BACKBONE = "shufflenet_v2_x0_5"
-CALIBRATION = Calibration(
-    temperature=1.7,
-    together=0.35,
-    reach=0.35,
-    together_reach=1.4,
-    radius_50=1.2,
-    radius_90=0.9,
-    together_radius_50=0.7,
-    together_radius_90=1.1,
-)
+from tests.locators import BACKBONE, CALIBRATION, answering, drawn, over_the_world, same, seeing
+from tests.partitions import KINDS, classes, holders, labels, right_outputs, softmax
+from tests.pictures import encoded, picture
 
 NO_FACTORS = {each.name: 1.0 for each in fields(Calibration) if "radius" in each.name}
 
@@ -50,47 +37,12 @@ def classes_at(latitude, longitude, level=3) -> Partition:
     return partition
 
 
-@cache
-def over_the_world() -> Partition:
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(600, 3))
-    latitude = np.degrees(np.arctan2(vectors[:, 2], np.hypot(vectors[:, 0], vectors[:, 1])))
-    longitude = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
-    return fixed_level(latitude, longitude, level=2, min_photos=4)
-
-
-def answering(partition: Partition, **how) -> Locator:
-    """A locator whose network is its outputs."""
-    return Locator(nn.Identity(), partition, "none", 64, **how)
-
-
 def looking(loss="softmax", **how) -> Locator:
     partition = over_the_world()
     torch.manual_seed(0)
     network = backbones.build(BACKBONE, objectives.build(loss, partition, 75.0).outputs)
     network.fc.weight.data *= 1000  # so that classes differ
     return Locator(network.eval(), partition, BACKBONE, 64, loss, **how)
-
-
-def seeing(backbone=BACKBONE, **how) -> Locator:
-    """A locator that puts different pictures in different places, as a trained one does."""
-    partition = over_the_world()
-    torch.manual_seed(0)
-    network = backbones.build(backbone, len(partition)).eval()
-    photos = [torch.from_numpy(np.array(picture(64, 64, seed=each))) for each in range(8)]
-    batch = tensors.normalise(torch.stack(photos).permute(0, 3, 1, 2))
-    head = [each for each in network.modules() if isinstance(each, nn.Linear)][-1]
-    with torch.no_grad():
-        head.weight *= 4 / network(batch).std(dim=0).mean()
-        head.bias -= network(batch).mean(dim=0)
-    return Locator(network, partition, backbone, 64, **how)
-
-
-def same(one, other) -> bool:
-    """Whether two dataclasses of arrays and numbers are alike to the last bit."""
-    return all(
-        np.array_equal(getattr(one, each.name), getattr(other, each.name)) for each in fields(one)
-    )
 
 
 # Model files
@@ -340,7 +292,7 @@ def test_a_guess_names_the_best_cells_and_the_nearest_towns():
         zip(partition.tokens.tolist(), zip(*partition.points(), strict=True), strict=True)
     )
     scores = drawn(partition, 20, seed=9, size=4)[0]
-    p = test_objectives.softmax(scores.numpy() / CALIBRATION.temperature)
+    p = softmax(scores.numpy() / CALIBRATION.temperature)
     everywhere = np.array([(town.latitude, town.longitude) for town in towns.towns()])
     names = [f"{town.name}, {town.country}" for town in towns.towns()]
 
@@ -459,19 +411,19 @@ def test_places_have_a_reach_and_circles_of_their_own():
 
 
 @pytest.mark.parametrize("decoding", decode.DECODINGS)
-@pytest.mark.parametrize("kind", test_objectives.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_who_knows_the_class_is_put_in_it(loss, kind, decoding):
     """Outputs, labels and points are numbered alike."""
-    partition, label = test_objectives.classes(kind), test_objectives.labels(kind)
+    partition, label = classes(kind), labels(kind)
     label = label[label >= 0]
-    outputs = torch.from_numpy(test_objectives.right_outputs(loss, kind))
+    outputs = torch.from_numpy(right_outputs(loss, kind))
     locator = answering(partition, loss=loss, decoding=decoding, calibration=Calibration())
     locator = replace(locator, calibration=Calibration(reach=0.1))
     answers = locator.answers(outputs)
     assert (answers.label == label).all()
     assert (answers.confidence > 0.99).all()
-    holds = test_objectives.holders(kind)
+    holds = holders(kind)
     for each, place in zip(
         label, zip(answers.latitude, answers.longitude, strict=True), strict=True
     ):
@@ -557,16 +509,6 @@ def test_neither_order_nor_names_of_the_places_matter(owner, power, random):
 # Calibration
 
 
-def drawn(partition: Partition, n: int, seed: int, size=2.0):
-    """Scores, and truths at class points that they are the log probabilities of."""
-    rng = np.random.default_rng(seed)
-    scores = size * rng.normal(size=(n, len(partition)))
-    p = test_objectives.softmax(scores)
-    label = (p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
-    latitude, longitude = (each[label] for each in partition.points())
-    return torch.from_numpy(scores), latitude, longitude
-
-
 def each_alone(n: int) -> list[str]:
     return [str(each) for each in range(n)]
 
@@ -577,7 +519,7 @@ def test_the_temperature_undoes_a_known_factor(factor):
     scores, *truth = drawn(partition, 1500, seed=1)
     fitted = answering(partition).calibrated(factor * scores, *truth, each_alone(1500))
     assert fitted.calibration.temperature == pytest.approx(factor, rel=0.06)
-    p = test_objectives.softmax(scores.numpy())
+    p = softmax(scores.numpy())
     assert fitted.answers(factor * scores).probabilities == pytest.approx(p, abs=0.03)
     assert fitted.calibration.together == 0
 

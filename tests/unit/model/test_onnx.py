@@ -22,8 +22,8 @@ from nogps.model.locator import FORMAT, Locator
 from nogps.model.onnx_locator import OnnxLocator
 from nogps.model.preprocessing import MEAN, STD
 from nogps.photos import images
-from tests.unit.model.test_locator import CALIBRATION, over_the_world, same, seeing
-from tests.unit.photos.test_images import encoded, picture
+from tests.locators import CALIBRATION, over_the_world, same, seeing
+from tests.pictures import encoded, picture
 
 ABOUT = {"trained_on": "made-up pictures — a few", "licence": "CC BY-SA 4.0, its photographers"}
 SIZE = 64

@@ -11,23 +11,7 @@ from PIL import Image, ImageDraw
 from nogps.dataset import folds
 from nogps.model import preprocessing, tensors
 from nogps.photos import images
-
-
-def picture(width=120, height=80, mode="RGB", seed=0, detail=6) -> Image.Image:
-    """Smooth random colours, so that JPEG changes little."""
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, size=(detail, detail * 3 // 2, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
-
-
-def encoded(image: Image.Image, kind="JPEG", **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def pixels(jpeg: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(int)
+from tests.pictures import STRANGE, encoded, picture, pixels, stored
 
 
 def unpacked(image: Image.Image, side=40):
@@ -304,53 +288,6 @@ def test_normalise_is_imagenets():
 
 def seen(photo) -> np.ndarray:
     return images.square(photo, 32).astype(int)
-
-
-def stored(orientation: int, image: Image.Image) -> bytes:
-    """A JPEG that is to be seen as `image`, its pixels turned as a camera turns them."""
-    turned = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image = image if orientation == 1 else image.transpose(turned[orientation])
-    return encoded(image, exif=exif)
-
-
-def sixteen_bits(image: Image.Image) -> bytes:
-    """A PNG with 16 bits a channel, which Pillow does not write."""
-    rows = np.asarray(image).astype(">u2") * 257
-    scanlines = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", *image.size, 16, 2, 0, 0, 0)
-    body = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(scanlines)), (b"IEND", b"")):
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        body += struct.pack(">I", len(data)) + kind + data + check
-    return body
-
-
-def animated(kind: str) -> bytes:
-    others = [picture(seed=each) for each in (1, 2)]
-    return encoded(picture(), kind, save_all=True, append_images=others, duration=100)
-
-
-STRANGE = {
-    "16-bit.png": lambda: sixteen_bits(picture()),
-    "animated.gif": lambda: animated("GIF"),
-    "animated.webp": lambda: animated("WEBP"),
-    "animated.png": lambda: animated("PNG"),
-    "cmyk.jpg": lambda: encoded(picture(mode="CMYK"), quality=95),
-    "cmyk.tif": lambda: encoded(picture(mode="CMYK"), "TIFF"),
-    "palette.png": lambda: encoded(picture().quantize(256), "PNG"),
-    "phone.heic": lambda: encoded(picture(), "HEIF"),
-    "progressive.jpg": lambda: encoded(picture(), progressive=True),
-}
 
 
 @pytest.mark.parametrize("name", STRANGE)

@@ -12,13 +12,9 @@ from nogps.dataset import folds, packing
 from nogps.photos import images, panorama
 from nogps.photos.images import BadImage
 from nogps.photos.panorama import View
-from tests.unit.photos.test_images import encoded, picture, pixels, stored
+from tests.pictures import XMP, encoded, picture, pixels, stored
 
 NAN = math.nan
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
-    b'GPano:ProjectionType="equirectangular" GPano:FullPanoWidthPixels="%d"/></rdf:RDF></x:xmpmeta>'
-)
 
 
 def sphere(width=512, height=256) -> Image.Image:

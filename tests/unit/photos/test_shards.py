@@ -10,7 +10,7 @@ from nogps.dataset import packing, tables
 from nogps.photos import images
 from nogps.photos import shards as shards_module
 from nogps.photos.shards import Shards, member_name, read_index, write_shard
-from tests.unit.photos.test_images import encoded, picture
+from tests.pictures import encoded, picture
 
 
 def bodies(count: int) -> dict[str, bytes]:

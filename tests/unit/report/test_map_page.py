@@ -13,8 +13,8 @@ from nogps.model.guess import Guess
 from nogps.model.locator import Locator
 from nogps.report import map_page, svg
 from nogps.report.map_page import Located, write_map_page
-from tests.unit.model.test_locator import CALIBRATION, answering, drawn, over_the_world
-from tests.unit.photos.test_images import encoded, picture
+from tests.locators import CALIBRATION, answering, drawn, over_the_world
+from tests.pictures import encoded, picture
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ODD = ["<b>&.jpg", '"><script>alert(1)</script>.jpg', "O'Brien {{ 7 * 7 }}.jpg", "søndag 日.jpg"]

@@ -19,7 +19,7 @@ from nogps.model.decode import place
 from nogps.model.tensors import Augmentation
 from nogps.photos import shards
 from nogps.train import loop
-from tests.unit.photos.test_images import encoded, picture
+from tests.pictures import encoded, picture
 
 SIZE = 32
 SETTINGS = loop.Settings(
