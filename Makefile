@@ -6,30 +6,42 @@ export PYTHONPATH := src
 export DVC_NO_ANALYTICS := 1
 
 help:  ## list what there is to make
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 10
 
 repro: .venv/ready  ## from a clone to a table: run the pipeline, print the results
 	dvc repro
-	@python -m nogps.pipeline.results
+	@nogps results
 
-test: .venv/ready  ## run the tests
-	python -m pytest -n 3 --dist loadfile
+test: .venv/ready  ## the tests of each part, in process; a few minutes
+	python -m pytest -n 3 tests/unit
 
-lint: .venv/ready  ## check style
+test-rest: .venv/ready  ## the others: whole runs, kills, full disks, the planet, a browser
+	python -m pytest -n 3 --dist loadfile tests/planet tests/e2e tests/browser
+
+test-all: test test-rest  ## all of them
+
+lint: .venv/ready  ## style, what may import what, types
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
+	mypy
 
-page: .venv/ready  ## build the page that locates photos in a browser: static files, in web/site
-	python -m nogps.pipeline.site
+docs: .venv/ready  ## docs/ as a site, in site/; nothing is fetched
+	python docs/architecture.py
+	nogps params --markdown > docs/parameters.md
+	mkdocs build --strict --quiet
 
-serve: page  ## build the page and serve it on this machine; HOST=0.0.0.0 lets others in
+site: .venv/ready  ## build the page that locates photos in a browser: static files, in web/site
+	nogps site
+
+serve: site  ## build that page and serve it on this machine; HOST=0.0.0.0 lets others in
 	python -m http.server --directory web/site --bind $(HOST) $(PORT)
 
 bench: .venv/ready  ## cell ids and partitions against s2sphere
 	python bench/cells.py
 
 lock:  ## pin again what pyproject.toml asks for (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --output-file requirements.lock
 
 .venv/ready: requirements.lock
@@ -40,4 +52,4 @@ lock:  ## pin again what pyproject.toml asks for (needs uv)
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help repro test lint page serve bench lock
+.PHONY: help repro test test-rest test-all lint docs site serve bench lock

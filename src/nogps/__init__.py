@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # times as long beside other work. Read when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+__version__ = "0.2.0"
 __all__ = ["Guess", "Locator", "OnnxLocator"]
 HOMES = {
     "Guess": "nogps.model.guess",

