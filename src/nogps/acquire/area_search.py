@@ -20,7 +20,15 @@ from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box, cell_boxes, cells_to_search
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.exclude import Excluded
-from nogps.acquire.http import Answer, HostDown, Polite, Unavailable, no_whole_picture
+from nogps.acquire.http import (
+    Answer,
+    HostDown,
+    Judge,
+    Polite,
+    Unavailable,
+    by_status,
+    whole_picture,
+)
 from nogps.acquire.limits import Limits, Thinning
 from nogps.base.errors import InputError
 from nogps.earth import s2
@@ -454,16 +462,16 @@ async def fetch_picture(
     url: str,
     http: Polite,
     *,
-    final: Callable = lambda answer: False,
+    judge: Judge = by_status,
     gone: Iterable[int] = (404, 410),
 ) -> Fetched:
     """The picture at an address."""
-    answer = await followed(url, http, passes=no_whole_picture(), final=final)
+    answer = await followed(url, http, judge=whole_picture(judge))
     if answer.status in gone:
         return Fetched(Status.GONE)
     if answer.status != 200:
         return Fetched(Status.FAILED)
-    if not answer.kind.startswith("image/") and not answer.body.startswith(b"\xff\xd8"):
+    if not answer.media_type.startswith("image/") and not answer.body.startswith(b"\xff\xd8"):
         return Fetched(Status.NOT_AN_IMAGE)
     return Fetched(Status.OK, answer.body)
 

@@ -49,7 +49,7 @@ class Budget:
         """Close the journal."""
         os.close(self._file)
 
-    def spend(self, what: str) -> None:
+    def charge(self, what: str) -> None:
         """Pay for a call, about to be made, that asks for `what`.
 
         Raises:

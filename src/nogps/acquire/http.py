@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -32,11 +33,19 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, as JSON esca
 
 
 class Unavailable(Exception):
-    """Several tries brought no whole answer; another day might."""
+    """No whole answer after several tries; another day may bring one."""
 
 
 class HostDown(Unavailable):
-    """The host has failed for so long that asking it again now makes no sense."""
+    """The host has failed for so long that it is not asked again in this run."""
+
+
+class Verdict(Enum):
+    """What to do with an answer."""
+
+    OK = auto()  # take it, whatever its status
+    RETRY = auto()  # ask again: another try may bring a better one
+    BUSY = auto()  # ask again later: the host refuses for now
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Answer:
 
     @property
     def redirect(self) -> str:
-        """Where the answer sends us; "" when it does not."""
+        """The URL that a redirect leads to; "" where the answer is none."""
         if self.status not in (301, 302, 303, 307, 308):
             return ""
         try:
@@ -59,21 +68,51 @@ class Answer:
             return ""
 
     @property
-    def kind(self) -> str:
-        """The media type, without its parameters."""
+    def media_type(self) -> str:
+        """The content type in lower case, without its parameters."""
         return self.headers.get("Content-Type", "").split(";")[0].strip().lower()
 
     @property
-    def told(self) -> dict:
+    def json_object(self) -> dict:
         """The body's JSON object; empty if it is none. Its texts can be written as UTF-8."""
         try:
-            told = json.loads(self.body)
+            value = json.loads(self.body)
             if _SURROGATE.search(self.body):
-                text = json.dumps(told, ensure_ascii=False).encode("utf-16", "surrogatepass")
-                told = json.loads(text.decode("utf-16", "replace"))
+                text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+                value = json.loads(text.decode("utf-16", "replace"))
         except (ValueError, RecursionError):
             return {}
-        return told if isinstance(told, dict) else {}
+        return value if isinstance(value, dict) else {}
+
+
+Judge = Callable[[Answer], Verdict]
+
+
+def by_status(answer: Answer) -> Verdict:
+    """BUSY for 429 and server errors (5xx), OK for all others."""
+    return Verdict.BUSY if answer.status == 429 or answer.status >= 500 else Verdict.OK
+
+
+def whole_picture(judge: Judge = by_status) -> Judge:
+    """A judge that asks again for a picture that is none, or a JPEG without its end.
+
+    When the same bytes come a second time, they are all there is. `judge` judges what is not 200.
+    It remembers the last answer: make one for each picture.
+    """
+    last = None
+
+    def whole(answer: Answer) -> Verdict:
+        nonlocal last
+        if answer.status != 200:
+            return judge(answer)
+        again, last = answer.body == last, answer.body
+        if answer.body.startswith(b"\xff\xd8"):
+            complete = b"\xff\xd9" in answer.body[-1024:]
+        else:
+            complete = answer.media_type.startswith("image/")
+        return Verdict.OK if again or complete else Verdict.RETRY
+
+    return whole
 
 
 @dataclass
@@ -141,20 +180,16 @@ class Polite:
         self,
         url: str,
         *,
-        before: Callable[[], None] = lambda: None,
-        passes: Callable[[Answer], bool] = lambda answer: False,
-        busy: Callable[[Answer], bool] = lambda answer: False,
-        final: Callable[[Answer], bool] = lambda answer: False,
-        signed: Callable[[str], str] = lambda url: url,
+        judge: Judge = by_status,
+        prepare: Callable[[str], str] = lambda url: url,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """The answer to a GET, redirects and refusals included.
 
-        `before` is called before each try; what it raises ends the request. An answer for which
-        `passes` says that another try may bring a better one is not taken, nor is one for which
-        `busy` says that it is a refusal for now, like 429 and 5xx; one for which `final` says that
-        waiting does not help is, whatever its status. `signed` adds what must not be seen to the
-        URL that is sent. `headers` go along, to this host alone: redirects are not followed.
+        `judge` says of each answer whether it is taken or asked for again. `prepare` is called
+        before each try: it returns the URL to send, with what must not be seen in answers, and
+        what it raises ends the request. `headers` go to this host alone: redirects are not
+        followed.
 
         Raises:
             Unavailable: no whole answer after all tries, or the host is down.
@@ -166,24 +201,20 @@ class Polite:
             async with host.slots, host.gate if host.open else nullcontext():
                 await self._turn(host, url)
                 probing = host.open
-                before()
-                answer = await self._once(url, signed(url), headers or {})
-                if answer is not None and final(answer):
-                    return answer
-                refused = answer is None or answer.status == 429 or answer.status >= 500
-                refused = refused or busy(answer)
-                if refused:
+                answer = await self._once(url, prepare(url), headers or {})
+                verdict = Verdict.BUSY if answer is None else judge(answer)
+                if verdict is Verdict.BUSY:
                     self._failed(host, url, answer, probing)
                 else:
                     host.failures = host.probes = 0
-            if not refused and not passes(answer):
+            if answer is not None and verdict is Verdict.OK:
                 return answer
             if attempt + 1 < TRIES:
                 await asyncio.sleep(self._wait(attempt))
         raise Unavailable(urlsplit(url).netloc)
 
     async def _turn(self, host: _Host, url: str) -> None:
-        """Wait until this host may be asked again."""
+        """Wait until this host may be asked again; raise HostDown where it never may."""
         while not host.down:
             now = time.monotonic()
             start = max(host.not_before, host.next_turn)
@@ -194,15 +225,14 @@ class Polite:
         raise HostDown(urlsplit(url).netloc)
 
     async def _once(self, url: str, address: str, headers: Mapping[str, str]) -> Answer | None:
-        """One try; None if the answer did not come or broke off."""
-        host = {}
+        """The answer of one try; None if it did not come, broke off or is too large."""
         if self.base:
             parts = urlsplit(url)
             address = self.base + address.removeprefix(f"{parts.scheme}://{parts.netloc}")
-            host = {"Host": parts.netloc}
+            headers = {**headers, "Host": parts.netloc}
         try:
             async with self._session.get(
-                URL(address, encoded=True), headers={**headers, **host}, allow_redirects=False
+                URL(address, encoded=True), headers=headers, allow_redirects=False
             ) as response:
                 body = bytearray()
                 async for chunk in response.content.iter_any():
@@ -214,7 +244,7 @@ class Polite:
             return None
 
     def _failed(self, host: _Host, url: str, answer: Answer | None, probing: bool) -> None:
-        """Take note; only what was asked when the circuit was open says that a host stays down."""
+        """Note a failure; only those of probes (requests on an open circuit) take a host down."""
         name = urlsplit(url).netloc
         was_open, was_down = host.open, host.down
         host.failures += 1
@@ -235,32 +265,12 @@ class Polite:
         host.not_before = max(host.not_before, time.monotonic() + pause)
 
     def _wait(self, attempt: int) -> float:
+        """Seconds to wait after a failed attempt (0 the first): exponential, with jitter."""
         return self.unit_s * min(2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
 
 
-def no_whole_picture() -> Callable[[Answer], bool]:
-    """For `passes`: whether 200 brought no picture, or a JPEG without its end.
-
-    When the same bytes come a second time, they are all there is.
-    """
-    last = None
-
-    def passes(answer: Answer) -> bool:
-        nonlocal last
-        if answer.status != 200:
-            return False
-        again, last = answer.body == last, answer.body
-        if again:
-            return False
-        if answer.body.startswith(b"\xff\xd8"):
-            return b"\xff\xd9" not in answer.body[-1024:]
-        return not answer.kind.startswith("image/")
-
-    return passes
-
-
 def _retry_after(answer: Answer) -> float:
-    """Seconds that the host asks for: a number of them, or a date."""
+    """Seconds of the header Retry-After, a number or a date; 0 without one."""
     text = answer.headers.get("Retry-After", "").strip()
     try:
         return max(0.0, float(text))

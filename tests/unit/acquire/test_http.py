@@ -6,7 +6,15 @@ from email.utils import formatdate
 import pytest
 
 from nogps.acquire import http as http_module
-from nogps.acquire.http import FAILURES_TO_OPEN, TRIES, Answer, HostDown, Polite, Unavailable
+from nogps.acquire.http import (
+    FAILURES_TO_OPEN,
+    TRIES,
+    Answer,
+    HostDown,
+    Polite,
+    Unavailable,
+    Verdict,
+)
 from nogps.base.errors import InputError
 from tests.servers import CUT_OFF, RESET, STALL, answering
 
@@ -37,7 +45,7 @@ def get(*urls: str, client: dict | None = None, **options) -> list[Answer | Exce
 def test_an_answer_is_given_whole():
     with answering((200, "image/jpeg; q=1", b"picture", ("X-Size", "7"))) as (base, heard):
         (answer,) = get(f"{base}/a/b?c=%2F")
-    assert (answer.status, answer.body, answer.kind) == (200, b"picture", "image/jpeg")
+    assert (answer.status, answer.body, answer.media_type) == (200, b"picture", "image/jpeg")
     assert answer.headers["x-size"] == "7"
     assert answer.url == f"{base}/a/b?c=%2F"
     assert heard == ["/a/b?c=%2F"]  # as it was written: a signature depends on it
@@ -68,24 +76,30 @@ def test_what_waiting_cannot_cure_is_asked_once(status):
     assert len(heard) == 1
 
 
+def unless(bad):
+    """A judge that asks again for what is bad."""
+    return lambda answer: Verdict.RETRY if bad(answer) else Verdict.OK
+
+
 def test_a_better_answer_may_be_waited_for():
     with answering((200, "", b"half"), (200, "", b"half"), (200, "", b"whole")) as (base, _):
-        (answer,) = get(f"{base}/a", passes=lambda answer: answer.body == b"half")
+        (answer,) = get(f"{base}/a", judge=unless(lambda answer: answer.body == b"half"))
         assert answer.body == b"whole"
-        (error,) = get(f"{base}/a", passes=lambda answer: True)
+        (error,) = get(f"{base}/a", judge=unless(lambda answer: True))
     assert isinstance(error, Unavailable)
 
 
 def test_every_try_is_paid_before_it_is_made():
     paid = []
 
-    def pay():
+    def pay(url):
         paid.append(len(heard))
         if len(paid) == 3:
             raise InputError("no money")
+        return url
 
     with answering((500,)) as (base, heard):
-        (error,) = get(f"{base}/a", before=pay)
+        (error,) = get(f"{base}/a", prepare=pay)
     assert isinstance(error, InputError)
     assert paid == [0, 1, 2]
     assert len(heard) == 2
@@ -93,7 +107,7 @@ def test_every_try_is_paid_before_it_is_made():
 
 def test_what_is_signed_is_sent_and_not_told():
     with answering(GOOD) as (base, heard):
-        (answer,) = get(f"{base}/a?b=1", signed=lambda url: f"{url}&key=secret")
+        (answer,) = get(f"{base}/a?b=1", prepare=lambda url: f"{url}&key=secret")
     assert heard == ["/a?b=1&key=secret"]
     assert "secret" not in answer.url
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlencode
 from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed
 from nogps.acquire.candidate import Candidate, Fetched
-from nogps.acquire.http import Answer, Polite, Unavailable
+from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import Licence, licence_of
@@ -65,7 +65,7 @@ class Commons:
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url, which ends with the original's SHA-1."""
-        return await fetch_picture(url.partition("#")[0], http, final=_no_such_width)
+        return await fetch_picture(url.partition("#")[0], http, judge=_judge_picture)
 
     def key(self, box: Box) -> list:
         """What tells this question from others."""
@@ -111,8 +111,8 @@ class Commons:
         return f"{self.base_url}/w/api.php?{urlencode(asked | further, safe='|')}"
 
     async def _told(self, url: str, http: Polite) -> dict:
-        answer = await followed(url, http, passes=_no_answer, busy=_busy)
-        error = answer.told.get("error")
+        answer = await followed(url, http, judge=_judge)
+        error = answer.json_object.get("error")
         if answer.status in (401, 403):
             raise InputError(
                 f"Wikimedia refuses to answer (HTTP {answer.status}); set NOGPS_CONTACT to an "
@@ -124,7 +124,7 @@ class Commons:
         if answer.status != 200 or error:
             code = error.get("code") if isinstance(error, dict) else f"HTTP {answer.status}"
             raise Refused(f"Wikimedia Commons refuses a search ({code})")
-        return answer.told
+        return answer.json_object
 
     def _candidate(self, page: dict) -> Candidate | str:
         """The file as a candidate, or why it is of no use."""
@@ -179,20 +179,22 @@ class Commons:
         return "uncertain_position" if here and not camera else "without_position"
 
 
-def _busy(answer: Answer) -> bool:
-    """Whether Wikimedia says, by HTTP 200, that it cannot answer for now."""
-    error = answer.told.get("error")
+def _judge(answer: Answer) -> Verdict:
+    """Wikimedia also says by HTTP 200 that it cannot answer for now."""
+    error = answer.json_object.get("error")
     code = str(error.get("code")) if isinstance(error, dict) else ""
-    return code in PASSING or code.startswith(INTERNAL)
+    if code in PASSING or code.startswith(INTERNAL):
+        return Verdict.BUSY
+    if answer.status == 200 and not answer.json_object:
+        return Verdict.RETRY
+    return by_status(answer)
 
 
-def _no_answer(answer: Answer) -> bool:
-    return answer.status == 200 and not answer.told
-
-
-def _no_such_width(answer: Answer) -> bool:
-    """Whether 429 means that this width is never made, rather than that we ask too often."""
-    return answer.status == 429 and STEPS in answer.body and "Retry-After" not in answer.headers
+def _judge_picture(answer: Answer) -> Verdict:
+    """429 may mean that this width is never made, rather than that we ask too often."""
+    if answer.status == 429 and STEPS in answer.body and "Retry-After" not in answer.headers:
+        return Verdict.OK
+    return by_status(answer)
 
 
 def _licence(said: dict[str, str]) -> Licence | None:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box
 from nogps.acquire.candidate import Candidate, Fetched, Status
-from nogps.acquire.http import Polite, Unavailable, no_whole_picture
+from nogps.acquire.http import Polite, Unavailable, whole_picture
 from nogps.base.errors import InputError
 from nogps.base.settings import CountOrZero, Section
 
@@ -180,20 +180,20 @@ class Flickr:
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url."""
-        answer = await http.get(url, passes=no_whole_picture())
+        answer = await http.get(url, judge=whole_picture())
         for _ in range(REDIRECTS):
             if not answer.redirect:
                 break
             if UNAVAILABLE in answer.redirect:
                 return Fetched(Status.PLACEHOLDER, await self._stand_in(answer.redirect, http))
-            answer = await http.get(answer.redirect, passes=no_whole_picture())
+            answer = await http.get(answer.redirect, judge=whole_picture())
         if answer.status in (404, 410):
             return Fetched(Status.GONE)
         if answer.status != 200:
             return Fetched(Status.FAILED)
         if answer.body.startswith(b"\xff\xd8"):
             return Fetched(Status.OK, answer.body)
-        if answer.kind.startswith("image/") and answer.kind != "image/jpeg":
+        if answer.media_type.startswith("image/") and answer.media_type != "image/jpeg":
             return Fetched(Status.PLACEHOLDER, answer.body)  # photos are JPEGs
         return Fetched(Status.NOT_AN_IMAGE)
 

@@ -7,13 +7,14 @@ under CC BY-SA 4.0.
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Literal
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, point
 from nogps.acquire.candidate import Candidate, Fetched, Status
-from nogps.acquire.http import Answer, Polite
+from nogps.acquire.http import Answer, Polite, Verdict, by_status
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
@@ -118,13 +119,7 @@ class Mapillary:
         """
         headers = {"Authorization": f"OAuth {self.token}"}
         listing = "/images?" in url
-        answer = await http.get(
-            url,
-            passes=lambda got: _no_answer(got, listing),
-            busy=_busy,
-            final=_refuses,
-            headers=headers,
-        )
+        answer = await http.get(url, judge=partial(_judge, listing=listing), headers=headers)
         error = _error(answer)
         code = error.get("code")
         if code == BAD_TOKEN or (answer.status in REFUSED and not error):
@@ -138,7 +133,7 @@ class Mapillary:
         if error or answer.status != 200:
             why = f"code {code}: {error.get('message')}" if error else f"HTTP {answer.status}"
             raise Refused(f"Mapillary refuses to answer ({' '.join(why.split())[:200]})")
-        return answer.told
+        return answer.json_object
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
@@ -168,25 +163,22 @@ class Mapillary:
 
 
 def _error(answer: Answer) -> dict:
-    error = answer.told.get("error")
+    error = answer.json_object.get("error")
     return error if isinstance(error, dict) else {}
 
 
-def _busy(answer: Answer) -> bool:
-    """Whether Mapillary says, by whatever status, that it cannot answer for now."""
+def _judge(answer: Answer, listing: bool) -> Verdict:
+    """Mapillary says by whatever status that it cannot answer for now, or never will."""
     error = _error(answer)
-    return error.get("is_transient") is True or error.get("code") in PASSING
-
-
-def _no_answer(answer: Answer, listing: bool) -> bool:
-    if answer.status != 200 or _error(answer):
-        return False
-    return not isinstance(answer.told.get("data"), list) if listing else not answer.told
-
-
-def _refuses(answer: Answer) -> bool:
-    """Whether an answer is final although its status says that waiting helps."""
-    return _error(answer).get("code") in (BAD_TOKEN, UNKNOWN_ID)
+    if error.get("code") in (BAD_TOKEN, UNKNOWN_ID):
+        return Verdict.OK
+    if error.get("is_transient") is True or error.get("code") in PASSING:
+        return Verdict.BUSY
+    if answer.status == 200 and not error:
+        told = answer.json_object
+        complete = isinstance(told.get("data"), list) if listing else bool(told)
+        return Verdict.OK if complete else Verdict.RETRY
+    return by_status(answer)
 
 
 def _heading(row: dict) -> float | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed, point
 from nogps.acquire.candidate import Candidate, Fetched
-from nogps.acquire.http import Answer, Polite
+from nogps.acquire.http import Answer, Polite, Verdict, by_status
 from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
 
@@ -59,11 +59,13 @@ class Panoramax:
         return f"{self.base_url}/api/search?{asked}"
 
     async def _listed(self, url: str, http: Polite) -> list[dict]:
-        answer = await followed(url, http, passes=_no_list)
+        answer = await followed(url, http, judge=_judge)
         if answer.status != 200:
             host = urlsplit(answer.url).netloc
             raise Refused(f"{host} refuses a search (HTTP {answer.status}{_message(answer)})")
-        return [row for row in answer.told["features"] if isinstance(row, dict) and row.get("id")]
+        return [
+            row for row in answer.json_object["features"] if isinstance(row, dict) and row.get("id")
+        ]
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
@@ -110,12 +112,13 @@ class Panoramax:
         return ""
 
 
-def _no_list(answer: Answer) -> bool:
-    return answer.status == 200 and not isinstance(answer.told.get("features"), list)
+def _judge(answer: Answer) -> Verdict:
+    no_list = not isinstance(answer.json_object.get("features"), list)
+    return Verdict.RETRY if answer.status == 200 and no_list else by_status(answer)
 
 
 def _message(answer: Answer) -> str:
-    message = " ".join(str(answer.told.get("message") or "").split())[:200]
+    message = " ".join(str(answer.json_object.get("message") or "").split())[:200]
     return f", {message}" if message else ""
 
 

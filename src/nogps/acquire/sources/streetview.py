@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode, urlsplit
@@ -25,7 +24,15 @@ from tqdm import tqdm
 from nogps.acquire.area import Region
 from nogps.acquire.budget import Budget
 from nogps.acquire.candidate import Candidate, Fetched, Status
-from nogps.acquire.http import Answer, HostDown, Polite, Unavailable, no_whole_picture
+from nogps.acquire.http import (
+    Answer,
+    HostDown,
+    Polite,
+    Unavailable,
+    Verdict,
+    by_status,
+    whole_picture,
+)
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Section
@@ -152,8 +159,7 @@ class StreetView:
         """The picture behind a candidate's url: a paid call, and so is each new try."""
         if not self.terms_accepted:
             raise InputError(TERMS)
-        pay = partial(self.purse.spend, url)
-        answer = await http.get(url, before=pay, signed=self._signed, passes=no_whole_picture())
+        answer = await http.get(url, judge=whole_picture(), prepare=self._paid_and_signed)
         if answer.status in (401, 403):
             raise InputError(self._refused(answer))
         if answer.status in (404, 410):
@@ -202,14 +208,16 @@ class StreetView:
     async def _metadata(self, url: str, http: Polite) -> dict:
         last = ""
 
-        def passes(answer: Answer) -> bool:
+        def judge(answer: Answer) -> Verdict:
             nonlocal last
-            status = answer.told.get("status")
+            status = answer.json_object.get("status")
             last = str(status or f"HTTP {answer.status}")
-            return last in PASSING or (answer.status == 200 and not isinstance(status, str))
+            verdict = by_status(answer)
+            passes = last in PASSING or (answer.status == 200 and not isinstance(status, str))
+            return Verdict.RETRY if passes and verdict is Verdict.OK else verdict
 
         try:
-            answer = await http.get(url, signed=self._signed, passes=passes)
+            answer = await http.get(url, judge=judge, prepare=self._signed)
         except Unavailable as error:
             if last == UNKNOWN:
                 return {"status": UNKNOWN}
@@ -219,18 +227,18 @@ class StreetView:
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
-        told = answer.told
+        told = answer.json_object
         status = told.get("status")
         if status in ("OK", *NO_PANORAMA):
             return told
         raise InputError(self._refused(answer))
 
     def _refused(self, answer: Answer) -> str:
-        told = answer.told
+        told = answer.json_object
         why = str(told.get("error_message") or told.get("status") or "")
-        if not told and answer.kind.startswith("text/"):
+        if not told and answer.media_type.startswith("text/"):
             why = re.sub(r"<[^>]*>", " ", answer.body[:500].decode(errors="replace"))[:200]
-        why = why.strip() or f"HTTP {answer.status}, {answer.kind or 'no'} content"
+        why = why.strip() or f"HTTP {answer.status}, {answer.media_type or 'no'} content"
         for hidden in filter(None, (self.key, self.secret)):
             why = why.replace(hidden, "***")
         return (
@@ -282,6 +290,10 @@ class StreetView:
                 page_url=f"{self.page_base}/maps/@?api=1&map_action=pano&pano={pano}"
                 f"&heading={heading}",
             )
+
+    def _paid_and_signed(self, url: str) -> str:
+        self.purse.charge(url)
+        return self._signed(url)
 
     def _signed(self, url: str) -> str:
         """The URL with key and signature, which never leave this machine but to Google."""
@@ -336,7 +348,7 @@ async def _all(coroutines) -> list:
 
 def _picture(answer: Answer) -> Fetched:
     """What an image call brought; Google also answers 200 with a text, or a picture of one."""
-    if REFUSAL.search(answer.body[:500]) and answer.kind.startswith("text/"):
+    if REFUSAL.search(answer.body[:500]) and answer.media_type.startswith("text/"):
         return Fetched(Status.FAILED)
     try:
         flat = images.is_flat(answer.body)
