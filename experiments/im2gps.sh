@@ -19,10 +19,7 @@ cd "$(dirname "$0")/.."
 [ -d .venv ] && PATH="$PWD/.venv/bin:$PATH"
 
 list() { grep -v '^#' "$terms" | grep "$@" | sed 's/^-//; s/.*/"&"/' | paste -sd,; }
-dvc exp run -S world=real -S source=flickr -S "flickr.terms=[$(list -v '^-')]" \
-  -S "flickr.excluded_terms=[$(list '^-')]" -S "flickr.uploaded_from='$1'" \
-  -S "flickr.uploaded_to='$2'" -S flickr.accuracy=6 -S flickr.size=l \
-  -S cells.min_photos=25 -S cells.max_photos=500 -S cells.min_level=6 -S cells.max_level=23 \
-  -S backbone=mobilenet_v3_large -S weights=imagenet -S image_size=224 -S lr=3e-4 \
-  -S augment.colour=0.3
-python -m nogps.pipeline.results
+dvc exp run $(cat recipes/im2gps) \
+  -S "flickr.terms=[$(list -v '^-')]" -S "flickr.excluded_terms=[$(list '^-')]" \
+  -S "flickr.uploaded_from='$1'" -S "flickr.uploaded_to='$2'"
+nogps results

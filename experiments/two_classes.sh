@@ -20,7 +20,7 @@ street=(-S source=streetview -S push_to=nowhere -S streetview.terms_accepted=tru
 case "${1:-}" in
   "")
     [ $# -eq 0 ] || usage
-    from=("${street[@]}" -S budget_usd=50 -S streetview.locations=1200 -S streetview.size=128) ;;
+    from=("${street[@]}" -S budget_usd=50 -S streetview.locations=1200 -S streetview.side=128) ;;
   --real)
     [ $# -eq 3 ] || usage
     # Four pictures a place at 7 dollars a thousand, and some to spare for second tries.
@@ -39,6 +39,5 @@ esac
 cd "$(dirname "$0")/.."
 [ -d .venv ] && PATH="$PWD/.venv/bin:$PATH"
 
-# Near the divide the other class is as wrong as anywhere, so nothing is smoothed.
-dvc exp run -S partition=north_south -S loss=softmax "${from[@]}" "${network[@]}"
-python -m nogps.pipeline.results
+dvc exp run $(cat recipes/two_classes) "${from[@]}" "${network[@]}"
+nogps results

@@ -17,11 +17,7 @@ weights=$2
 cd "$(dirname "$0")/.."
 [ -d .venv ] && PATH="$PWD/.venv/bin:$PATH"
 
-dvc exp run \
-  -S source=folder -S "folder.path=$photos" -S split.val=0.1 -S split.test=0.1 \
-  -S image_size=224 -S cells.min_photos=4 -S cells.max_photos=12 \
-  -S backbone=mobilenet_v2 -S "weights=$weights" -S smoothing_km=350 \
-  -S head_epochs=30 -S epochs=10 -S batch_size=32 -S lr=2e-4 -S averaging=0.995 \
-  -S augment.crop=0.35 -S augment.colour=0.3 -S augment.erase=0.25 \
-  -S precision=bf16 -S eval.together=owner
-python -m nogps.pipeline.results
+dvc exp run $(cat recipes/street) \
+  -S source=folder -S "folder.path=$photos" -S "weights=$weights" -S split.val=0.1 -S split.test=0.1 \
+  -S cells.min_photos=4 -S cells.max_photos=12 -S precision=bf16 -S eval.together=owner
+nogps results

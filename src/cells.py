@@ -15,7 +15,7 @@ from nogps.pipeline.params import Params
 def cells(params: Params) -> None:
     """Build the partition from the train fold alone."""
     photos = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
-    train = photos[(photos["fold"] == "train") & (photos["status"] == "ok")]
+    train = tables.readable(photos, "train")
     classes = build(params, train["latitude"].to_numpy(), train["longitude"].to_numpy())
     classes.to_csv(paths.CELLS)
     outside = {

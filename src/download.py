@@ -23,6 +23,7 @@ from nogps.pipeline.open_source import crawl_rate, is_open, open_source, purse, 
 from nogps.pipeline.params import Params, drawn
 from nogps.rights import credits, licences
 
+FETCHED = [status for status in Status if status is not Status.UNREADABLE]  # pack finds those
 ANGLES = ["heading", "field_of_view"]  # of a picture that may be a panorama
 
 
@@ -61,7 +62,7 @@ def download(params: Params) -> None:
         "download",
         {
             "candidates": len(index),
-            "status": {status: int(counts.get(status, 0)) for status in Status},
+            "status": {status: int(counts.get(status, 0)) for status in FETCHED},
             "megabytes": round(float(index.loc[index["shard"] != "", "size"].sum()) / 1e6, 3),
             "calls": calls,  # that are paid for, ever, for these candidates
             "dollars": dollars,

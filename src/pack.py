@@ -5,9 +5,9 @@ data/packed/index.parquet (with a perceptual hash for each photo) and metrics/pa
 shorter side is image_size * 8 / 7, to leave a margin for crops.
 """
 
-from nogps.acquire.candidate import Status
 from nogps.dataset import packing
 from nogps.photos import images, shards
+from nogps.photos.status import Status
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params
 
@@ -26,13 +26,16 @@ def pack(params: Params) -> None:
         side,
         packing.photos_of(params.panorama, index),
     )
-    unreadable = packed[packed["status"] != "ok"]
+    unreadable = packed[packed["status"] == Status.UNREADABLE]
     panoramas = packed.loc[packed["bearing"].notna(), "candidate_id"].nunique()
     run.write_metrics(
         "pack",
         {
             "photos": len(packed),
-            "status": {"ok": len(packed) - len(unreadable), "unreadable": len(unreadable)},
+            "status": {
+                Status.OK: len(packed) - len(unreadable),
+                Status.UNREADABLE: len(unreadable),
+            },
             "panoramas": panoramas,
             "side": side,
             "megabytes": round(float(packed["size"].sum()) / 1e6, 3),

@@ -19,6 +19,7 @@ from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from tests.pictures import encoded, picture
 
 ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "tests/params.yaml"  # as they come with the project; those at the root are yours
 
 KEYS = (KEY, SECRET, GOOGLE_KEY, SIGNING_SECRET, MAPILLARY_TOKEN)
 
@@ -123,6 +124,7 @@ def make_project(root: Path, **params) -> Project:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
     (root / "dvc.lock").unlink(missing_ok=True)
+    shutil.copy2(PARAMS, root / "params.yaml")
     project = Project(root)
     project.git("init", "-q", "-b", "main")
     project.set(**{**SMALL, **params})

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from nogps.acquire.http import Polite
+from nogps.photos.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,6 @@ class Candidate:
     sequence: str = ""  # photos of one drive, walk or burst share it
     field_of_view: float | None = None  # degrees from left to right; 360: all around
     flickr_id: str = ""  # the photo on Flickr that this one was imported from
-
-
-class Status(StrEnum):
-    """What became of a candidate. Every candidate ends in exactly one."""
-
-    OK = "ok"
-    GONE = "gone"  # the source says it no longer exists; final
-    PLACEHOLDER = "placeholder"  # a picture that says there is no picture
-    NOT_AN_IMAGE = "not_an_image"
-    TOO_SMALL = "too_small"
-    DUPLICATE = "duplicate"  # the same bytes as another photo
-    FAILED = "failed"  # could not be had this time; tried again next time
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,11 @@ class Settings(Section):
     """How photos are fetched."""
 
     connections: Annotated[int, Field(ge=1, le=64)]
+    """Photos fetched from one host at the same time."""
     min_side: Count
+    """Shortest side in pixels of a photo that is kept; smaller ones are `too_small`."""
     max_failed: Annotated[float, Field(ge=0, le=1)]
+    """Share of the photos that may have failed for the next stages to begin."""
 
 
 BLOCKS_AHEAD = 2  # that may be fetched while the slowest photo of an earlier one is awaited

@@ -37,21 +37,34 @@ class Sampling(Section):
     region: Annotated[
         Literal["world"] | tuple[float, float, float, float] | Path, BeforeValidator(_region)
     ]
+    """Where photos may lie: the world, [west, south, east, north] in degrees, or a GeoJSON file."""
     places: Literal["population", "land", "weights"]
+    """How panoramax, commons and mapillary are asked: where people live, over land, by weights."""
     cell_level: Level
+    """S2 level of the cells that are asked and that `per_cell` counts in; 11: about 5 km."""
     photos: CountOrZero | None
+    """Most photos kept; 0: all."""
     per_cell: CountOrZero | None
+    """Most photos of one cell; 0: any number."""
     per_owner: CountOrZero | None
+    """Most photos of one owner; 0: any number."""
     per_sequence: CountOrZero | None
+    """Most photos of one drive or walk; 0: any number."""
     spacing_m: Annotated[float, Field(ge=0)] | None
+    """Least distance in metres between two photos; 0: none."""
     taken_from: date | None
+    """First day on which a kept photo was taken."""
     taken_to: date | None
+    """Last day on which a kept photo was taken."""
     weights: str
+    """A copy of an earlier metrics/regions.csv, to draw more where its model was worst."""
     licences: Annotated[
         list[Literal["CC0", "public domain", "CC BY", "CC BY-SA", "Licence Ouverte"]],
         Field(min_length=1),
     ]
+    """Licences of photos that panoramax, commons and mapillary may give."""
     calls: Count
+    """Most questions of one search of panoramax, commons or mapillary."""
 
 
 FOLD = "val"  # the test fold must not steer what is trained on

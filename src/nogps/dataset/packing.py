@@ -21,6 +21,7 @@ from nogps.photos.shards import (
     write_index,
     write_shard,
 )
+from nogps.photos.status import Status
 
 
 @dataclass(frozen=True)
@@ -59,50 +60,55 @@ def pack(
         except images.BadImage as error:
             return [Photo(candidate_id, error)]
 
-    rows = []
+    rows: list[dict] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as threads,
         tqdm(total=len(candidate_ids), desc="pack", unit="photo") as bar,
     ):
         for number, start in enumerate(range(0, len(candidate_ids), SHARD_SIZE)):
             block = candidate_ids[start : start + SHARD_SIZE]
-            results, members = [], []
+            results = []
             for candidate_id, photos in zip(block, threads.map(packed, block), strict=True):
-                for photo in photos:
-                    results.append((candidate_id, photo))
-                    if isinstance(photo.packed, images.Packed):
-                        direction = photo.photo_id.removeprefix(candidate_id)
-                        name = member_name(candidate_id, f"{direction}.jpg")
-                        members.append((name, photo.packed.jpeg))
+                results += [(candidate_id, photo) for photo in photos]
                 bar.update()
-            where = iter(write_shard(folder / shard_name(number), members))
-            rows += [_packed_row(*each, where) for each in results]
+            rows += _written(folder / shard_name(number), results)
     index = pd.DataFrame(rows)
     write_index(folder, index)
     return index
 
 
+def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
+    """The rows of the index of photos, those that could be read in a shard now."""
+    members = [
+        (member_name(candidate_id, photo.photo_id.removeprefix(candidate_id) + ".jpg"), packed.jpeg)
+        for candidate_id, photo in results
+        if isinstance(packed := photo.packed, images.Packed)
+    ]
+    where = iter(write_shard(shard, members))
+    return [_packed_row(*each, where) for each in results]
+
+
 def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict:
     packed = photo.packed
-    good = isinstance(packed, images.Packed)
-    return {
+    row = {
         "photo_id": photo.photo_id,
         "candidate_id": candidate_id,
-        "status": "ok" if good else "unreadable",
-        "reason": "" if good else str(packed),
-        **asdict(next(where) if good else NOWHERE),
-        "width": packed.width if good else 0,
-        "height": packed.height if good else 0,
-        "phash": packed.phash if good else b"",
-        "heading": photo.heading,
-        "bearing": photo.bearing,
+        "status": str(Status.OK),
+        "reason": "",
     }
+    if isinstance(packed, images.Packed):
+        row |= asdict(next(where))
+        row |= {"width": packed.width, "height": packed.height, "phash": packed.phash}
+    else:
+        row |= {"status": str(Status.UNREADABLE), "reason": str(packed), **asdict(NOWHERE)}
+        row |= {"width": 0, "height": 0, "phash": b""}
+    return row | {"heading": photo.heading, "bearing": photo.bearing}
 
 
 def photos_of(
     how: panorama.Settings, index: pd.DataFrame
 ) -> Callable[[str, bytes, int], list[Photo]]:
-    """What `store.pack` makes of each candidate: itself, or the views of a panorama."""
+    """What `pack` makes of each candidate: itself, or the views of a panorama."""
     columns = (index[name] for name in ("photo_id", "heading", "field_of_view"))
     known = {key: each for key, *each in zip(*columns, strict=True)}
     offsets = [360 * number / how.headings for number in range(how.headings)]

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nogps.photos.shards import read_index
+from nogps.photos.status import Status
 
 
 def read_photos(packed: Path, candidates: Path, splits: Path | None = None) -> pd.DataFrame:
@@ -19,6 +20,11 @@ def read_photos(packed: Path, candidates: Path, splits: Path | None = None) -> p
     if splits:
         photos = photos.merge(pd.read_parquet(splits), on="photo_id", validate="one_to_one")
     return photos
+
+
+def readable(photos: pd.DataFrame, fold: str) -> pd.DataFrame:
+    """The photos of a fold that could be packed, of a table that `read_photos` gave."""
+    return photos[(photos["fold"] == fold) & (photos["status"] == Status.OK)]
 
 
 def with_candidates(index: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:

@@ -11,18 +11,27 @@ class Augmentation(Section):
     """How training photos are varied."""
 
     crop: Annotated[float, Field(gt=0, le=1)]
+    """Smallest share of a photo that is shown; 1: all of it."""
     colour: Annotated[float, Field(ge=0, lt=1)]
-    mirror: bool
+    """How far brightness, contrast and saturation vary: 1 ± this."""
     erase: Share
+    """Probability that a rectangle is blanked (random erasing)."""
 
 
 class ModelSettings(Section):
     """What is learned: network, classes, loss."""
 
     backbone: str
+    """Any torchvision classifier, by name."""
     weights: str
+    """none, imagenet (downloaded by torchvision), or a path to a state dict."""
     image_size: Annotated[int, Field(ge=32, le=1024)]
+    """Side in pixels of the squares that the model sees."""
     loss: Literal["softmax", "smoothed", "multilabel", "hierarchical"]
+    """Cross-entropy: of one class, of near ones too, of each alone, or of levels of cells."""
     smoothing_km: Annotated[float, Field(gt=0)]
+    """Distance in km over which smoothed labels fall off."""
     class_balance: Share
+    """0: each photo counts alike; 1: each class."""
     decoding: Literal["densest", "class_mean", "class_centre"]
+    """How probabilities become a place: where they are densest, or the likeliest class's point."""

@@ -23,8 +23,11 @@ class Settings(Section):
     """How pictures of all 360 degrees become photos."""
 
     headings: Annotated[int, Field(ge=1, le=36)]
+    """Photos made of each panorama, evenly around."""
     fov: Annotated[int, Field(ge=10, le=120)]
+    """Degrees that such a photo is wide."""
     pitch: Annotated[int, Field(ge=-90, le=90)]
+    """Degrees that such a photo looks above the horizon."""
 
 
 ALL_AROUND = 359.0  # degrees; a field of view that is as wide is taken for 360

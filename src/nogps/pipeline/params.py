@@ -1,9 +1,10 @@
 """All parameters of params.yaml, checked before anything runs."""
 
 import difflib
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from nogps.acquire import download, limits
 from nogps.acquire.sources import commons, flickr, folder, mapillary, panoramax, streetview
 from nogps.base.errors import InputError
-from nogps.base.settings import Count, CountOrZero, Level, Section
+from nogps.base.settings import Count, CountOrZero, Level, Section, Share
 from nogps.dataset.settings import Cells, Split
 from nogps.photos import panorama
 from nogps.train.settings import TrainSettings
@@ -27,25 +28,46 @@ class Simulated(Section):
     """How large the simulated planet is, and how badly its hosts behave."""
 
     photos: Count
-    faults: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    """Photos that exist on the simulated planet."""
+    faults: dict[str, Share]
+    """Kinds of misbehaviour, each with the share of the requests that meet it."""
 
 
 class Eval(Section):
     """What is measured beside the test fold."""
 
     benchmarks: list[Path]
+    """Folders, zips and tables of photos to measure the model on, read as `folder.path` is."""
     together: Literal["none", "owner"]
+    """owner: photos of one owner are answered as one place."""
     region_level: Level
+    """S2 level of the regions in metrics/regions.csv; 2: about 2,000 km."""
 
 
-class Params(TrainSettings):
+class Machine(Section):
+    """What runs where. No out of a stage depends on these, so none names them in dvc.yaml."""
+
+    push_to: str | None
+    """Remote to which `dvc push` sends what the stages write; null: the default; nowhere: none."""
+    workers: CountOrZero
+    """Processes that decode photos."""
+    launch: str
+    """Command that starts train and eval, such as `torchrun --nproc-per-node 4`."""
+    usd_per_hour: Annotated[float, Field(ge=0)]
+    """What the machine costs in dollars an hour, for metrics/train.json."""
+
+
+class Params(TrainSettings, Machine):
     """All of params.yaml, checked."""
 
     source: Literal["flickr", "streetview", "panoramax", "commons", "mapillary", "folder"]
+    """Where the photos come from."""
     world: Annotated[str, AfterValidator(_world)]
+    """simulated: a planet on this machine; real: the internet; http://...: hosts that stand in."""
     budget_usd: Annotated[float, Field(ge=0)]
-    push_to: str | None
+    """Most dollars that paid calls may ever cost in this world."""
     exclude: Path
+    """File of photos and owners that are never sampled, a line each."""
     simulated: Simulated
     folder: folder.Settings
     flickr: flickr.Settings
@@ -58,10 +80,8 @@ class Params(TrainSettings):
     download: download.Settings
     split: Split
     partition: Literal["adaptive", "north_south", "fixed_level"]
+    """How the globe is cut into classes: adaptive is PlaNet's, fixed_level one level of S2."""
     cells: Cells
-    workers: CountOrZero
-    usd_per_hour: Annotated[float, Field(ge=0)]
-    launch: str
     eval: Eval
 
 
@@ -81,6 +101,36 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         return Params.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {_first_problem(error)}") from None
+
+
+def stages_by_parameter(path: Path = Path("dvc.yaml")) -> dict[str, list[str]]:
+    """The stages that depend on each parameter or section of params.yaml, by dvc.yaml."""
+    try:
+        stages = yaml.safe_load(path.read_text())["stages"]
+    except FileNotFoundError:
+        raise InputError(f"{path} is not here; run this from the root of the repository") from None
+    found: dict[str, list[str]] = {}
+    for stage, content in stages.items():
+        templates = re.findall(r"\$\{(\w+)", json.dumps(content))
+        for name in dict.fromkeys([*content.get("params", []), *templates]):
+            if name not in Machine.model_fields:
+                found.setdefault(name, []).append(stage)
+    return found
+
+
+def check_stages(path: Path = Path("dvc.yaml")) -> None:
+    """InputError if dvc.yaml does not say which stages depend on each parameter."""
+    stages = stages_by_parameter(path)
+    for name in stages.keys() - Params.model_fields:
+        raise InputError(f"{path}: stage {stages[name][0]} names `{name}`, which is no parameter")
+    sources = get_args(Params.model_fields["source"].annotation)
+    for name in Params.model_fields.keys() - Machine.model_fields:
+        missing = "sample" if name in sources else "any stage"
+        if name not in stages or (name in sources and "sample" not in stages[name]):
+            raise InputError(
+                f"{path}: `{name}` is not under params of {missing}, so a change of it would run "
+                "nothing; add it there"
+            )
 
 
 def origin(params: Params) -> str:

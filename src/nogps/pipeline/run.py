@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nogps.base.errors import InputError, system_error
 from nogps.base.files import replacing
-from nogps.pipeline.params import Params, read_params
+from nogps.pipeline.params import Params, check_stages, read_params
 from nogps.pipeline.paths import METRICS
 
 
@@ -38,6 +38,7 @@ def main(stage: Callable[[Params], None], description: str) -> None:
     ).parse_args()
     name = Path(sys.argv[0]).stem
     try:
+        check_stages()
         stage(read_params())
     except InputError as error:
         sys.exit(f"{name}: {error}")

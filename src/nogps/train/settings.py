@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nogps.base.settings import Count, CountOrZero, Share
+from nogps.base.settings import Count, CountOrZero
 from nogps.model.settings import Augmentation, ModelSettings
 
 
@@ -12,17 +12,29 @@ class TrainSettings(ModelSettings):
     """How a network is fitted; with those of the model, all that decides what training gives."""
 
     seed: CountOrZero
+    """Of everything that is drawn: planet, folds, weights, order, crops."""
     epochs: CountOrZero
+    """Epochs of the whole network, at most; 0 trains the head alone."""
     head_epochs: CountOrZero
+    """Epochs of a linear probe (the head alone) before them, if pretrained."""
     batch_size: Annotated[int, Field(ge=2)]
+    """Photos in a batch, of all processes together."""
     lr: Annotated[float, Field(gt=0)]
+    """Highest learning rate of the last layers."""
     head_lr: Annotated[float, Field(gt=0)]
-    first_layers_lr: Annotated[float, Field(gt=0, le=1)]
+    """Learning rate of the linear probe."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    """Factor of the rate from one of 8 groups of layers to the one before, if pretrained."""
     warmup: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the steps in which the rate rises; then it falls as a cosine."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """Weight decay (AdamW)."""
     head_weight_decay: Annotated[float, Field(ge=0)]
-    averaging: Annotated[float, Field(ge=0, lt=1)]
-    start_share: Share
+    """Weight decay of the linear probe."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the exponential moving average of the weights; 0: off."""
     augment: Augmentation
     precision: Literal["auto", "bf16", "fp32"]
+    """auto: bf16 on a GPU, fp32 on a CPU."""
     patience: Count
+    """Epochs without a better validation score before training stops."""

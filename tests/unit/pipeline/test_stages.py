@@ -9,46 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import yaml
 
-from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.evaluate import regions
 from nogps.model import objectives
 from nogps.model.classes import Partition
 from nogps.model.tensors import Augmentation
 from nogps.pipeline import training
-from nogps.pipeline.open_source import crawl_rate
 from nogps.pipeline.params import read_params
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
 FIRST = ["sample", "download", "pack", "split", "cells"]
-
-
-def params(tmp_path: Path, **changes) -> Path:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name, value in changes.items():
-        *sections, key = name.split("__")
-        section = content
-        for each in sections:
-            section = section[each]
-        if value is None:
-            del section[key]
-        else:
-            section[key] = value
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def test_the_parameters_that_come_with_the_project_are_right():
-    assert read_params(ROOT / "params.yaml").source == "flickr"
 
 
 @pytest.mark.parametrize("script", ["train", "eval", "lr_range"])
@@ -56,89 +32,6 @@ def test_openmp_is_calmed_before_torch_is_there(script):
     tree = ast.parse((ROOT / f"src/{script}.py").read_text())
     first = next(each for each in tree.body if isinstance(each, (ast.Import, ast.ImportFrom)))
     assert ast.unparse(first) == "import nogps"
-
-
-def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictures(tmp_path):
-    usual = crawl_rate(read_params(params(tmp_path, source="commons")))
-    for width in (330, 500, 960, 1280, 1920):
-        file = params(tmp_path, source="commons", commons__width=width)
-        how = crawl_rate(read_params(file))
-        assert how.per_second <= usual.per_second
-        assert how.per_second * how.kilobytes * 8 / 1000 <= 25  # Mbit/s
-        assert (how.kilobytes > usual.kilobytes) == (width > 960)
-
-
-@pytest.mark.parametrize(
-    ("source", "changes"),
-    [("panoramax", {"panoramax__size": "hd"}), ("mapillary", {"mapillary__width": 2048})],
-)
-def test_what_is_told_of_the_size_follows_that_of_the_pictures(tmp_path, source, changes):
-    usual = crawl_rate(read_params(params(tmp_path, source=source)))
-    large = crawl_rate(read_params(params(tmp_path, source=source, **changes)))
-    assert large.kilobytes > 3 * usual.kilobytes
-    assert large.per_second == usual.per_second
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"lr": None}, "`lr` is missing"),
-        ({"cells__min_photos": None}, "`cells.min_photos` is missing"),
-        ({"epochs": None, "epoch": 3}, "`epoch` is not a parameter; did you mean `epochs`?"),
-        ({"cells__max_photo": 3}, "`cells.max_photo` is not a parameter"),
-        ({"lr": "fast"}, "`lr` is 'fast'"),
-        ({"lr": -1}, "`lr` is -1: input should be greater than 0"),
-        ({"epochs": 2.5}, "`epochs` is 2.5"),
-        (
-            {"source": "flikr"},
-            "`source` is 'flikr': input should be 'flickr', 'streetview', 'panoramax', 'commons', "
-            "'mapillary' or 'folder'",
-        ),
-        ({"world": "flat"}, "`world` is 'flat'"),
-        ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
-        ({"split__test": 0}, "`split.test` is 0"),
-        ({"loss": "hinge"}, "`loss` is 'hinge': input should be 'softmax', 'smoothed'"),
-        ({"decoding": "median"}, "`decoding` is 'median'"),
-        ({"precision": "fp8"}, "`precision` is 'fp8'"),
-        ({"batch_size": 1}, "`batch_size` is 1"),
-        ({"head_lr": 0}, "`head_lr` is 0"),
-        ({"first_layers_lr": 1.5}, "`first_layers_lr` is 1.5"),
-        ({"warmup": 1}, "`warmup` is 1"),
-        ({"averaging": 1}, "`averaging` is 1: input should be less than 1"),
-        ({"start_share": -0.1}, "`start_share` is -0.1"),
-        ({"augment__crop": 0}, "`augment.crop` is 0"),
-        ({"augment": {"crop": 0.5}}, "`augment.colour` is missing"),
-        ({"eval__together": "place"}, "`eval.together` is 'place'"),
-        ({"sampling__photos": -1}, "`sampling.photos` is -1"),
-        (
-            {"sampling__region": [1, 2, 3]},
-            "`sampling.region` is [1, 2, 3]: input should be",
-        ),
-        ({"sampling__region": [1, 2, 3, "4"]}, "`sampling.region` is [1, 2, 3, '4']: input should"),
-        ({"sampling__region": 42}, "`sampling.region` is 42: input should be 'world', [west, "),
-        ({"eval__region_level": 31}, "`eval.region_level` is 31"),
-        ({"flickr__uploaded_from": "soon"}, "`flickr.uploaded_from` is 'soon'"),
-        ({"cells": [1]}, "`cells` is"),
-    ],
-)
-def test_a_wrong_parameter_is_named_in_one_sentence(tmp_path, changes, sentence):
-    path = params(tmp_path, **changes)
-    with pytest.raises(InputError) as error:
-        read_params(path)
-    assert str(error.value).startswith(f"{path}: {sentence}")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [(None, "is not here"), ("a: [1", "is not valid YAML at line"), ("", "holds no parameters")],
-)
-def test_a_params_file_that_is_none_says_so(tmp_path, text, sentence):
-    path = tmp_path / "params.yaml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(InputError, match=sentence):
-        read_params(path)
 
 
 def refused(project: Project, name: str, *words: str) -> str:

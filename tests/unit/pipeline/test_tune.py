@@ -18,13 +18,12 @@ from optuna.trial import TrialState
 from nogps.base.errors import InputError
 from nogps.pipeline import tune
 from nogps.pipeline.params import Params, read_params
-from tests.project import ROOT, Project, environment, fill_folder, make_project
+from tests.project import PARAMS, Project, environment, fill_folder, make_project
 
 
 @pytest.fixture
-def params(monkeypatch) -> Params:
-    monkeypatch.chdir(ROOT)
-    return read_params()
+def params() -> Params:
+    return read_params(PARAMS)
 
 
 def test_what_is_searched_is_typed_plainly(params):
@@ -36,7 +35,7 @@ def test_what_is_searched_is_typed_plainly(params):
             "patience=2:4:log",
             "batch_size=16,64",
             "augment.crop=0.1:1",
-            "augment.mirror=true,false",
+            "loss=softmax,smoothed",
         ],
         params,
     )
@@ -47,7 +46,7 @@ def test_what_is_searched_is_typed_plainly(params):
         "patience": IntDistribution(2, 4, log=True),
         "batch_size": CategoricalDistribution(["16", "64"]),
         "augment.crop": FloatDistribution(0.1, 1, log=True),
-        "augment.mirror": CategoricalDistribution(["true", "false"]),
+        "loss": CategoricalDistribution(["softmax", "smoothed"]),
     }
 
 

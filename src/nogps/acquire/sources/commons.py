@@ -26,7 +26,9 @@ class Settings(Section):
     """What the source `commons` takes."""
 
     width: Literal[330, 500, 960, 1280, 1920]
+    """Pixels that a photo is wide."""
     uncertain: bool
+    """Whether to take photos whose position may be that of what they show."""
 
 
 MOST_CONTINUED = 60  # calls for one answer

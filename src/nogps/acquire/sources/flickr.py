@@ -37,13 +37,21 @@ class Settings(Section):
     """What the source `flickr` asks for."""
 
     terms: Annotated[list[str], Field(min_length=1)]
+    """Words to search for, one of which a photo must have."""
     excluded_terms: list[str]
+    """Words that a photo must not have."""
     uploaded_from: date
+    """First day of upload."""
     uploaded_to: date
+    """Last day of upload."""
     accuracy: Annotated[int, Field(ge=1, le=16)]
+    """Least accuracy of the position: 1 world, 3 country, 6 region, 11 city, 16 street."""
     licences: list[Annotated[int, Field(ge=0, le=16)]]
-    size: Literal["l", "c", "z", "m", "n", "s"]
+    """Licences by Flickr's ids; [] takes every licence."""
+    size_suffix: Literal["l", "c", "z", "m", "n", "s"]
+    """Longest side in pixels: l 1024, c 800, z 640, m 500, n 320, s 240."""
     max_photos: CountOrZero
+    """About so many photos, evenly over terms and time; 0: all."""
 
 
 # The largest side in pixels of the sizes that `extras` can ask for, the largest first.

@@ -27,6 +27,7 @@ class Settings(Section):
     """Where the source `folder` looks."""
 
     path: Path
+    """A folder, zip or table of photos; `nogps sets` says which are known."""
 
 
 TABLE = "photos.csv"

@@ -24,7 +24,9 @@ class Settings(Section):
     """What the source `mapillary` takes."""
 
     positions: Literal["computed", "original"]
+    """computed: corrected by what neighbouring photos show; original: as recorded."""
     width: Literal[256, 1024, 2048]
+    """Pixels that a photo is wide; panoramas have 2048."""
 
 
 LICENCE = licence_of("CC BY-SA 4.0")

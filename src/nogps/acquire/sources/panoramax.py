@@ -21,7 +21,8 @@ from nogps.rights.licences import licence_of
 class Settings(Section):
     """What the source `panoramax` fetches."""
 
-    size: Literal["sd", "hd"]
+    quality: Literal["sd", "hd"]
+    """sd: 2,048 pixels wide; hd: as it was taken."""
 
 
 WAYS = ("sd", "hd")  # sizes of a picture, the smaller first

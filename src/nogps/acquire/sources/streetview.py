@@ -43,16 +43,27 @@ class Settings(Section):
     """What the source `streetview` asks for, and what that costs."""
 
     addresses: list[Path]
+    """OpenAddresses files, or folders of them."""
     locations: Count
+    """Addresses to draw; each gives at most one panorama."""
     region_km: Annotated[float, Field(ge=0)]
+    """Width in km of the regions that addresses are evenly drawn over; 0: evenly over addresses."""
     headings: Annotated[int, Field(ge=1, le=36)]
-    size: Annotated[int, Field(ge=64, le=640)]
+    """Photos of each panorama, evenly around."""
+    side: Annotated[int, Field(ge=64, le=640)]
+    """Pixels of both sides."""
     fov: Annotated[int, Field(ge=10, le=120)]
+    """Degrees that a photo is wide."""
     pitch: Annotated[int, Field(ge=-90, le=90)]
+    """Degrees that a photo looks above the horizon."""
     radius_m: Count
+    """How far in metres from its address a panorama may be."""
     terms_accepted: bool
+    """Whether you have read Google's terms, which forbid keeping these pictures."""
     usd_per_1000: Annotated[float, Field(ge=0)]
+    """What Google asks for 1,000 photos, in dollars."""
     free_a_month: CountOrZero
+    """Photos a month that your account has free."""
 
 
 TERMS = (

@@ -1,0 +1,110 @@
+"""What params.yaml may hold, for editors and for people.
+
+Checks params.yaml and dvc.yaml, or prints a page (docs/parameters.md) or a JSON Schema
+(params.schema.json) made from the one declaration of the parameters.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from nogps.base.errors import InputError
+from nogps.pipeline.params import Params, check_stages, read_params, stages_by_parameter
+
+INTRODUCTION = """\
+# Parameters
+
+Everything that [params.yaml](../params.yaml) holds, with the values that come with the project.
+`dvc exp run -S lr=3e-4` changes one for one experiment; the stages named last run again then.
+`nogps params --markdown` makes this page.
+"""
+HEADER = "| name | values | comes as | what | stages |\n|---|---|---|---|---|"
+BOUNDS = {
+    "minimum": "from {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "to {}",
+    "exclusiveMaximum": "below {}",
+    "minItems": "at least {}",
+}
+
+
+def schema() -> str:
+    """The JSON Schema of params.yaml, which editors check and complete by."""
+    return json.dumps(Params.model_json_schema(), indent=2) + "\n"
+
+
+def markdown(path: Path = Path("params.yaml")) -> str:
+    """The page of all parameters, with the values of a params.yaml and the stages of dvc.yaml."""
+    shape, stages = Params.model_json_schema(), stages_by_parameter()
+    flat, sections = [], []
+    for name, value in yaml.safe_load(path.read_text()).items():
+        field = _resolved(shape["properties"][name], shape)
+        if "properties" not in field:
+            flat.append(_row(name, field, value, stages.get(name, [])))
+            continue
+        rows = [
+            _row(f"{name}.{key}", field["properties"][key], each, stages.get(name, []))
+            for key, each in value.items()
+        ]
+        sections.append(f"\n## {name}\n\n{field['description']}\n\n{HEADER}\n" + "\n".join(rows))
+    return "\n".join([INTRODUCTION, HEADER, *flat, *sections]) + "\n"
+
+
+def _resolved(field: dict, shape: dict) -> dict:
+    if "$ref" not in field:
+        return field
+    return shape["$defs"][field["$ref"].rsplit("/", 1)[-1]]
+
+
+def _row(name: str, field: dict, value: object, stages: list[str]) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    cells = [f"`{name}`", _values(field), f"`{shown}`", field["description"], ", ".join(stages)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _values(field: dict) -> str:
+    """The values that a JSON Schema allows, in words."""
+    if "anyOf" in field:
+        return ", or ".join(map(_values, field["anyOf"]))
+    if "enum" in field or "const" in field:
+        return " | ".join(str(each) for each in field.get("enum", [field.get("const")]))
+    words = [field.get("format", field["type"])]
+    if "items" in field:
+        words = [f"list of {_values(field['items'])}"]
+    elif "prefixItems" in field:
+        words = [f"list of {len(field['prefixItems'])} {_values(field['prefixItems'][0])}s"]
+    elif "additionalProperties" in field:
+        words = [f"mapping to {_values(field['additionalProperties'])}"]
+    bounds = {key: text for key, text in BOUNDS.items() if "prefixItems" not in field}
+    return " ".join(
+        words + [text.format(f"{field[key]:g}") for key, text in bounds.items() if key in field]
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run `nogps params`."""
+    parser = argparse.ArgumentParser(
+        prog="nogps params",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--markdown", action="store_true", help="print the page of all parameters")
+    how.add_argument("--schema", action="store_true", help="print the JSON Schema")
+    options = parser.parse_args(argv)
+    try:
+        if options.schema:
+            print(schema(), end="")
+            return
+        read_params()
+        check_stages()
+        print(markdown() if options.markdown else "params.yaml and dvc.yaml are right", end="")
+    except InputError as error:
+        sys.exit(f"nogps params: {error}")
+
+
+if __name__ == "__main__":
+    main()
