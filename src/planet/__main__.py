@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from nogps.base.errors import InputError
+from planet.addresses import write_addresses
 from planet.faults import FAULTS, check
 from planet.introduction import introduction
 from planet.photos import photos
 from planet.server import Setup, hosts
-from planet.streets import write_addresses
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ _SECRET = re.compile(rf"(?<=[?&]){_SECRETS}=[^&]*&?", re.IGNORECASE)
 class Call:
     """One request: what it is for, and what is known about it."""
 
-    what: str  # a key of faults.CALLS, "placeholder" or "other"
+    what: str  # see faults; "placeholder" or "other"
     method: str
     target: str  # path and query as sent
     host: str = ""

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote, unquote
 
-from planet.answer import Answer, Call, page
+from planet.answer import Answer, Call, js, page
 from planet.faults import chance
 from planet.photos import KM_PER_DEGREE, Map, Photo
 from planet.picture import jpeg
@@ -206,7 +206,7 @@ def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answ
         value["query"] = {"pages": list(pages.values())}
     elif pages:
         value["query"] = {"pages": {str(number): row for number, row in pages.items()}}
-    return _js(value if told.get("formatversion") == "2" else _of_version_1(value))
+    return js(value if told.get("formatversion") == "2" else _of_version_1(value))
 
 
 def _of_version_1(value: Any) -> Any:
@@ -264,11 +264,6 @@ def _place(keys: list[str], key: str | None) -> int:
             "query.",
         )
     return keys.index(key)
-
-
-def _js(value: dict) -> Answer:
-    body = json.dumps(value, ensure_ascii=False).encode()
-    return Answer(200, "application/json; charset=utf-8", body)
 
 
 def _info(photo: Photo, told: dict[str, str]) -> dict:

@@ -33,7 +33,7 @@ class Shot:
     @property
     def number(self) -> int:
         """A number that is its own."""
-        return int.from_bytes(hashlib.sha256(self.photo.view.encode()).digest()[:7], "big")
+        return hash_of(self.photo.view)
 
 
 @lru_cache(maxsize=4)
@@ -60,28 +60,16 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
     looks = rng.choice([0, 0, 0, 90, 270])
     size = (1440, 720) if around else rng.choice([(512, 384), (512, 384), (384, 512)])
     photo = Photo(
-        photo_id="",
-        secret="",
-        server="",
         owner=str(hash_of(owner) % 10**15),
         owner_name=owner,
         town=town,
-        latitude=0.0,
-        longitude=0.0,
-        on_map="yes",
-        accuracy=16,
+        latitude=latitude,
+        longitude=longitude,
         taken=moment,
-        uploaded=0,
-        title="",
-        tags=(),
-        licence=0,
-        heading=0,
+        heading=bearing,
         width=size[0],
         height=size[1],
-        deleted=False,
-        scene="street",
-        view="",
-        take=0,
+        view=name,
     )
     found = []
     for rank in range(4 + int(24 * rng.random() ** 2)):
@@ -120,7 +108,7 @@ def hash_of(text: str) -> int:
 
 
 @lru_cache(maxsize=200)
-def drawn(shot: Shot, width: int | None = None) -> bytes:
+def rendered(shot: Shot, width: int | None = None) -> bytes:
     """The picture as JPEG bytes, as wide as it was taken or shrunk or enlarged to `width`."""
     photo = shot.photo
     width = width or photo.width

@@ -45,7 +45,6 @@ MOST_IN_A_ROW = 3  # transient faults that hit the same thing
 # asset; Commons: files, file; Mapillary: images, address, thumb.
 _PICTURES = {"picture", "image", "asset", "file", "thumb"}
 _APIS = {"search", "metadata", "items", "files", "images", "address"}
-CALLS = _PICTURES | _APIS
 # What the kinds hit that do not hit everything of their host.
 _ONLY = {
     "placeholder": {"picture"},
@@ -100,19 +99,19 @@ class Faults:
         times, in_a_row = self._asked.get(call.essence, (0, 0))
         kind = ""
         if in_a_row < MOST_IN_A_ROW:
-            kind = self._drawn(kinds, self._transient, f"{call.essence} {times}")
+            kind = self._first_that_hits(kinds, self._transient, f"{call.essence} {times}")
         self._asked[call.essence] = (times + 1, in_a_row + 1 if kind else 0)
         return kind
 
     def lasting(self, call: Call) -> str:
         """The persistent fault that hits what is asked for, or nothing."""
         kinds = self._that_hit(self._persistent, call)
-        return self._drawn(kinds, self._persistent, _thing(call))
+        return self._first_that_hits(kinds, self._persistent, _thing(call))
 
     def _that_hit(self, shares: Mapping[str, float], call: Call) -> list[str]:
         return [kind for kind in shares if call.what in hits(kind)]
 
-    def _drawn(self, kinds: Iterable[str], shares: Mapping[str, float], what: str) -> str:
+    def _first_that_hits(self, kinds: Iterable[str], shares: Mapping[str, float], what: str) -> str:
         hit = (kind for kind in kinds if chance(self.seed, kind, what) < shares[kind])
         return next(hit, "")
 

@@ -25,14 +25,14 @@ class Gallery:
     async def flickr(self, photo: Photo, side: int) -> bytes:
         """Flickr's picture of a photo, its longest side shrunk to `side` pixels."""
         if not self._models:
-            return await self._drawn(photo, side)
+            return await self._rendered(photo, side)
         which = self._which(photo.photo_id)
         return await self._copied((which, side), self._models[which], side, photo.photo_id)
 
     async def streetview(self, photo: Photo) -> bytes:
         """Street View's picture of a photo, in the size that the photo has."""
         if not self._models:
-            return await self._drawn(photo, None)
+            return await self._rendered(photo, None)
         which, size = self._which(photo.view), (photo.width, photo.height)
         model = replace(self._models[which], width=size[0], height=size[1])
         return await self._copied((which, size), model, None, photo.view)
@@ -46,10 +46,10 @@ class Gallery:
 
     async def _copied(self, key: tuple, model: Photo, side: int | None, name: str) -> bytes:
         if key not in self._kept:
-            self._kept[key] = await self._drawn(model, side)
+            self._kept[key] = await self._rendered(model, side)
         return with_comment(self._kept[key], name)
 
-    async def _drawn(self, photo: Photo, side: int | None) -> bytes:
+    async def _rendered(self, photo: Photo, side: int | None) -> bytes:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._draw, photo, side)
 

@@ -14,6 +14,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
+from nogps.earth.towns import Town
 from planet.photos import Photo
 
 Colour = tuple[int, int, int]
@@ -45,7 +46,7 @@ LANDMARKS = ("spire", "dome", "tower", "pagoda", "arch", "minarets", "wheel", "p
 
 
 @dataclass(frozen=True)
-class Place:
+class Scenery:
     """What one place looks like, before light and weather."""
 
     drives_left: bool
@@ -126,10 +127,10 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
     return tuple(math.floor(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def place_of(photo: Photo) -> Place:
+def scenery_of(photo: Photo) -> Scenery:
     """What it looks like where and when the photo was taken."""
     where = (photo.latitude, photo.longitude)
-    country, town = photo.town.country, f"{photo.town.name}, {photo.town.country}"
+    country = photo.town.country
 
     def region(name: str, scale_km: float) -> float:
         return _field(name, *where, scale_km)
@@ -138,15 +139,12 @@ def place_of(photo: Photo) -> Place:
         # Neighbouring countries have much in common.
         return 0.75 * region(name, 2500) + 0.25 * _hashed(f"{name} {country}")
 
-    def local(name: str) -> float:
-        return _hashed(f"{name} {town}")
-
     plant, leaves, ground = _nature(photo)
     walls = RENDERS if region("render", 2000) > 0.45 else BRICKS
     wall = _between(walls, region("wall", 1800))
     wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
     flag = [FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {band}"))] for band in range(3)]
-    return Place(
+    return Scenery(
         drives_left=country in DRIVES_LEFT,
         flag=tuple(flag),
         flag_upright=national("upright") < 0.5,
@@ -161,19 +159,30 @@ def place_of(photo: Photo) -> Place:
         storeys=1 + int(5.9 * region("storeys", 1500)),
         tall_windows=region("window", 2500) > 0.5,
         shutters=hsv(region("shutters", 500), 0.75, 0.3 + 0.5 * region("shutter", 500)),
-        livery=(
-            hsv(int(8 * local("livery")) / 8, 0.85, 0.85),
-            hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35),
-        ),
-        landmark=LANDMARKS[int(len(LANDMARKS) * local("landmark"))],
-        landmark_colours=(
-            hsv(local("landmark hue"), 0.3 * local("dull"), 0.5 + 0.45 * local("bright")),
-            hsv(int(7 * local("top hue")) / 7, 0.7, 0.7),
-        ),
         plant=plant,
         leaves=leaves,
         ground=ground,
+        **_of_the_town(photo.town),
     )
+
+
+def _of_the_town(town: Town) -> dict:
+    """What a town has of its own: the colours of its buses and taxis, and a landmark."""
+
+    def local(name: str) -> float:
+        return _hashed(f"{name} {town.name}, {town.country}")
+
+    return {
+        "livery": (
+            hsv(int(8 * local("livery")) / 8, 0.85, 0.85),
+            hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35),
+        ),
+        "landmark": LANDMARKS[int(len(LANDMARKS) * local("landmark"))],
+        "landmark_colours": (
+            hsv(local("landmark hue"), 0.3 * local("dull"), 0.5 + 0.45 * local("bright")),
+            hsv(int(7 * local("top hue")) / 7, 0.7, 0.7),
+        ),
+    }
 
 
 def _nature(photo: Photo) -> tuple[str, Colour, Colour]:

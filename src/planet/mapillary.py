@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from planet.answer import Answer, Call, text
-from planet.drives import Shot, drawn, hash_of, shots
+from planet.drives import Shot, hash_of, rendered, shots
 from planet.faults import chance
 from planet.keys import MAPILLARY_TOKEN
 from planet.photos import Map
@@ -179,4 +179,4 @@ def picture(mapillary: Mapillary, call: Call) -> Callable[[], bytes] | Answer:
         return text(403, "Bad URL hash")
     if end < time.time():
         return text(403, "URL signature expired")
-    return lambda: drawn(shot, int(named["width"]) // 4)
+    return lambda: rendered(shot, int(named["width"]) // 4)

@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from planet.answer import Answer, Call, js
-from planet.drives import Shot, drawn, front, hash_of, shots
+from planet.drives import Shot, front, hash_of, rendered, shots
 from planet.faults import chance
 from planet.photos import Map
 
@@ -174,15 +174,14 @@ def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) 
     return _list(left[:limit], *links)
 
 
-def _described(item: _Item) -> dict:
-    photo, licence = item.shot.photo, item.licence
-    position = [photo.longitude, photo.latitude]
+def _properties(item: _Item) -> dict:
+    photo = item.shot.photo
     camera = {"camera_manufacturer": "GoPro", "camera_model": "Max"}
     if item.says_field_of_view:
         camera["field_of_view"] = 360 if item.shot.around else 92
     told = {
         "datetime": f"{photo.taken:%Y-%m-%dT%H:%M:%S}+00:00",
-        "license": licence,
+        "license": item.licence,
         "geovisio:producer": photo.owner_name,
         "geovisio:rank_in_collection": item.shot.rank + 1,
         "geovisio:status": "ready",
@@ -194,6 +193,13 @@ def _described(item: _Item) -> dict:
     }
     if item.azimuth:
         told["view:azimuth"] = photo.heading
+    return told
+
+
+def _described(item: _Item) -> dict:
+    """The item as the catalogue lists it: a STAC feature."""
+    photo, licence = item.shot.photo, item.licence
+    position = [photo.longitude, photo.latitude]
     links = [{"rel": "via", "href": item.instance}]
     if licence in LICENCE_URLS:
         links.append({"rel": "license", "href": LICENCE_URLS[licence]})
@@ -205,7 +211,7 @@ def _described(item: _Item) -> dict:
         "geometry": {"type": "Point", "coordinates": position},
         "bbox": [*position, *position],
         "providers": [{"name": photo.owner_name, "roles": ["producer"], "id": _uuid(photo.owner)}],
-        "properties": told,
+        "properties": _properties(item),
         "links": links,
         "assets": {
             size: {
@@ -233,7 +239,7 @@ def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
         return Answer(302, headers={"Location": address})
     if named["size"] == "thumb" and item.shot.around:
         return partial(front, item.shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)
-    return lambda: _with_metadata(drawn(item.shot, WIDTHS[named["size"]]), item)
+    return lambda: _with_metadata(rendered(item.shot, WIDTHS[named["size"]]), item)
 
 
 def _with_metadata(body: bytes, item: _Item) -> bytes:

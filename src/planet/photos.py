@@ -44,32 +44,32 @@ SCENE_WEIGHTS = [46, 20, 13, 12, 9]
 UNWANTED_WORDS = ["wedding", "party", "birthday", "portrait", "abstract", "macro"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One photo as its owner put it online."""
+    """One photo as its owner put it online; the defaults are those of a street picture."""
 
-    photo_id: str
-    secret: str
-    server: str
-    owner: str
+    photo_id: str = ""  # Flickr's, as are secret and server
+    secret: str = ""
+    server: str = ""
+    owner: str = ""
     owner_name: str
     town: Town
     latitude: float  # degrees, 6 decimals
     longitude: float
-    on_map: str  # "yes"; "no": without a position; "zero": put at 0, 0 by mistake
-    accuracy: int  # of the position: 1 world .. 16 street
+    on_map: str = "yes"  # "yes"; "no": without a position; "zero": put at 0, 0 by mistake
+    accuracy: int = 16  # of the position: 1 world .. 16 street
     taken: datetime  # local time
-    uploaded: int  # Unix seconds
-    title: str
-    tags: tuple[str, ...]
-    licence: int  # Flickr's id
+    uploaded: int = 0  # Unix seconds
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    licence: int = 0  # Flickr's id
     heading: int  # degrees clockwise from north
     width: int  # of the original, pixels
     height: int
-    deleted: bool  # listed still, but its picture is gone
-    scene: str  # a key of SCENES
+    deleted: bool = False  # listed still, but its picture is gone
+    scene: str = "street"  # a key of SCENES
     view: str  # photos with the same view show the same thing ...
-    take: int  # ... and with the same take they are the same picture
+    take: int = 0  # ... and with the same take they are the same picture
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,7 @@ def _photo(rng, owner: _Owner, town: Town, day: datetime, reach_km: float, view:
     tags = [town.name, town.country] * (rng.random() < 0.7) + words
     width, height = _size(rng)
     return Photo(
-        photo_id="",  # it gets one, and a secret, when all uploads are known
-        secret="",
+        # It gets an id, and a secret, when all uploads are known.
         server=owner.server,
         owner=owner.nsid,
         owner_name=owner.name,
@@ -209,7 +208,6 @@ def _photo(rng, owner: _Owner, town: Town, day: datetime, reach_km: float, view:
         on_map=rng.choices(["yes", "no", "zero"], [96.5, 3, 0.5])[0],
         accuracy=rng.choices([16, 15, 14, 13, 12, 11, 9, 6, 3], [60, 8, 7, 6, 5, 7, 3, 3, 1])[0],
         taken=day + timedelta(hours=_hour(rng), seconds=rng.randrange(3600)),
-        uploaded=0,
         title=rng.choice([f"{words[0].title()} in {town.name}", town.name, "IMG_0042", ""]),
         tags=tuple(dict.fromkeys(tag.lower() for tag in tags)),
         licence=owner.licence,
@@ -219,7 +217,6 @@ def _photo(rng, owner: _Owner, town: Town, day: datetime, reach_km: float, view:
         deleted=rng.random() < 0.015,
         scene=scene,
         view=view,
-        take=0,
     )
 
 

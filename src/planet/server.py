@@ -27,6 +27,7 @@ from planet.answer import Answer, Call, page
 from planet.faults import Faults
 from planet.gallery import Gallery
 from planet.keys import KEY
+from planet.panoramas import Panoramas
 from planet.photos import Photo
 
 LONGEST_STALL_S = 60
@@ -132,14 +133,14 @@ class _Hosts:
         searchers: Executor,
         log: BinaryIO | None,
     ):
-        catalogue, streets = flickr.Catalogue(planet), streetview.Streets(setup.seed)
+        catalogue, panoramas = flickr.Catalogue(planet), Panoramas(setup.seed)
         street_pictures = panoramax.Panoramax(setup.seed, len(planet))
         files = commons.Commons(planet)
         graph = mapillary.Mapillary(setup.seed, len(planet))
         self.gallery = Gallery(planet, painters, setup.distinct)
         self.apis: dict[str, Callable[[Call], Answer]] = {
             "search": partial(flickr.answer_call, catalogue),
-            "metadata": partial(streetview.metadata, streets),
+            "metadata": partial(streetview.metadata, panoramas),
             "placeholder": lambda call: flickr.placeholder(),
             "items": partial(panoramax.answer, street_pictures),
             "files": partial(commons.answer, files),
@@ -150,10 +151,10 @@ class _Hosts:
         # What draws a picture, or what is there instead of it.
         self.pictures: dict[str, Callable[[Call], Callable | Answer]] = {
             "picture": partial(self._flickr, catalogue),
-            "image": partial(self._streetview, streets),
-            "asset": partial(self._drawn, partial(panoramax.picture, street_pictures)),
-            "file": partial(self._drawn, partial(commons.picture, files)),
-            "thumb": partial(self._drawn, partial(mapillary.picture, graph)),
+            "image": partial(self._streetview, panoramas),
+            "asset": partial(self._painted, partial(panoramax.picture, street_pictures)),
+            "file": partial(self._painted, partial(commons.picture, files)),
+            "thumb": partial(self._painted, partial(mapillary.picture, graph)),
         }
         self.faults = Faults(setup.seed, setup.faults or {})
         self.calls_per_hour = setup.calls_per_hour
@@ -222,7 +223,7 @@ class _Hosts:
             return self._instead(lasting, call), lasting
         return Answer(200, "image/jpeg", await found()), ""
 
-    def _drawn(self, find: Callable[[Call], Callable | Answer], call: Call) -> Callable | Answer:
+    def _painted(self, find: Callable[[Call], Callable | Answer], call: Call) -> Callable | Answer:
         found = find(call)
         return found if isinstance(found, Answer) else partial(self.gallery.painted, found)
 
@@ -230,8 +231,8 @@ class _Hosts:
         found = flickr.picture(catalogue, call.path)
         return found if isinstance(found, Answer) else partial(self.gallery.flickr, *found)
 
-    def _streetview(self, streets: streetview.Streets, call: Call) -> Callable | Answer:
-        found = streetview.image(streets, call)
+    def _streetview(self, panoramas: Panoramas, call: Call) -> Callable | Answer:
+        found = streetview.image(panoramas, call)
         return found if isinstance(found, Answer) else partial(self.gallery.streetview, *found)
 
     async def _searched(self, work: Callable, call: Call) -> Any:

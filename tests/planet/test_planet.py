@@ -30,14 +30,16 @@ from nogps.earth.geo import distance_km
 from nogps.earth.towns import towns
 from nogps.pipeline.planet_process import Planet, running_planet
 from planet import commons, flickr, looks, mapillary, panoramax, picture, server, streetview
+from planet import panoramas as lattice
+from planet.addresses import write_addresses
 from planet.answer import Call
 from planet.drives import Shot
 from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, Faults, hits
 from planet.flickr import IMAGE_HOST
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
+from planet.panoramas import Panorama, Panoramas
 from planet.photos import SCENES, UNWANTED_WORDS, Photo, photos
 from planet.server import serving
-from planet.streets import write_addresses
 from tests.planet.processes import told_by_two_processes
 
 SOURCES = Path(picture.__file__).parents[2]
@@ -172,23 +174,23 @@ def test_the_sun_stands_where_it_should(latitude, moment, elevation, azimuth):
 
 
 def test_looks_follow_country_and_climate():
-    assert looks.place_of(at(51, country="United Kingdom")).drives_left
-    assert not looks.place_of(at(51)).drives_left
-    assert looks.place_of(at(5)).plant == "palm"
-    assert looks.place_of(at(60)).plant == "conifer"
+    assert looks.scenery_of(at(51, country="United Kingdom")).drives_left
+    assert not looks.scenery_of(at(51)).drives_left
+    assert looks.scenery_of(at(5)).plant == "palm"
+    assert looks.scenery_of(at(60)).plant == "conifer"
 
 
 @pytest.mark.parametrize(("latitude", "winter", "summer"), [(65, 1, 7), (-56, 7, 1)])
 def test_snow_lies_in_winter(latitude, winter, summer):
     snow = (225, 230, 238)
-    assert looks.place_of(at(latitude, moment=(2007, winter, 10, 12))).ground == snow
-    assert looks.place_of(at(latitude, moment=(2007, summer, 10, 12))).ground != snow
+    assert looks.scenery_of(at(latitude, moment=(2007, winter, 10, 12))).ground == snow
+    assert looks.scenery_of(at(latitude, moment=(2007, summer, 10, 12))).ground != snow
 
 
 def test_colours_of_walls_change_slowly_with_distance():
     def change(step):
         pairs = [
-            (looks.place_of(at(lat, 10)).walls[0], looks.place_of(at(lat + step, 10)).walls[0])
+            (looks.scenery_of(at(lat, 10)).walls[0], looks.scenery_of(at(lat + step, 10)).walls[0])
             for lat in range(-50, 50, 5)
         ]
         return np.mean([np.abs(np.subtract(*pair)).sum() for pair in pairs])
@@ -433,10 +435,10 @@ ALIVE = [photo for photo in photos(0, 130) if not photo.deleted][:100]
 
 
 @cache
-def panoramas(count: int) -> list[streetview.Panorama]:
+def panoramas(count: int) -> list[Panorama]:
     """Panoramas in the middle of the largest towns."""
-    streets = streetview.Streets(0)
-    found = (streets.nearest(town.latitude, town.longitude, 200) for town in towns()[:count])
+    every = Panoramas(0)
+    found = (every.nearest(town.latitude, town.longitude, 200) for town in towns()[:count])
     return [panorama for panorama in found if panorama]
 
 
@@ -746,12 +748,12 @@ def asked(planet, path=streetview.METADATA, **arguments) -> httpx.Response:
 
 
 def test_panoramas_are_near_towns_and_of_all_kinds():
-    streets, kinds, distances = streetview.Streets(0), Counter(), []
+    every, kinds, distances = Panoramas(0), Counter(), []
     for town in towns()[:1000]:
-        near = streets.nearest(town.latitude, town.longitude, 50)
+        near = every.nearest(town.latitude, town.longitude, 50)
         if near:
             kinds[near.kind] += 1
-            assert streets.by_id(near.pano_id) == near
+            assert every.by_id(near.pano_id) == near
             place = (near.latitude, near.longitude)
             distances.append(float(distance_km(town.latitude, town.longitude, *place)))
             assert (near.kind in ("photosphere", "unknown")) == near.pano_id.startswith("CAoS")
@@ -761,22 +763,22 @@ def test_panoramas_are_near_towns_and_of_all_kinds():
     assert max(distances) <= 0.05
     assert 0.8 < kinds["official"] / len(distances) < 0.92
     assert min(kinds[kind] for kind in ("photosphere", "unknown", "indoor")) > 10
-    assert streets.nearest(-48.9, -123.4, 1e9) is None  # far from any land
-    assert streets.nearest(0.0, 180.0, 50) is streets.nearest(90.0, 0.0, 50) is None
+    assert every.nearest(-48.9, -123.4, 1e9) is None  # far from any land
+    assert every.nearest(0.0, 180.0, 50) is every.nearest(90.0, 0.0, 50) is None
 
 
 def test_no_panorama_is_nearer_than_the_nearest():
-    streets = streetview.Streets(0)
+    every = Panoramas(0)
     for town in towns()[:20]:
-        near = streets.nearest(town.latitude, town.longitude, 300)
-        row, column = streetview._row(town.latitude), None
+        near = every.nearest(town.latitude, town.longitude, 300)
+        row, column = lattice._row(town.latitude), None
         others = []
         for each in range(row - 4, row + 5):
-            column = streetview._column(each, town.longitude)
-            others += [streets.at(each, column + step) for step in range(-4, 5)]
+            column = lattice._column(each, town.longitude)
+            others += [every.at(each, column + step) for step in range(-4, 5)]
         place = (town.latitude, town.longitude)
-        apart = [streetview.metres(*place, o.latitude, o.longitude) for o in others if o]
-        assert streetview.metres(*place, near.latitude, near.longitude) == min(apart)
+        apart = [lattice.metres(*place, o.latitude, o.longitude) for o in others if o]
+        assert lattice.metres(*place, near.latitude, near.longitude) == min(apart)
 
 
 def test_metadata_tell_the_nearest_panorama(planet):
@@ -920,8 +922,8 @@ def test_images_show_a_panorama_in_a_direction(planet):
 
 def test_another_seed_has_other_panoramas():
     ids = [each.pano_id for each in panoramas(20)]
-    assert all(streetview.Streets(0).by_id(each) for each in ids)
-    assert not any(streetview.Streets(1).by_id(each) for each in ids)
+    assert all(Panoramas(0).by_id(each) for each in ids)
+    assert not any(Panoramas(1).by_id(each) for each in ids)
 
 
 COMMONS = "&action=query&format=json&generator=geosearch&ggsnamespace=6&ggsprimary=all"
@@ -1013,9 +1015,9 @@ def test_addresses_lie_around_towns_and_overlap(address_files):
     assert addresses.counts["addresses_repeated"] > 1000
     assert 10_000 < len(addresses.latitude) < 12_100
     assert 32 < addresses.latitude.min() < addresses.latitude.max() < 42
-    streets = streetview.Streets(0)
+    every = Panoramas(0)
     near = [
-        streets.nearest(lat, lng, 50)
+        every.nearest(lat, lng, 50)
         for lat, lng in zip(addresses.latitude[::40], addresses.longitude[::40], strict=True)
     ]
     assert np.mean([bool(each) for each in near]) > 0.7

@@ -868,7 +868,7 @@ def test_street_pictures_and_files_are_the_same_in_every_process():
         "told = [commons._info(each, {'iiprop': 'url|user|sha1'}) for each in files.values()]\n"
         "around = [each for each in pictures.values() if each.around][:2]\n"
         "flat = [each for each in pictures.values() if not each.around][:2]\n"
-        "drawn = b''.join(drives.drawn(each, 256) for each in around + flat)\n"
+        "drawn = b''.join(drives.rendered(each, 256) for each in around + flat)\n"
         "digest = hashlib.sha256(repr([items, pictures, files, told]).encode() + drawn)\n"
         "print(len(around), len(flat), digest.hexdigest())\n"
     )
@@ -924,7 +924,7 @@ def test_the_middle_of_a_panorama_looks_along_the_heading_and_the_rest_to_its_ri
     for shot in around[:: len(around) // 5][:5]:
         width = 480
         photo = replace(shot.photo, width=width // 3, height=width // 3)
-        panorama = np.asarray(opened(drives.drawn(shot, width)))
+        panorama = np.asarray(opened(drives.rendered(shot, width)))
 
         def view(turn: int, heading: int, photo=photo) -> np.ndarray:
             """What is seen after a turn, in the light of this heading."""
@@ -947,14 +947,14 @@ def test_the_middle_of_a_panorama_looks_along_the_heading_and_the_rest_to_its_ri
     assert told_apart > 3
 
 
-def test_a_drawn_picture_has_the_width_that_is_asked_for():
+def test_a_rendered_picture_has_the_width_that_is_asked_for():
     for around in (True, False):
         shot = next(each.shot for each in items().values() if each.shot.around == around)
         for width in (64, 512):
-            image = opened(drives.drawn(shot, width))
+            image = opened(drives.rendered(shot, width))
             assert image.width == width
-        assert drives.drawn(shot) == drives.drawn(shot, shot.photo.width)
-        assert drives.drawn.__wrapped__(shot, 64) == drives.drawn(shot, 64)
+        assert drives.rendered(shot) == drives.rendered(shot, shot.photo.width)
+        assert drives.rendered.__wrapped__(shot, 64) == drives.rendered(shot, 64)
 
 
 # --- the log ---

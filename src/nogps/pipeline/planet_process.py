@@ -70,23 +70,27 @@ def running_planet(
     Raises:
         InputError: a fault is unknown or its share not between 0 and 1, or nothing started.
     """
-    command = [sys.executable, "-m", "planet", f"--seed={seed}", f"--photos={photos}"]
-    command += [f"--calls-per-hour={calls_per_hour}", f"--distinct={distinct}"]
-    command += [f"--fault={kind}={share}" for kind, share in (faults or {}).items()]
-    command += [f"--log={log.absolute()}"] if log else []
-    command += [f"--addresses={addresses.absolute()}"] if addresses else []
-    with subprocess.Popen(
-        command,
+    options = [f"--seed={seed}", f"--photos={photos}"]
+    options += [f"--calls-per-hour={calls_per_hour}", f"--distinct={distinct}"]
+    options += [f"--fault={kind}={share}" for kind, share in (faults or {}).items()]
+    options += [f"--log={log.absolute()}"] if log else []
+    options += [f"--addresses={addresses.absolute()}"] if addresses else []
+    with _started(options) as server:
+        try:
+            yield _introduced(server)
+        finally:
+            server.kill()
+
+
+def _started(options: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "planet", *options],
         cwd=planet_folder().parent,  # there Python finds it, and nogps also where not installed
         stdin=subprocess.PIPE,  # the server ends when this closes, however we end
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,  # Ctrl-C is for us to hear; while it starts, it would answer loudly
-    ) as server:
-        try:
-            yield _introduced(server)
-        finally:
-            server.kill()
+    )
 
 
 def _introduced(server: subprocess.Popen[str]) -> Planet:

@@ -1,0 +1,246 @@
+"""Things that stand in the planet's scenes: vehicles, people, plants, signs and landmarks.
+
+Each is drawn at x metres to the right of the camera and z metres ahead.
+"""
+
+import math
+
+from planet.canvas import Canvas
+from planet.looks import BLACK, WHITE, Colour, hsv
+
+
+def vehicle(canvas: Canvas, x: float, z: float, away: bool) -> None:
+    """A bus or a car; `away`: whether it is seen from behind."""
+    if canvas.rng.random() < 0.25:
+        bus(canvas, x, z)
+    else:
+        _car(canvas, x, z, away)
+
+
+def _car(canvas: Canvas, x: float, z: float, away: bool) -> None:
+    rng = canvas.rng
+    taxi = rng.random() < 0.4
+    plain = rng.choice(
+        [(200, 200, 205), (40, 40, 45), (130, 130, 135), (120, 25, 25), (30, 50, 90)]
+    )
+    body = canvas.scenery.livery[0] if taxi else plain
+    shadow(canvas, x, z, 0.9, 1.4)
+    canvas.box(x - 0.85, 0, x + 0.85, 0.4, z, BLACK)
+    canvas.box(x - 0.9, 0.3, x + 0.9, 0.95, z, body)
+    cabin = [(x - 0.75, 0.95, z), (x + 0.75, 0.95, z), (x + 0.6, 1.45, z), (x - 0.6, 1.45, z)]
+    canvas.polygon(cabin, body)
+    canvas.box(x - 0.55, 1.0, x + 0.55, 1.35, z, (50, 60, 75))
+    lamps = (200, 30, 25) if away else (250, 250, 220)
+    for side in (-0.75, 0.55):
+        canvas.box(x + side, 0.65, x + side + 0.2, 0.82, z, lamps)
+    if taxi:
+        canvas.box(x - 0.25, 1.45, x + 0.25, 1.65, z, canvas.scenery.livery[1])
+
+
+def bus(canvas: Canvas, x: float, z: float) -> None:
+    """A bus in the town's colours."""
+    body, stripe = canvas.scenery.livery
+    half = canvas.rng.choice([1.25, 1.25, 4.5])  # from the end or from the side
+    shadow(canvas, x, z, half, 3)
+    canvas.box(x - half, 0, x + half, 0.5, z, BLACK)
+    canvas.box(x - half, 0.4, x + half, 3.0, z, body)
+    canvas.box(x - half, 0.9, x + half, 1.35, z, stripe)
+    canvas.box(x - half + 0.1, 1.6, x + half - 0.1, 2.5, z, (55, 65, 80))
+
+
+def stall(canvas: Canvas, x: float, z: float) -> None:
+    """A market stall under a striped roof."""
+    colours = (canvas.scenery.livery[0], canvas.scenery.livery[1])
+    canvas.box(x - 1.4, 0, x + 1.4, 0.9, z, (120, 85, 60))
+    for strip in range(6):
+        left = x - 1.5 + strip * 0.5
+        canvas.box(left, 1.9, left + 0.5, 2.6, z, colours[strip % 2])
+
+
+def boat(canvas: Canvas, x: float, z: float) -> None:
+    """A boat, perhaps under sail."""
+    hull = [(x - 2, 0.7, z), (x + 2, 0.7, z), (x + 1.5, 0, z), (x - 1.5, 0, z)]
+    canvas.polygon(hull, canvas.scenery.livery[0])
+    canvas.box(x - 0.7, 0.7, x + 0.5, 1.4, z, canvas.scenery.livery[1])
+    if canvas.rng.random() < 0.5:
+        canvas.polygon([(x, 0.8, z), (x + 1.3, 0.9, z), (x, 4.5, z)], (235, 235, 235))
+
+
+def person(canvas: Canvas, x: float, z: float) -> None:
+    """Somebody who stands there."""
+    rng = canvas.rng
+    shadow(canvas, x, z, 0.2, 1.7)
+    top = hsv(rng.random(), rng.uniform(0, 0.6), rng.uniform(0.2, 0.9))
+    canvas.box(x - 0.2, 0, x + 0.2, 0.85, z, rng.choice([(45, 50, 70), (60, 55, 50), BLACK]))
+    canvas.box(x - 0.25, 0.8, x + 0.25, 1.45, z, top)
+    canvas.ball(x, 1.6, z, 0.13, rng.choice([(225, 185, 155), (150, 105, 75), (90, 60, 45)]))
+
+
+def sign(canvas: Canvas, x: float, z: float) -> None:
+    """A traffic sign in the country's form and colour."""
+    canvas.box(x - 0.05, 0, x + 0.05, 2.4, z, (110, 110, 110))
+    turns = [2 * math.pi * corner / canvas.scenery.sign_corners for corner in range(20)]
+    turns = turns[: canvas.scenery.sign_corners]
+    for radius, colour in ((0.6, canvas.scenery.sign), (0.38, WHITE)):
+        ring = [
+            (x + round(radius * math.sin(turn), 4), 2.6 + round(radius * math.cos(turn), 4), z)
+            for turn in turns
+        ]
+        canvas.polygon(ring, colour)
+
+
+def flag(canvas: Canvas, x: float, z: float) -> None:
+    """The country's flag on a pole."""
+    canvas.box(x - 0.06, 0, x + 0.06, 6, z, (200, 200, 200))
+    for band, colour in enumerate(canvas.scenery.flag):
+        if canvas.scenery.flag_upright:
+            canvas.box(x + 0.8 * band, 4.4, x + 0.8 * (band + 1), 6, z, colour)
+        else:
+            canvas.box(x, 5.4 - 0.55 * band, x + 2.4, 5.95 - 0.55 * band, z, colour)
+
+
+def lamp(canvas: Canvas, x: float, z: float) -> None:
+    """A street lamp."""
+    shadow(canvas, x, z, 0.08, 5)
+    canvas.box(x - 0.09, 0, x + 0.09, 5, z, canvas.scenery.shutters)
+    canvas.ball(x, 5.1, z, 0.3, (250, 240, 200))
+
+
+def tree(canvas: Canvas, x: float, z: float) -> None:
+    """A tree of the kind that grows there."""
+    rng, scenery = canvas.rng, canvas.scenery
+    height = rng.uniform(3.5, 8)
+    shadow(canvas, x, z, 0.5, height)
+    canvas.box(x - 0.14, 0, x + 0.14, height * 0.7, z, (95, 70, 50))
+    if scenery.plant == "bush":
+        bush(canvas, x, z)
+    elif scenery.plant == "conifer":
+        for tier in range(3):
+            low, half = height * (0.15 + 0.25 * tier), height * (0.26 - 0.06 * tier)
+            tip = (x, low + height * 0.4, z)
+            canvas.polygon([(x - half, low, z), (x + half, low, z), tip], scenery.leaves)
+    elif scenery.plant == "palm":
+        canvas.box(x - 0.12, 0, x + 0.12, height, z, (120, 95, 65))
+        for dx, dy in ((-2, -0.8), (-1.6, 0.5), (-0.5, 1), (0.6, 1), (1.7, 0.4), (2, -0.9)):
+            leaf = [(x, height, z), (x + dx, height + dy, z), (x + dx * 0.5, height + dy - 0.1, z)]
+            canvas.polygon([*leaf, (x, height - 0.4, z)], scenery.leaves)
+    elif scenery.plant == "bare":
+        for _ in range(5):
+            tip = (x + rng.uniform(-1.6, 1.6), height * rng.uniform(0.8, 1.1), z)
+            canvas.polygon(
+                [(x - 0.06, height * 0.5, z), (x + 0.06, height * 0.5, z), tip], (90, 70, 55)
+            )
+    else:
+        for _ in range(6):
+            dx, dy = rng.uniform(-1.2, 1.2), rng.uniform(0.55, 1.0) * height
+            canvas.ball(x + dx, dy, z, rng.uniform(0.7, 1.4), scenery.leaves, rng.uniform(0.7, 1.1))
+
+
+def bush(canvas: Canvas, x: float, z: float) -> None:
+    """A bush."""
+    for _ in range(4):
+        dx, radius = canvas.rng.uniform(-0.8, 0.8), canvas.rng.uniform(0.3, 0.8)
+        canvas.ball(
+            x + dx, radius * 0.7, z, radius, canvas.scenery.leaves, canvas.rng.uniform(0.7, 1.1)
+        )
+
+
+def landmark(canvas: Canvas, x: float, z: float) -> None:
+    """The building that the town is known for, in its own colours."""
+    wall, top = canvas.scenery.landmark_colours
+    size = z * canvas.rng.uniform(0.3, 0.6)  # as tall as it looks from here
+    _LANDMARKS[canvas.scenery.landmark](canvas, x, z, size, wall, top)
+
+
+def _nave(canvas: Canvas, x, z, size, wall: Colour) -> None:
+    canvas.box(x - size * 0.22, 0, x + size * 0.22, size * 0.5, z, wall)
+
+
+def _spire(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    _nave(canvas, x, z, size, wall)
+    canvas.box(x - half * 0.4, 0, x + half * 0.4, size * 0.65, z, wall, 0.85)
+    tip = [(x - half * 0.45, size * 0.65, z), (x + half * 0.45, size * 0.65, z), (x, size, z)]
+    canvas.polygon(tip, top)
+
+
+def _dome(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    _nave(canvas, x, z, size, wall)
+    canvas.ball(x, size * 0.55, z, size * 0.22 * 0.9, top)
+
+
+def _minarets(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    _nave(canvas, x, z, size, wall)
+    canvas.ball(x, size * 0.5, z, half * 0.6, top)
+    for side in (-1.4, 1.4):
+        canvas.box(x + half * (side - 0.12), 0, x + half * (side + 0.12), size * 0.85, z, wall)
+        canvas.ball(x + half * side, size * 0.85, z, half * 0.2, top)
+
+
+def _tower(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    canvas.box(x - half * 0.5, 0, x + half * 0.5, size, z, wall)
+    for band in range(4):
+        low = size * (0.15 + 0.22 * band)
+        canvas.box(x - half * 0.5, low, x + half * 0.5, low + size * 0.08, z, top)
+
+
+def _pagoda(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    for tier in range(4):
+        low, wide = size * 0.22 * tier, half * (1.1 - 0.2 * tier)
+        canvas.box(x - wide * 0.7, low, x + wide * 0.7, low + size * 0.2, z, wall)
+        eaves = [(x - wide * 1.3, low + size * 0.16, z), (x + wide * 1.3, low + size * 0.16, z)]
+        canvas.polygon([*eaves, (x, low + size * 0.3, z)], top)
+
+
+def _arch(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    canvas.box(x - half * 1.3, 0, x - half * 0.6, size * 0.6, z, wall)
+    canvas.box(x + half * 0.6, 0, x + half * 1.3, size * 0.6, z, wall)
+    canvas.box(x - half * 1.4, size * 0.5, x + half * 1.4, size * 0.72, z, top)
+
+
+def _wheel(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    canvas.ball(x, size * 0.5, z, size * 0.45, top)
+    canvas.ball(x, size * 0.5, z, size * 0.38, canvas.light.sky[1])
+    canvas.box(x - half * 0.15, 0, x + half * 0.15, size * 0.5, z, wall)
+
+
+def _pyramid(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
+    half = size * 0.22
+    canvas.polygon([(x - half * 2, 0, z), (x + half * 2, 0, z), (x, size * 0.7, z)], wall)
+    canvas.polygon([(x, 0, z), (x + half * 2, 0, z), (x, size * 0.7, z)], top, 0.8)
+
+
+_LANDMARKS = {
+    "spire": _spire,
+    "dome": _dome,
+    "tower": _tower,
+    "pagoda": _pagoda,
+    "arch": _arch,
+    "minarets": _minarets,
+    "wheel": _wheel,
+    "pyramid": _pyramid,
+}
+
+
+def shadow(canvas: Canvas, x: float, z: float, half_width: float, height: float) -> None:
+    """What a thing of that size throws on the ground: long where the sun is low."""
+    if not canvas.light.clear:
+        return
+    slope = round(1 / math.tan(math.radians(max(5.0, canvas.light.elevation))), 4)
+    length = min(4.0, slope) * height
+    far_x, far_z = x - canvas.light.right * length, max(1.5, z - canvas.light.ahead * length)
+    canvas.polygon(
+        [
+            (x - half_width, 0, z),
+            (x + half_width, 0, z),
+            (far_x + half_width, 0, far_z),
+            (far_x - half_width, 0, far_z),
+        ],
+        (60, 60, 70),
+        0.7,
+    )
