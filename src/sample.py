@@ -6,78 +6,42 @@ far lies in data/.fetched, so it goes on where it was stopped. Photos and owners
 the limits of `sampling`, and sampling.photos are drawn, evenly or by sampling.weights.
 """
 
-from dataclasses import asdict, fields
-
-import numpy as np
 import pandas as pd
 
-from nogps.acquire.candidate import Candidate
-from nogps.acquire.exclude import Excluded
-from nogps.acquire.limits import Thinning, draw
+from nogps.acquire.candidates import draw_photos, table_of, within_limits
+from nogps.acquire.sources import source_type
 from nogps.base.errors import InputError
 from nogps.base.files import replacing
 from nogps.pipeline import paths, run
-from nogps.pipeline.open_source import is_open, limits, open_source, photos_wanted, region_weights
+from nogps.pipeline.open_source import open_source
 from nogps.pipeline.params import Params
+from nogps.pipeline.sampling import search_spec
 
 
 def sample(params: Params) -> None:
     """List the photos of the source."""
-    weights = region_weights(params)
-    excluded = Excluded.read(params.exclude)
-    with open_source(params) as (source, _):
-        candidates = list(source.candidates())
+    search = search_spec(params)
+    with open_source(params, search) as (source, _):
+        kept = list(source.candidates())
         counts = source.counted()
-    kept = candidates
-    if not is_open(params):  # whose search has kept to the list and to the limits
-        kept = excluded.without(candidates)
-        counts["excluded"] = len(candidates) - len(kept)
-        kept, left = thinned(params, kept)
+    by_area = source_type(params.source).by_area  # then the search has kept to list and limits
+    if not by_area:
+        kept, left = within_limits(kept, search)
         counts |= left
     if not kept:
         raise InputError(
             f"source: {params.source} has no photo that matches, is within the limits of sampling "
             "and is not excluded; ask for more"
         )
-    found = table(kept)
-    if not is_open(params):
-        found = drawn(params, found, weights)
+    candidates = table_of(kept)
+    if not by_area:
+        candidates = draw_photos(candidates, search)
     with replacing(paths.CANDIDATES) as path:
-        found.to_parquet(path, index=False)
-    people = found["owner"].replace("", pd.NA).nunique()
-    counts |= {"not_drawn": len(kept) - len(found), "candidates": len(found)}
-    run.write_metrics("sample", counts | {"owners": people, "dollars": 0.0})
-    print(f"{len(found)} candidates of {people} owners in {paths.CANDIDATES}")
-
-
-def thinned(params: Params, found: list[Candidate]) -> tuple[list[Candidate], dict]:
-    """The photos within the limits of sampling, and how many are not, by the reason."""
-    thinning = Thinning(limits(params))
-    if not thinning.limits:
-        return found, {}
-    by_chance = np.random.default_rng(params.seed).permutation(len(found))
-    taken = sorted(number for number in by_chance if thinning.takes(found[number]))
-    return [found[number] for number in taken], asdict(thinning.left)
-
-
-def table(found: list[Candidate]) -> pd.DataFrame:
-    """A row a candidate."""
-    columns = {
-        field.name: [getattr(each, field.name) for each in found] for field in fields(Candidate)
-    }
-    numbers = dict.fromkeys(("heading", "field_of_view"), "float64")
-    return pd.DataFrame(columns).astype(numbers)
-
-
-def drawn(params: Params, found: pd.DataFrame, weights: dict[str, float] | None) -> pd.DataFrame:
-    """As many of the candidates as are wanted."""
-    photos = photos_wanted(params)
-    if weights and photos >= len(found):
-        raise InputError(
-            f"sampling.photos: {photos} keeps all {len(found)} candidates, and there is nothing to "
-            "weigh; keep fewer, or have more of them to choose from"
-        )
-    return found.iloc[draw(found["latitude"], found["longitude"], photos, weights, params.seed)]
+        candidates.to_parquet(path, index=False)
+    owners = candidates["owner"].replace("", pd.NA).nunique()
+    counts |= {"not_drawn": len(kept) - len(candidates), "candidates": len(candidates)}
+    run.write_metrics("sample", counts | {"owners": owners, "dollars": 0.0})
+    print(f"{len(candidates)} candidates of {owners} owners in {paths.CANDIDATES}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
-"""Where photos come from. Every source speaks the same small protocol."""
+"""A photo that could be fetched, and what became of it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-from nogps.acquire.http import Polite
-from nogps.photos.status import Status
+from nogps.photos.status import Status  # what became of a candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +10,7 @@ class Candidate:
     """A photo that could be fetched: where it was taken, whose it is, how to get it."""
 
     photo_id: str  # unique within a candidate list, the same in every run
-    source: str  # flickr, streetview, panoramax, commons, mapillary, folder
+    source: str  # a name of nogps.acquire.sources.SOURCES
     latitude: float  # degrees
     longitude: float  # degrees
     owner: str  # who took it, as an id; "" when nobody knows
@@ -40,23 +37,3 @@ class Fetched:
 
     status: Status
     body: bytes = b""
-
-
-class Source(Protocol):
-    """A place that photos come from."""
-
-    def candidates(self) -> Iterator[Candidate]:
-        """Every photo that matches, in an order that does not vary."""
-        ...
-
-    def counted(self) -> dict[str, int]:
-        """What the last `candidates()` asked, saw and left out, as numbers worth keeping."""
-        ...
-
-    async def fetch(self, url: str, http: Polite) -> Fetched:
-        """The original bytes behind a candidate's url, through `http` where they lie elsewhere.
-
-        Raises `fetch.Unavailable` where they cannot be had this time, and InputError where
-        nothing more can be had before somebody mends what it says.
-        """
-        ...

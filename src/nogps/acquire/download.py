@@ -30,9 +30,10 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
-from nogps.acquire.candidate import Fetched, Source, Status
+from nogps.acquire.candidate import Fetched, Status
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
+from nogps.acquire.source import Source
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, Section
 from nogps.photos import images, shards

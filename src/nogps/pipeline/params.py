@@ -4,13 +4,13 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from nogps.acquire import download, limits
-from nogps.acquire.sources import commons, flickr, folder, mapillary, panoramax, streetview
+from nogps.acquire.sources import SOURCES, source_type
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Level, Section, Share
 from nogps.dataset.settings import Cells, Split
@@ -57,10 +57,16 @@ class Machine(Section):
     """What the machine costs in dollars an hour, for metrics/train.json."""
 
 
-class Params(TrainSettings, Machine):
+# A section for each source, named as it is.
+SourceSections: Any = create_model(
+    "SourceSections", __base__=Section, **{name: source_type(name).settings for name in SOURCES}
+)
+
+
+class Params(TrainSettings, Machine, SourceSections):
     """All of params.yaml, checked."""
 
-    source: Literal["flickr", "streetview", "panoramax", "commons", "mapillary", "folder"]
+    source: Literal[tuple(SOURCES)]  # type: ignore[valid-type]
     """Where the photos come from."""
     world: Annotated[str, AfterValidator(_world)]
     """simulated: a planet on this machine; real: the internet; http://...: hosts that stand in."""
@@ -69,12 +75,6 @@ class Params(TrainSettings, Machine):
     exclude: Path
     """File of photos and owners that are never sampled, a line each."""
     simulated: Simulated
-    folder: folder.Settings
-    flickr: flickr.Settings
-    streetview: streetview.Settings
-    panoramax: panoramax.Settings
-    commons: commons.Settings
-    mapillary: mapillary.Settings
     sampling: limits.Sampling
     panorama: panorama.Settings
     download: download.Settings
@@ -123,10 +123,9 @@ def check_stages(path: Path = Path("dvc.yaml")) -> None:
     stages = stages_by_parameter(path)
     for name in stages.keys() - Params.model_fields:
         raise InputError(f"{path}: stage {stages[name][0]} names `{name}`, which is no parameter")
-    sources = get_args(Params.model_fields["source"].annotation)
     for name in Params.model_fields.keys() - Machine.model_fields:
-        missing = "sample" if name in sources else "any stage"
-        if name not in stages or (name in sources and "sample" not in stages[name]):
+        missing = "sample" if name in SOURCES else "any stage"
+        if name not in stages or (name in SOURCES and "sample" not in stages[name]):
             raise InputError(
                 f"{path}: `{name}` is not under params of {missing}, so a change of it would run "
                 "nothing; add it there"
@@ -135,14 +134,14 @@ def check_stages(path: Path = Path("dvc.yaml")) -> None:
 
 def origin(params: Params) -> str:
     """Where the photos come from, in words."""
-    if params.source == "folder":
-        return "folder"
+    if source_type(params.source).local:
+        return params.source
     return f"{params.source}, {params.world}"
 
 
 def drawn(params: Params) -> bool:
     """Whether this program draws the photos, so that nobody owns them."""
-    return params.source != "folder" and params.world == "simulated"
+    return params.world == "simulated" and source_type(params.source).on_planet
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -10,10 +10,12 @@ from itertools import product
 
 import pytest
 
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.candidate import Status
 from nogps.acquire.http import Polite, Unavailable
-from nogps.acquire.sources import flickr
+from nogps.acquire.sources import flickr, flickr_api
 from nogps.acquire.sources.flickr import Flickr
+from nogps.acquire.sources.flickr_api import Api
 from nogps.base.errors import InputError
 from nogps.pipeline.planet_process import Planet, running_planet
 from planet import picture
@@ -35,23 +37,26 @@ def planet():
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch):
-    monkeypatch.setattr(flickr, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(flickr_api, "FIRST_WAIT_S", 0.001)
 
 
 def source(planet, **changes) -> Flickr:
-    arguments = {
-        "key": KEY,
-        "secret": SECRET,
+    api = {"key": KEY, "secret": SECRET, "rest_url": f"{planet.base}/services/rest/"}
+    api |= {"trust_env": False, "pause_s": 0}
+    settings = {
         "terms": ["beach"],
         "excluded_terms": EXCLUDED,
         "uploaded_from": date(2007, 1, 1),
         "uploaded_to": date(2007, 12, 31),
-        "rest_url": f"{planet.base}/services/rest/",
-        "page_base": "http://www.flickr.invalid",
-        "trust_env": False,
-        "pause_s": 0,
+        "accuracy": 11,
+        "licences": [],
+        "size_suffix": "z",
+        "max_photos": 0,
     }
-    return Flickr(**arguments | changes)
+    others = {"page_base": "http://www.flickr.invalid"}
+    for name, value in changes.items():
+        next((each for each in (api, settings) if name in each), others)[name] = value
+    return Flickr(Api(**api), flickr.Settings(**settings), **others)
 
 
 def matching(terms, excluded=EXCLUDED, accuracy=11) -> dict[str, Photo]:
@@ -94,8 +99,8 @@ def test_more_than_4000_matches_are_divided_by_time(planet):
 
 @pytest.mark.parametrize("most", [10, 60, 250])
 def test_small_blocks_overlap_nowhere_and_miss_nothing(planet, monkeypatch, most):
-    monkeypatch.setattr(flickr, "MOST_RESULTS", most)
-    monkeypatch.setattr(flickr, "PER_PAGE", 7)
+    monkeypatch.setattr(flickr_api, "MOST_RESULTS", most)
+    monkeypatch.setattr(flickr_api, "PER_PAGE", 7)
     search = source(planet, uploaded_to=date(2007, 4, 30))
     found = ids(search.candidates())
     end = datetime(2007, 5, 1, tzinfo=UTC).timestamp()
@@ -107,8 +112,8 @@ def test_small_blocks_overlap_nowhere_and_miss_nothing(planet, monkeypatch, most
 
 def test_no_second_is_lost_or_read_twice(monkeypatch):
     """A photo every second around each edge: midnights, and where a day is divided."""
-    monkeypatch.setattr(flickr, "MOST_RESULTS", 10)
-    monkeypatch.setattr(flickr, "PER_PAGE", 4)
+    monkeypatch.setattr(flickr_api, "MOST_RESULTS", 10)
+    monkeypatch.setattr(flickr_api, "PER_PAGE", 4)
     midnight = int(datetime(2007, 5, 1, tzinfo=UTC).timestamp())
     one = next(iter(matching(["beach"]).values()))
     crowd = [
@@ -126,8 +131,8 @@ def test_no_second_is_lost_or_read_twice(monkeypatch):
 
 
 def test_a_full_second_is_read_as_far_as_it_goes(planet, monkeypatch):
-    monkeypatch.setattr(flickr, "MOST_RESULTS", 0)
-    monkeypatch.setattr(flickr, "PER_PAGE", 1)
+    monkeypatch.setattr(flickr_api, "MOST_RESULTS", 0)
+    monkeypatch.setattr(flickr_api, "PER_PAGE", 1)
     day = datetime.fromtimestamp(next(iter(matching(["beach"]).values())).uploaded, UTC).date()
     search = source(planet, uploaded_from=day, uploaded_to=day)
     found = list(search.candidates())
@@ -177,7 +182,7 @@ def test_a_candidate_says_all_that_is_known(planet):
         assert (candidate.latitude, candidate.longitude) == (photo.latitude, photo.longitude)
         assert (candidate.source, candidate.owner) == ("flickr", photo.owner)
         assert candidate.taken_at == photo.taken.isoformat()
-        assert candidate.licence == flickr.LICENCES[str(photo.licence)]
+        assert candidate.licence == flickr_api.LICENCES[str(photo.licence)]
         page = f"http://www.flickr.invalid/photos/{photo.owner}/{photo_id}/"
         assert candidate.page_url == page
         tail = {320: "_n", 500: "", 1024: "_z"}[max(photo.width, photo.height)]
@@ -187,9 +192,9 @@ def test_a_candidate_says_all_that_is_known(planet):
 
 
 def test_size_is_the_most_that_is_taken(planet):
-    small = source(planet, size="s").candidates()
+    small = source(planet, size_suffix="s").candidates()
     assert all(candidate.url.endswith("_m.jpg") for candidate in small)
-    large = {each.photo_id: each.url for each in source(planet, size="l").candidates()}
+    large = {each.photo_id: each.url for each in source(planet, size_suffix="l").candidates()}
     for photo_id, photo in matching(["beach"]).items():
         assert large[photo_id].endswith("_b.jpg") == (max(photo.width, photo.height) == 1024)
 
@@ -227,12 +232,13 @@ def test_a_proxy_does_not_come_between_us_and_the_planet(planet, monkeypatch):
 
 
 def test_finished_blocks_are_not_asked_for_again(planet, tmp_path, monkeypatch):
-    monkeypatch.setattr(flickr, "MOST_RESULTS", 60)
-    monkeypatch.setattr(flickr, "PER_PAGE", 7)
-    options = {"uploaded_to": date(2007, 3, 31), "finished": tmp_path, "terms": ["beach", "sea"]}
-    whole = source(planet, **options | {"finished": None})
+    monkeypatch.setattr(flickr_api, "MOST_RESULTS", 60)
+    monkeypatch.setattr(flickr_api, "PER_PAGE", 7)
+    kept = AnswerCache(tmp_path / "answers")
+    options = {"uploaded_to": date(2007, 3, 31), "answers": kept, "terms": ["beach", "sea"]}
+    whole = source(planet, **options | {"answers": AnswerCache(None)})
     expected = list(whole.candidates())
-    asked, kills, made = [], [3, 20, 40], Flickr._call_once
+    asked, kills, made = [], [3, 20, 40], Api._search_once
 
     def counting(self, arguments):
         asked.append(arguments)
@@ -240,7 +246,7 @@ def test_finished_blocks_are_not_asked_for_again(planet, tmp_path, monkeypatch):
             raise SystemExit
         return made(self, arguments)
 
-    monkeypatch.setattr(Flickr, "_call_once", counting)
+    monkeypatch.setattr(Api, "_search_once", counting)
     for _ in range(3):
         with pytest.raises(SystemExit):
             list(source(planet, **options).candidates())
@@ -262,12 +268,16 @@ def test_a_block_that_may_still_grow_is_asked_for_again(planet, tmp_path, monkey
         flickr.time, "time", lambda: datetime(2007, 12, 31, 0, 30, tzinfo=UTC).timestamp()
     )
     day = date(2007, 12, 31)
-    list(source(planet, finished=tmp_path, uploaded_from=day, uploaded_to=day).candidates())
+    list(
+        source(
+            planet, answers=AnswerCache(tmp_path), uploaded_from=day, uploaded_to=day
+        ).candidates()
+    )
     assert not list(tmp_path.rglob("*.gz"))
 
 
 def test_nothing_secret_is_kept(planet, tmp_path):
-    list(source(planet, finished=tmp_path, max_photos=10).candidates())
+    list(source(planet, answers=AnswerCache(tmp_path), max_photos=10).candidates())
     kept = b"".join(gzip.decompress(path.read_bytes()) for path in tmp_path.rglob("*.gz"))
     assert kept
     assert KEY.encode() not in kept
@@ -281,9 +291,9 @@ def test_calls_are_a_second_apart_and_the_forecast_says_how_long(planet, monkeyp
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(flickr.time, "sleep", sleep)
+    monkeypatch.setattr(flickr_api.time, "sleep", sleep)
     monkeypatch.setattr(flickr.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(flickr, "PER_PAGE", 2)
+    monkeypatch.setattr(flickr_api, "PER_PAGE", 2)
     search = source(planet, pause_s=1.0, uploaded_to=date(2007, 2, 28), terms=["beach", "sea"])
     found = list(search.candidates())
     assert len(found) > 200
@@ -310,10 +320,8 @@ def test_an_unknown_key_is_an_input_error(planet):
     [
         ({"key": ""}, "set FLICKR_API_KEY"),
         ({"secret": ""}, "set FLICKR_API_KEY"),
-        ({"terms": []}, "`flickr.terms`"),
         ({"terms": ["city", " "]}, "`flickr.terms`"),
         ({"uploaded_to": date(2006, 1, 1)}, r"`flickr.uploaded_from` \(2007-01-01\) is after"),
-        ({"size": "xxl"}, "`flickr.size` is 'xxl'"),
     ],
 )
 def test_wrong_values_are_named(planet, changes, message):
@@ -379,7 +387,7 @@ def test_lasting_trouble_is_told_in_a_sentence(trouble):
     with flickr_answering(trouble) as (somewhere, asked):
         with pytest.raises(InputError, match="again later") as caught:
             list(source(somewhere).candidates())
-        assert len(asked) == flickr.TRIES
+        assert len(asked) == flickr_api.TRIES
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
 
@@ -436,7 +444,7 @@ def test_an_answer_that_is_none_is_asked_for_again_and_told_in_a_sentence(body):
         pytest.raises(InputError, match="again later"),
     ):
         list(source(somewhere).candidates())
-    assert len(asked) == flickr.TRIES
+    assert len(asked) == flickr_api.TRIES
 
 
 def test_odd_rows_do_no_harm():
@@ -463,7 +471,8 @@ def test_a_key_that_flickr_repeats_is_not_told():
 
 @pytest.mark.parametrize("damage", [b"", b"half", b"\x1f\x8b\x08\x00garbage"])
 def test_a_damaged_block_is_asked_for_again(planet, tmp_path, damage):
-    options = {"finished": tmp_path, "terms": ["beach", "sea"], "uploaded_to": date(2007, 2, 1)}
+    kept = AnswerCache(tmp_path)
+    options = {"answers": kept, "terms": ["beach", "sea"], "uploaded_to": date(2007, 2, 1)}
     expected = list(source(planet, **options).candidates())
     for path in tmp_path.rglob("*.gz"):
         path.write_bytes(damage)

@@ -14,19 +14,31 @@ from nogps.acquire.area_search import Refused, Search, SearchSpec
 from nogps.acquire.candidate import Candidate, Status
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.limits import Limits
-from nogps.acquire.sources.commons import Commons
-from nogps.acquire.sources.mapillary import Mapillary
-from nogps.acquire.sources.panoramax import Panoramax
+from nogps.acquire.source import CrawlRate
+from nogps.acquire.sources import commons, mapillary, panoramax
 from nogps.base.errors import InputError
 from nogps.rights import licences
 from tests.pictures import encoded, picture
 from tests.servers import answering
 
+Commons, Mapillary, Panoramax = commons.Commons, mapillary.Mapillary, panoramax.Panoramax
 WHERE = SearchSpec(Limits(), frozenset(licences.FREE))
 BOX = Box(2.0, 48.0, 2.05, 48.05)
 JPEG = encoded(picture(64, 64))
 HTTP = partial(Polite, unit_s=0.001, timeout_s=5.0, user_agent="nogps/0.1 (tests@localhost)")
 JSON = "application/json"
+
+
+def of(service, where=WHERE, **changes):
+    """A service with these settings or constructor arguments, and usual ones besides."""
+    kind, settings = {
+        Panoramax: (panoramax, {"quality": "sd"}),
+        Commons: (commons, {"width": 960, "uncertain": False}),
+        Mapillary: (mapillary, {"positions": "computed", "width": 1024}),
+    }[service]
+    settings |= {name: changes.pop(name) for name in settings.keys() & changes.keys()}
+    token = [changes.pop("token", "T")] if service is Mapillary else []
+    return service(*token, where, kind.Settings(**settings), **changes)
 
 
 def answered(service, *script, most=500, box=BOX):
@@ -95,7 +107,7 @@ ITEM = {
 
 
 def of_panoramax(**changes):
-    service = Panoramax(WHERE, **changes.pop("service", {}))
+    service = of(Panoramax, **changes.pop("service", {}))
     page, _ = answered(service, {"features": [changed(ITEM, changes.get("row", {}))]})
     (found,) = page.photos.values()
     return found
@@ -164,19 +176,19 @@ def test_what_a_picture_of_panoramax_may_lack(row, name, value):
 
 
 def test_panoramax_in_full_size():
-    assert of_panoramax(service={"size": "hd"}).url.endswith("/hd.jpg")
+    assert of_panoramax(service={"quality": "hd"}).url.endswith("/hd.jpg")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"no", b'{"features": 3}'])
 def test_an_answer_of_panoramax_that_is_none_is_asked_for_again(body):
-    page, heard = answered(Panoramax(WHERE), (200, JSON, body), {"features": []})
+    page, heard = answered(of(Panoramax), (200, JSON, body), {"features": []})
     assert page.photos == {} and len(heard) == 2
 
 
 def test_a_refused_search_is_told_in_a_sentence():
     refusal = {"status": 400, "message": "Parameter bbox\nmust be"}
     with pytest.raises(Refused, match="HTTP 400, Parameter bbox must be") as told:
-        answered(Panoramax(WHERE), (400, JSON, _json(refusal)))
+        answered(of(Panoramax), (400, JSON, _json(refusal)))
     assert "\n" not in str(told.value)
 
 
@@ -224,7 +236,7 @@ AROUND = {SAID + "Categories": {"value": "360° panoramas|Beaches"}}
 
 def of_commons(row: dict | None = None, **service):
     value = {"query": {"pages": [changed(FILE, row or {})]}}
-    page, _ = answered(Commons(WHERE, **service), value)
+    page, _ = answered(of(Commons, **service), value)
     (found,) = page.photos.values()
     return found
 
@@ -343,7 +355,7 @@ def test_parts_of_an_answer_are_put_together():
     second = {key: value for key, value in whole.items() if key != "coordinates"}
     further = {"iicontinue": "X.jpg|2024", "continue": "||"}
     page, heard = answered(
-        Commons(WHERE),
+        of(Commons),
         {"query": {"pages": [first]}, "continue": further},
         {"query": {"pages": [second]}},
     )
@@ -360,11 +372,11 @@ def test_parts_of_an_answer_are_put_together():
 def test_an_answer_that_never_ends_is_given_up():
     value = {"query": {"pages": [FILE]}, "continue": {"iicontinue": "a|b"}}
     with pytest.raises(Unavailable):
-        answered(Commons(WHERE), value)
+        answered(of(Commons), value)
 
 
 def test_an_area_without_files_has_no_query():
-    page, _ = answered(Commons(WHERE), {"batchcomplete": True})
+    page, _ = answered(of(Commons), {"batchcomplete": True})
     assert page.photos == {} and not page.full
 
 
@@ -372,7 +384,7 @@ def test_the_pause_that_lagging_servers_ask_for_is_kept():
     lag = _json({"error": {"code": "maxlag", "info": "Waiting", "lag": 7}})
     began = time.monotonic()
     _, heard = answered(
-        Commons(WHERE), (200, JSON, lag, ("Retry-After", "1")), {"batchcomplete": True}
+        of(Commons), (200, JSON, lag, ("Retry-After", "1")), {"batchcomplete": True}
     )
     assert len(heard) == 2
     assert time.monotonic() - began >= 0.99  # at least what was asked: no upper bound
@@ -383,25 +395,25 @@ def test_the_pause_that_lagging_servers_ask_for_is_kept():
 )
 def test_errors_of_commons_that_pass_are_waited_out(code):
     error = {"error": {"code": code, "info": ""}}
-    page, heard = answered(Commons(WHERE), error, error, {"query": {"pages": [FILE]}})
+    page, heard = answered(of(Commons), error, error, {"query": {"pages": [FILE]}})
     assert len(page.photos) == 1 and len(heard) == 3
 
 
 def test_errors_of_commons_that_do_not_pass_are_told():
     with pytest.raises(Refused, match="invalid-bbox"):
-        answered(Commons(WHERE), {"error": {"code": "invalid-bbox", "info": ""}})
+        answered(of(Commons), {"error": {"code": "invalid-bbox", "info": ""}})
     with pytest.raises(Unavailable) as told:
-        answered(Commons(WHERE), {"error": {"code": "toobig", "info": ""}})
+        answered(of(Commons), {"error": {"code": "toobig", "info": ""}})
     assert not isinstance(told.value, Refused)  # which is nobody's fault
     with pytest.raises(InputError, match=r"NOGPS_CONTACT.*if it is set"):
-        answered(Commons(WHERE), (403, "text/html", b"who are you"))
+        answered(of(Commons), (403, "text/html", b"who are you"))
 
 
 @pytest.mark.parametrize(("files", "full"), [(9, False), (10, True), (20, True)])
 def test_half_of_what_may_be_listed_may_be_cut_off(files, full):
     """Since two positions of one file count, and files that are no more."""
     pages = [FILE | {"pageid": 1 + number} for number in range(files)]
-    page, _ = answered(Commons(WHERE), {"query": {"pages": pages}}, most=20)
+    page, _ = answered(of(Commons), {"query": {"pages": pages}}, most=20)
     assert len(page.photos) == files
     assert page.full == full
 
@@ -409,14 +421,14 @@ def test_half_of_what_may_be_listed_may_be_cut_off(files, full):
 @pytest.mark.parametrize("service", [Commons, Panoramax])
 def test_a_search_that_is_sent_on_is_followed(service):
     moved = (301, "text/html", b"", ("Location", "/elsewhere"))
-    page, heard = answered(service(WHERE), moved, {"batchcomplete": True, "features": []})
+    page, heard = answered(of(service), moved, {"batchcomplete": True, "features": []})
     assert page.photos == {} and heard[1:] == ["/elsewhere"]
 
 
 BUSY = [
     (Commons, (200, JSON, _json({"error": {"code": "maxlag", "info": "", "lag": 7}}))),
     (Commons, (200, JSON, _json({"error": {"code": "ratelimited", "info": ""}}))),
-    (partial(Mapillary, "T"), (400, JSON, _json({"error": {"code": 4, "is_transient": True}}))),
+    (Mapillary, (400, JSON, _json({"error": {"code": 4, "is_transient": True}}))),
 ]
 
 
@@ -428,7 +440,7 @@ def test_a_service_that_is_busy_for_ever_is_not_asked_for_ever(service, busy, mo
         Limits(Region.read((2.0, 48.0, 3.0, 49.0))), frozenset(licences.FREE), "land"
     )
     with answering(busy) as (base, heard):
-        search = Search(service(where, base_url=base), HTTP, AnswerCache(None))
+        search = Search(of(service, where, base_url=base), HTTP, AnswerCache(None))
         with pytest.raises(InputError, match="is down or refuses to answer; run this again later"):
             search.candidates()
     assert len(heard) < 60
@@ -437,14 +449,14 @@ def test_a_service_that_is_busy_for_ever_is_not_asked_for_ever(service, busy, mo
 def test_names_that_cannot_be_written_are_mended():
     """Half of a surrogate pair, as JSON escapes it; parquet takes none."""
     row = json.dumps(ITEM).replace("tdelmas", "Ann \\ud83d \\ud83d\\ude00").encode()
-    page, _ = answered(Panoramax(WHERE), (200, JSON, b'{"features": [' + row + b"]}"))
+    page, _ = answered(of(Panoramax), (200, JSON, b'{"features": [' + row + b"]}"))
     assert page.photos[ITEM["id"]].author == "Ann \ufffd \U0001f600"
 
 
 def test_a_width_that_is_never_made_is_not_waited_for():
     words = b"<p>Use thumbnail steps listed on https://w.wiki/GHai</p>"
     with answering((429, "text/html", words)) as (base, heard):
-        found = fetched(Commons(WHERE), f"{base}/961px-X.jpg#abc")
+        found = fetched(of(Commons), f"{base}/961px-X.jpg#abc")
     assert found.status is Status.FAILED
     assert list(heard) == ["/961px-X.jpg"]
 
@@ -453,12 +465,12 @@ def test_too_many_requests_are_waited_out():
     with answering(
         (429, "text/html", b"Too many", ("Retry-After", "0")), (200, "image/jpeg", JPEG)
     ) as (base, heard):
-        found = fetched(Commons(WHERE), f"{base}/960px-X.jpg#abc")
+        found = fetched(of(Commons), f"{base}/960px-X.jpg#abc")
     assert found.body == JPEG and len(heard) == 2
 
 
 def test_commons_says_who_asks():
-    _, heard = answered(Commons(WHERE), {"batchcomplete": True})
+    _, heard = answered(of(Commons), {"batchcomplete": True})
     assert heard.headers[0]["User-Agent"] == "nogps/0.1 (tests@localhost)"
 
 
@@ -478,7 +490,7 @@ ROW = {
 
 
 def of_mapillary(row: dict | None = None, **service):
-    page, _ = answered(Mapillary("T", WHERE, **service), {"data": [changed(ROW, row or {})]})
+    page, _ = answered(of(Mapillary, **service), {"data": [changed(ROW, row or {})]})
     (found,) = page.photos.values()
     return found
 
@@ -538,7 +550,7 @@ def test_flat_pictures_are_asked_for_in_their_width():
 
 def test_the_time_window_is_asked_for():
     limits = Limits(taken_from="2020-01-31", taken_to="2020-02-01")
-    service = Mapillary("T", SearchSpec(limits, frozenset(licences.FREE)))
+    service = of(Mapillary, where=SearchSpec(limits, frozenset(licences.FREE)))
     _, heard = answered(service, {"data": []})
     asked = parse_qs(urlsplit(heard[0]).query)
     assert asked["start_captured_at"] == ["2020-01-31T00:00:00Z"]
@@ -554,14 +566,14 @@ def error(code: int, **more) -> bytes:
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
 def test_a_limit_that_passes_is_waited_out_whatever_the_status(status):
     limit = (status, JSON, error(4, is_transient=True))
-    page, heard = answered(Mapillary("T", WHERE), limit, limit, {"data": [ROW]})
+    page, heard = answered(of(Mapillary), limit, limit, {"data": [ROW]})
     assert len(page.photos) == 1 and len(heard) == 3
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
 def test_a_token_that_is_not_taken_is_told_at_once(status):
     with pytest.raises(InputError, match="does not take the token") as told:
-        answered(Mapillary("secret-token", WHERE), (status, JSON, error(190)))
+        answered(of(Mapillary, token="secret-token"), (status, JSON, error(190)))
     assert "secret-token" not in str(told.value)
 
 
@@ -575,13 +587,13 @@ def test_a_token_that_is_not_taken_is_told_at_once(status):
 )
 def test_a_box_that_is_refused_is_asked_in_parts_and_it_is_said_why(answer, why):
     with pytest.raises(Refused, match=why):
-        answered(Mapillary("T", WHERE), answer)
+        answered(of(Mapillary), answer)
 
 
 def test_a_licence_that_is_not_wanted_is_said_before_anything_is_asked():
     where = SearchSpec(Limits(), frozenset({"CC0"}))
     with pytest.raises(InputError, match=r"sampling.licences: .*CC BY-SA"):
-        Mapillary("T", where)
+        of(Mapillary, where=where)
 
 
 def test_the_token_never_reaches_the_host_of_the_pictures():
@@ -589,7 +601,7 @@ def test_the_token_never_reaches_the_host_of_the_pictures():
         address = {"thumb_1024_url": f"{pictures}/m1/x.jpg?oe=6AE64C74", "id": "1"}
         escaped = json.dumps(address).replace("/", "\\/").encode()
         with answering((200, JSON, escaped)) as (graph, asked):
-            service = Mapillary("secret-token", WHERE, base_url=graph)
+            service = of(Mapillary, token="secret-token", base_url=graph)
             found = fetched(service, f"{graph}/1?fields=thumb_2048_url,thumb_1024_url")
     assert found.body == JPEG
     assert asked.headers[0]["Authorization"] == "OAuth secret-token"
@@ -602,7 +614,7 @@ def test_an_address_whose_time_is_over_is_asked_for_again(status):
     with answering((status,), (200, "image/jpeg", JPEG)) as (pictures, got):
         address = {"thumb_1024_url": f"{pictures}/x.jpg", "id": "1"}
         with answering((200, JSON, _json(address))) as (graph, asked):
-            service = Mapillary("T", WHERE, base_url=graph)
+            service = of(Mapillary, base_url=graph)
             found = fetched(service, f"{graph}/1?fields=thumb_1024_url")
     assert found.body == JPEG
     assert (len(asked), len(got)) == (2, 2)
@@ -618,7 +630,7 @@ def test_an_address_whose_time_is_over_is_asked_for_again(status):
 )
 def test_a_picture_that_mapillary_has_no_more_is_gone(answer, status):
     with answering(answer) as (graph, _):
-        service = Mapillary("T", WHERE, base_url=graph)
+        service = of(Mapillary, base_url=graph)
         assert fetched(service, f"{graph}/1?fields=thumb_1024_url").status is status
 
 
@@ -633,7 +645,7 @@ def test_a_picture_that_mapillary_has_no_more_is_gone(answer, status):
 )
 def test_an_error_of_mapillary_is_not_the_end_of_a_picture(answer):
     with answering(answer) as (graph, _):
-        service = Mapillary("T", WHERE, base_url=graph)
+        service = of(Mapillary, base_url=graph)
         with pytest.raises(Unavailable):
             fetched(service, f"{graph}/1?fields=thumb_1024_url")
 
@@ -642,5 +654,32 @@ def test_a_host_that_refuses_fresh_addresses_is_tried_another_time():
     with answering((403,)) as (pictures, _):
         address = {"thumb_1024_url": f"{pictures}/x.jpg", "id": "1"}
         with answering((200, JSON, _json(address))) as (graph, _):
-            service = Mapillary("T", WHERE, base_url=graph)
+            service = of(Mapillary, base_url=graph)
             assert fetched(service, f"{graph}/1?fields=thumb_1024_url").status is Status.FAILED
+
+
+# --- how fast they are asked ---
+
+
+def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictures():
+    def rate(width: int) -> CrawlRate:
+        return commons.crawl_rate(commons.Settings(width=width, uncertain=False))
+
+    for width in (330, 500, 960, 1280, 1920):
+        assert rate(width).per_second <= rate(960).per_second
+        assert rate(width).per_second * rate(width).kilobytes * 8 / 1000 <= 25  # Mbit/s
+        assert (rate(width).kilobytes > rate(960).kilobytes) == (width > 960)
+
+
+@pytest.mark.parametrize(
+    ("module", "usual", "large"),
+    [
+        (panoramax, {"quality": "sd"}, {"quality": "hd"}),
+        (mapillary, {"positions": "computed", "width": 1024}, {"width": 2048}),
+    ],
+)
+def test_what_is_told_of_the_size_follows_that_of_the_pictures(module, usual, large):
+    small = module.crawl_rate(module.Settings(**usual))
+    large = module.crawl_rate(module.Settings(**usual | large))
+    assert large.kilobytes > 3 * small.kilobytes
+    assert large.per_second == small.per_second

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from nogps.acquire import sources
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
 from nogps.acquire.area_search import Search, SearchSpec
 from nogps.acquire.budget import Budget, Price
-from nogps.acquire.candidate import Candidate, Source, Status
+from nogps.acquire.candidate import Candidate, Status
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
-from nogps.acquire.sources import flickr
+from nogps.acquire.source import Source
+from nogps.acquire.sources import flickr, flickr_api, streetview
 from nogps.acquire.sources.commons import Commons
 from nogps.acquire.sources.flickr import Flickr
 from nogps.acquire.sources.mapillary import Mapillary
@@ -43,7 +45,7 @@ CALMLY = {"unit_s": 0.01, "timeout_s": 5.0, "user_agent": "nogps/0.1 (tests@loca
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch):
-    monkeypatch.setattr(flickr, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(flickr_api, "FIRST_WAIT_S", 0.001)
 
 
 def client(base: str) -> Callable[..., Polite]:
@@ -51,19 +53,19 @@ def client(base: str) -> Callable[..., Polite]:
 
 
 def make_flickr(base: str, here: Path, key: str = KEY) -> Flickr:
-    return Flickr(
-        key,
-        SECRET,
-        ["beach", "village"],
-        ["wedding"],
-        date(2007, 1, 1),
-        date(2007, 12, 31),
-        rest_url=f"{base}/services/rest/",
-        page_base="http://www.flickr.invalid",
-        trust_env=False,
-        pause_s=0,
-        finished=here / "searched",
+    settings = flickr.Settings(
+        terms=["beach", "village"],
+        excluded_terms=["wedding"],
+        uploaded_from=date(2007, 1, 1),
+        uploaded_to=date(2007, 12, 31),
+        accuracy=11,
+        licences=[],
+        size_suffix="z",
+        max_photos=0,
     )
+    api = flickr_api.Api(key, SECRET, f"{base}/services/rest/", trust_env=False, pause_s=0)
+    answers = AnswerCache(here / "searched")
+    return Flickr(api, settings, answers=answers, page_base="http://www.flickr.invalid")
 
 
 def make_streetview(base: str, here: Path, key: str = GOOGLE_KEY) -> StreetView:
@@ -80,14 +82,22 @@ def make_streetview(base: str, here: Path, key: str = GOOGLE_KEY) -> StreetView:
     return StreetView(
         key,
         SIGNING_SECRET,
-        addresses=[addresses],
-        purse=Budget(here / "paid.csv", 100.0, Price(0.007)),
-        http=client(base),
-        locations=40,
-        size=64,
-        headings=2,
-        terms_accepted=True,
-        answers=here / "panoramas.jsonl",
+        streetview.Settings(
+            addresses=[addresses],
+            locations=40,
+            region_km=0,
+            headings=2,
+            side=64,
+            fov=90,
+            pitch=0,
+            radius_m=50,
+            terms_accepted=True,
+            usd_per_1000=7.0,
+            free_a_month=0,
+        ),
+        Budget(here / "paid.csv", 100.0, Price(0.007)),
+        client(base),
+        answers=AnswerCache(here / "searched"),
         base_url="http://maps.googleapis.invalid",
         page_base="http://www.google.invalid",
     )
@@ -121,18 +131,33 @@ def searching(service, base: str, here: Path) -> Search:
 
 
 def make_panoramax(base: str, here: Path, key: str = "", most: int = 20) -> Search:
-    service = Panoramax(busiest("panoramax"), base_url=panoramax.CATALOGUE, most_listed=most)
+    service = Panoramax(
+        busiest("panoramax"),
+        sources.panoramax.Settings(quality="sd"),
+        base_url=panoramax.CATALOGUE,
+        most_listed=most,
+    )
     return searching(service, base, here)
 
 
 def make_commons(base: str, here: Path, key: str = "", most: int = 60) -> Search:
-    service = Commons(busiest("commons"), base_url=commons.SITE, most_listed=most)
+    service = Commons(
+        busiest("commons"),
+        sources.commons.Settings(width=960, uncertain=False),
+        base_url=commons.SITE,
+        most_listed=most,
+    )
     return searching(service, base, here)
 
 
 def make_mapillary(base: str, here: Path, key: str = MAPILLARY_TOKEN, most: int = 20) -> Search:
-    where = busiest("mapillary")
-    service = Mapillary(key, where, base_url=mapillary.GRAPH, most_listed=most)
+    service = Mapillary(
+        key,
+        busiest("mapillary"),
+        sources.mapillary.Settings(positions="computed", width=1024),
+        base_url=mapillary.GRAPH,
+        most_listed=most,
+    )
     return searching(service, base, here)
 
 
@@ -293,7 +318,7 @@ def test_lasting_trouble_is_told_in_a_sentence(name, trouble, tmp_path, monkeypa
     monkeypatch.setattr("nogps.acquire.http.TRIES", 2)
     monkeypatch.setattr("nogps.acquire.http.PROBES", 2)
     monkeypatch.setattr("nogps.acquire.http.FAILURES_TO_OPEN", 4)
-    monkeypatch.setattr(flickr, "TRIES", 2)
+    monkeypatch.setattr(flickr_api, "TRIES", 2)
     with answering((trouble,)) as (base, _):
         source = CASES[name].make(base, tmp_path)
         with pytest.raises(InputError) as told:

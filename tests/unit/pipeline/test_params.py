@@ -12,7 +12,6 @@ from dvc.utils.hydra import apply_overrides
 
 from nogps.base.errors import InputError
 from nogps.pipeline import params_page, run
-from nogps.pipeline.open_source import crawl_rate
 from nogps.pipeline.params import Machine, Params, check_stages, read_params, stages_by_parameter
 from nogps.train.settings import TrainSettings
 from tests.project import PARAMS, ROOT
@@ -196,27 +195,6 @@ def test_the_recipes_are_there():
 
 
 # ---- values
-
-
-def test_wikimedia_is_not_asked_for_more_than_it_allows_however_large_the_pictures(tmp_path):
-    usual = crawl_rate(read_params(params(tmp_path, source="commons")))
-    for width in (330, 500, 960, 1280, 1920):
-        file = params(tmp_path, source="commons", commons__width=width)
-        how = crawl_rate(read_params(file))
-        assert how.per_second <= usual.per_second
-        assert how.per_second * how.kilobytes * 8 / 1000 <= 25  # Mbit/s
-        assert (how.kilobytes > usual.kilobytes) == (width > 960)
-
-
-@pytest.mark.parametrize(
-    ("source", "changes"),
-    [("panoramax", {"panoramax__quality": "hd"}), ("mapillary", {"mapillary__width": 2048})],
-)
-def test_what_is_told_of_the_size_follows_that_of_the_pictures(tmp_path, source, changes):
-    usual = crawl_rate(read_params(params(tmp_path, source=source)))
-    large = crawl_rate(read_params(params(tmp_path, source=source, **changes)))
-    assert large.kilobytes > 3 * usual.kilobytes
-    assert large.per_second == usual.per_second
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,14 @@ from fractions import Fraction
 from typing import Literal
 from urllib.parse import unquote, urlencode
 
+from tqdm import tqdm
+
 from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status
+from nogps.acquire.source import Context, CrawlRate
+from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import Licence, licence_of
@@ -31,6 +35,7 @@ class Settings(Section):
     """Whether to take photos whose position may be that of what they show."""
 
 
+KILOBYTES_PER_SECOND = 3000  # Wikimedia wants 25 Mbit/s at most, two pictures at a time
 MOST_CONTINUED = 60  # calls for one answer
 # An answer with so large a share of the most that may be listed is taken for cut off: what counts
 # are positions, of which files may have two, and those of files that are no more.
@@ -53,11 +58,10 @@ _USER = re.compile(r"(?:/wiki/|title=)User:([^\"?#&/]+)")
 
 @dataclass
 class Commons:
-    """Photos on Wikimedia Commons; a `by_area.Service`."""
+    """Photos on Wikimedia Commons; an `area_search.Service`."""
 
     where: SearchSpec
-    width: int = 960  # pixels; a step of Wikimedia's
-    uncertain: bool = False  # also photos whose position is not said to be the camera's
+    settings: Settings
     base_url: str = "https://commons.wikimedia.org"
     most_listed: int = 500  # which come 50 at a time
 
@@ -71,7 +75,8 @@ class Commons:
 
     def key(self, box: Box) -> list:
         """What tells this question from others."""
-        return [self._url(box, self.most_listed, {}), self.uncertain, sorted(self.where.licences)]
+        url = self._url(box, self.most_listed, {})
+        return [url, self.settings.uncertain, sorted(self.where.licences)]
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The files in a box, whose properties come in parts."""
@@ -107,7 +112,7 @@ class Commons:
             "coprimary": "all",
             "iiprop": "url|size|mime|sha1|user|extmetadata|metadata",
             "iiextmetadatafilter": "|".join(SAYS),
-            "iiurlwidth": self.width,
+            "iiurlwidth": self.settings.width,
             "maxlag": 5,
         }
         return f"{self.base_url}/w/api.php?{urlencode(asked | further, safe='|')}"
@@ -170,15 +175,15 @@ class Commons:
 
     def _position(self, coordinates: list[dict]) -> tuple[float, float] | str:
         """Latitude and longitude of the camera, or why there are none."""
-        here = [each for each in coordinates if each.get("globe", "earth") == "earth"]
-        camera = [each for each in here if each.get("type") == "camera"]
-        unsure = [each for each in here if each.get("primary") and not each.get("type")]
-        for each in camera + unsure * self.uncertain:
+        on_earth = [each for each in coordinates if each.get("globe", "earth") == "earth"]
+        camera = [each for each in on_earth if each.get("type") == "camera"]
+        unsure = [each for each in on_earth if each.get("primary") and not each.get("type")]
+        for each in camera + unsure * self.settings.uncertain:
             with suppress(KeyError, TypeError, ValueError):
                 latitude, longitude = float(each["lat"]), float(each["lon"])
                 if abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude):
                     return latitude, longitude
-        return "uncertain_position" if here and not camera else "without_position"
+        return "uncertain_position" if on_earth and not camera else "without_position"
 
 
 def _judge(answer: Answer) -> Verdict:
@@ -254,3 +259,18 @@ def _field_of_view(info: dict, said: dict[str, str]) -> float | None:
     """360 where the file is as wide as a panorama, and filed as one."""
     around = info.get("width") == 2 * (info.get("height") or 0) > 0
     return 360.0 if around and _AROUND.search(said.get("Categories", "")) else None
+
+
+def crawl_rate(settings: Settings) -> CrawlRate:
+    """How fast Wikimedia is asked for pictures, which is slower the larger they are."""
+    kilobytes = 200 * (settings.width / 960) ** 2
+    return CrawlRate(2, min(8.0, KILOBYTES_PER_SECOND / kilobytes), kilobytes)
+
+
+def _service(context: Context) -> Commons:
+    if context.world == "real" and not context.environment["NOGPS_CONTACT"]:
+        tqdm.write("NOGPS_CONTACT is not set: Wikimedia may refuse those who do not say who asks")
+    return Commons(context.search, context.settings, **context.hosts)
+
+
+SOURCE = open_service(Settings, _service, crawl_rate, environment=("NOGPS_CONTACT",))

@@ -9,6 +9,7 @@ import os
 import posixpath
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite
+from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources import archive, osv5m, sets
 from nogps.acquire.sources.archive import Counts, Images
 from nogps.base.errors import InputError
@@ -36,8 +38,8 @@ OPTIONAL_COLUMNS = ("owner", "heading", "taken_at", "licence", "page_url")
 
 
 @dataclass
-class Folder:
-    """Photos under `path`, a folder or zip, or of the set whose table it is: a `sources.Source`.
+class Folder(Source):
+    """Photos under `path`, a folder or zip, or of the set whose table it is.
 
     With photos.csv in it, the photos are its rows: `file` (relative to it), `latitude`,
     `longitude`, and optionally `owner`, `heading`, `taken_at`, `licence`, `page_url`. With the
@@ -94,7 +96,7 @@ class Folder:
         return await asyncio.to_thread(self.read, url)
 
     def read(self, url: str) -> Fetched:
-        """The same, without waiting for others."""
+        """What `fetch` returns, without asyncio."""
         named = self.path.suffix.lower() == ".csv" and not self.path.is_dir()
         return archive.read(self.path.parent if named else self.path, url)
 
@@ -138,6 +140,14 @@ class Folder:
                 "photos with GPS EXIF"
             )
         return found
+
+
+@contextmanager
+def _open(context: Context) -> Iterator[Source]:
+    yield Folder(context.settings.path)
+
+
+SOURCE = SourceType(Settings, _open, local=True)
 
 
 def name_of(path: Path) -> str:

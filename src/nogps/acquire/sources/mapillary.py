@@ -15,6 +15,8 @@ from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, point
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
+from nogps.acquire.source import Context, CrawlRate
+from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
@@ -48,12 +50,11 @@ ADDRESSES = 2  # of a picture that are tried
 
 @dataclass
 class Mapillary:
-    """Pictures that Mapillary lists; a `by_area.Service`."""
+    """Pictures that Mapillary lists; an `area_search.Service`."""
 
     token: str = field(repr=False)
     where: SearchSpec
-    positions: str = "computed"  # from what neighbouring pictures show; or original, GPS
-    width: int = 1024  # pixels; panoramas have PANORAMA_WIDTH at least
+    settings: Settings
     base_url: str = "https://graph.mapillary.com"
     most_listed: int = 2000
     page_base: str = "https://www.mapillary.com"
@@ -91,7 +92,7 @@ class Mapillary:
 
     def key(self, box: Box) -> list:
         """What tells this question from others."""
-        return [self._url(box, self.most_listed), self.positions, self.width]
+        return [self._url(box, self.most_listed), self.settings.positions, self.settings.width]
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The pictures in a box."""
@@ -111,7 +112,9 @@ class Mapillary:
 
     def _widths(self, around: bool) -> list[int]:
         """Widths in pixels in which a picture may be had, the best first."""
-        wanted = max(self.width, PANORAMA_WIDTH) if around else self.width
+        wanted = self.settings.width
+        if around:
+            wanted = max(wanted, PANORAMA_WIDTH)
         return sorted(WIDTHS, key=lambda width: (abs(width - wanted), width))
 
     async def _told(self, url: str, http: Polite) -> dict:
@@ -139,7 +142,7 @@ class Mapillary:
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
-        position = point(row.get(POSITIONS[self.positions]))
+        position = point(row.get(POSITIONS[self.settings.positions]))
         if position is None:
             return "without_position"
         creator = row.get("creator") if isinstance(row.get("creator"), dict) else {}
@@ -197,3 +200,16 @@ def _taken_at(milliseconds: object) -> str:
         return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (TypeError, ValueError, OverflowError, OSError):
         return ""
+
+
+def crawl_rate(settings: Settings) -> CrawlRate:
+    """How fast Mapillary is asked for pictures."""
+    return CrawlRate(connections=8, per_second=20, kilobytes=150 * (settings.width / 1024) ** 2)
+
+
+def _service(context: Context) -> Mapillary:
+    token = context.environment["MAPILLARY_TOKEN"]
+    return Mapillary(token, context.search, context.settings, **context.hosts)
+
+
+SOURCE = open_service(Settings, _service, crawl_rate, environment=("MAPILLARY_TOKEN",))

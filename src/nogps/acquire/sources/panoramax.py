@@ -14,6 +14,8 @@ from nogps.acquire.area import Box
 from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed, point
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
+from nogps.acquire.source import CrawlRate
+from nogps.acquire.sources.open_service import open_service
 from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
 
@@ -25,15 +27,15 @@ class Settings(Section):
     """sd: 2,048 pixels wide; hd: as it was taken."""
 
 
-WAYS = ("sd", "hd")  # sizes of a picture, the smaller first
+QUALITIES = ("sd", "hd")  # of a picture, the smaller first
 
 
 @dataclass
 class Panoramax:
-    """Pictures that Panoramax lists; a `by_area.Service`."""
+    """Pictures that Panoramax lists; an `area_search.Service`."""
 
     where: SearchSpec
-    size: str = "sd"  # sd: 2,048 pixels wide; hd: as taken
+    settings: Settings
     base_url: str = "https://api.panoramax.xyz"
     most_listed: int = 1000
 
@@ -47,7 +49,8 @@ class Panoramax:
 
     def key(self, box: Box) -> list:
         """What tells this question from others."""
-        return [self._url(box, self.most_listed), self.size, sorted(self.where.licences)]
+        url = self._url(box, self.most_listed)
+        return [url, self.settings.quality, sorted(self.where.licences)]
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The pictures in a box."""
@@ -104,10 +107,10 @@ class Panoramax:
         )
 
     def _picture(self, row: dict) -> str:
-        """Where the picture lies in the size that is wanted, or else in the other one."""
+        """The address of the picture in the wanted quality, or else in the other one."""
         assets = _dict(row.get("assets"))
-        for size in (self.size, *WAYS):
-            href = _dict(assets.get(size)).get("href")
+        for quality in (self.settings.quality, *QUALITIES):
+            href = _dict(assets.get(quality)).get("href")
             if isinstance(href, str) and href.startswith(("http://", "https://")):
                 return href
         return ""
@@ -158,3 +161,15 @@ def _field_of_view(told: dict) -> float | None:
         return float(inside["field_of_view"])
     except (LookupError, TypeError, ValueError):
         return None
+
+
+def crawl_rate(settings: Settings) -> CrawlRate:
+    """How fast Panoramax is asked for pictures."""
+    return CrawlRate(4, 5.0, kilobytes=1500 if settings.quality == "hd" else 300)
+
+
+SOURCE = open_service(
+    Settings,
+    lambda context: Panoramax(context.search, context.settings, **context.hosts),
+    crawl_rate,
+)

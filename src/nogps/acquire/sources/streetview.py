@@ -6,11 +6,9 @@ pictures; see TERMS.
 """
 
 import asyncio
-import json
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +19,9 @@ import googlemaps.convert
 from pydantic import Field
 from tqdm import tqdm
 
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
-from nogps.acquire.budget import Budget
+from nogps.acquire.budget import Budget, Price
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import (
     Answer,
@@ -33,6 +32,8 @@ from nogps.acquire.http import (
     by_status,
     whole_picture,
 )
+from nogps.acquire.ledger import unfetched
+from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Section
@@ -100,8 +101,8 @@ class Counts:
 
 
 @dataclass
-class StreetView:
-    """Street View photos near addresses; a `nogps.acquire.candidate.Source`.
+class StreetView(Source):
+    """Street View photos near addresses.
 
     Raises InputError where a value is wrong, where Google refuses the key, and where it cannot be
     reached.
@@ -109,20 +110,12 @@ class StreetView:
 
     key: str = field(repr=False)
     secret: str = field(repr=False)  # signs URLs; "" where the key needs none
-    addresses: list[Path]  # OpenAddresses files, or folders of them
-    purse: Budget
+    settings: Settings
+    budget: Budget
     http: Callable[..., Polite]  # makes the client for metadata
-    locations: int  # addresses to draw
-    region_km: float = 0  # drawn evenly over regions of about this width; 0: over addresses
-    headings: int = 4  # photos of a panorama, evenly around
-    size: int = 640  # pixels, of both sides
-    fov: int = 90  # degrees
-    pitch: int = 0  # degrees above the horizon
-    radius_m: int = 50  # how far from its address a panorama may be
     region: Region = field(default_factory=Region)  # that addresses are drawn from
-    terms_accepted: bool = False
     seed: int = 0
-    answers: Path | None = None  # a file for answers about panoramas, which are not asked again
+    answers: AnswerCache = field(default_factory=lambda: AnswerCache(None))  # about panoramas
     base_url: str = "https://maps.googleapis.com"
     page_base: str = "https://www.google.com"
     counts: Counts = field(default_factory=Counts, init=False)
@@ -140,7 +133,7 @@ class StreetView:
             raise InputError(
                 "GOOGLE_MAPS_SIGNING_SECRET is not one; copy it again, it ends in ="
             ) from None
-        if not self.addresses:
+        if not self.settings.addresses:
             raise InputError(
                 "`streetview.addresses` names no file; give OpenAddresses files, from "
                 "https://batch.openaddresses.io/data"
@@ -149,10 +142,12 @@ class StreetView:
     def candidates(self) -> Iterator[Candidate]:
         """Photos of every official panorama that is nearest to a drawn address."""
         self.counts = Counts()
-        known = read_addresses(self.addresses)
+        known = read_addresses(self.settings.addresses)
         inside = self.region.contains(known.latitude, known.longitude)
         within = Addresses(known.latitude[inside], known.longitude[inside], known.counts)
-        latitude, longitude = draw_evenly(within, self.locations, self.seed, self.region_km)
+        latitude, longitude = draw_evenly(
+            within, self.settings.locations, self.seed, self.settings.region_km
+        )
         self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
         found = asyncio.run(self._nearest(list(zip(latitude, longitude, strict=True))))
         self.counts.drawn = len(found)
@@ -168,7 +163,7 @@ class StreetView:
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url: a paid call, and so is each new try."""
-        if not self.terms_accepted:
+        if not self.settings.terms_accepted:
             raise InputError(TERMS)
         answer = await http.get(url, judge=whole_picture(), prepare=self._paid_and_signed)
         if answer.status in (401, 403):
@@ -185,20 +180,40 @@ class StreetView:
             raise InputError(self._refused(answer))
         return fetched
 
+    def forecast(self, urls: list[str], scratch: Path) -> str:
+        """What the calls for photos that are not there yet will cost."""
+        missing, budget = len(unfetched(urls, scratch)), self.budget
+        estimate, left = budget.estimate(missing), budget.budget_usd - budget.spent_usd
+        words = (
+            f"{missing:,} of {len(urls):,} photos to fetch: about {estimate:.2f} dollars at "
+            f"{self.settings.usd_per_1000:g} a thousand; of budget_usd {budget.budget_usd:g}, "
+            f"{budget.spent_usd:.2f} are spent"
+        )
+        if estimate > left > 0:
+            words += (
+                f"\nthat is more than is left: it will stop after {left:.2f} dollars, before the "
+                "set is whole; fewer streetview.locations would do with it"
+            )
+        return words
+
+    def paid(self, urls: Iterable[str]) -> tuple[int, float]:
+        """The number of calls ever paid for these URLs, and their cost in US dollars."""
+        return self.budget.spent_on(urls)
+
     # --- panoramas ---
 
     async def _nearest(self, positions: list[tuple[float, float]]) -> list[dict]:
         """What is known about the panorama nearest to each position."""
-        with _Answers(self.answers) as kept, tqdm(total=len(positions), desc="sample") as bar:
+        with tqdm(total=len(positions), desc="sample") as bar:
             async with self.http(per_second=CALLS_A_SECOND) as http:
 
                 async def ask(position: tuple[float, float]) -> dict:
                     url = self._metadata_url(*position)
-                    answer = kept.get(url)
+                    answer = self.answers.get(url)
                     if answer is None:
                         answer = await self._metadata(url, http)
                         if answer["status"] != UNKNOWN:
-                            kept.put(url, answer)
+                            self.answers.put(url, answer)
                     bar.update()
                     return answer
 
@@ -211,7 +226,7 @@ class StreetView:
     def _metadata_url(self, latitude: float, longitude: float) -> str:
         asked = {
             "location": googlemaps.convert.latlng((float(latitude), float(longitude))),
-            "radius": self.radius_m,
+            "radius": self.settings.radius_m,
             "source": "outdoor",  # drops indoor pictures and spheres of unknown kind
         }
         return f"{self.base_url}{METADATA}?{urlencode(asked, safe=',')}"
@@ -276,15 +291,15 @@ class StreetView:
 
     def _photos(self, answer: dict) -> Iterator[Candidate]:
         latitude, longitude = _position(answer)
-        pano = answer["pano_id"]
-        for number in range(self.headings):
-            heading = round(360 * number / self.headings)
+        pano, settings = answer["pano_id"], self.settings
+        for number in range(settings.headings):
+            heading = round(360 * number / settings.headings)
             asked = {
                 "pano": pano,
-                "size": f"{self.size}x{self.size}",
+                "size": f"{settings.side}x{settings.side}",
                 "heading": heading,
-                "fov": self.fov,
-                "pitch": self.pitch,
+                "fov": settings.fov,
+                "pitch": settings.pitch,
                 "return_error_code": "true",  # else there is a picture that says there is none
             }
             self.counts.candidates += 1
@@ -303,7 +318,7 @@ class StreetView:
             )
 
     def _paid_and_signed(self, url: str) -> str:
-        self.purse.charge(url)
+        self.budget.charge(url)
         return self._signed(url)
 
     def _signed(self, url: str) -> str:
@@ -314,36 +329,6 @@ class StreetView:
         parts = urlsplit(url)
         signature = googlemaps.client.sign_hmac(self.secret, f"{parts.path}?{parts.query}")
         return f"{url}&signature={signature}"
-
-
-class _Answers:
-    """Answers by URL, in a file of one JSON line each that outlives the process."""
-
-    def __init__(self, path: Path | None):
-        self._path = path
-        self._known: dict[str, dict] = {}
-
-    def __enter__(self) -> "_Answers":
-        if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-            for line in text.splitlines():
-                with suppress(ValueError, TypeError):  # the last line of a run that was killed
-                    url, answer = json.loads(line)
-                    self._known[url] = dict(answer)
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._path:
-            os.close(self._file)
-
-    def get(self, url: str) -> dict | None:
-        return self._known.get(url)
-
-    def put(self, url: str, answer: dict) -> None:
-        if self._path:
-            os.write(self._file, (json.dumps([url, answer]) + "\n").encode())
 
 
 async def _all(coroutines) -> list:
@@ -381,3 +366,33 @@ def _position(answer: dict) -> tuple[float, float] | None:
         return None
     fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
     return (latitude, longitude) if fits else None
+
+
+@contextmanager
+def _open(context: Context) -> Iterator[Source]:
+    settings, hosts = context.settings, dict(context.hosts)
+    addresses = hosts.pop("addresses", [])
+    if not settings.addresses:
+        settings = settings.model_copy(update={"addresses": addresses})
+    price = Price(settings.usd_per_1000 / 1000, settings.free_a_month)
+    with closing(Budget(context.scratch / "paid.csv", context.budget_usd, price)) as budget:
+        yield StreetView(
+            context.environment["GOOGLE_MAPS_API_KEY"],
+            context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
+            settings,
+            budget,
+            context.http,
+            region=context.search.limits.region,
+            seed=context.search.seed,
+            answers=context.answers(),
+            **hosts,
+        )
+
+
+SOURCE = SourceType(
+    Settings,
+    _open,
+    environment=("GOOGLE_MAPS_API_KEY", "GOOGLE_MAPS_SIGNING_SECRET"),
+    on_planet=True,
+    shareable=False,
+)

@@ -1,0 +1,48 @@
+"""Lists of candidates: limits, draws, and the table of them."""
+
+from dataclasses import asdict, fields
+
+import numpy as np
+import pandas as pd
+
+from nogps.acquire.area_search import SearchSpec
+from nogps.acquire.candidate import Candidate
+from nogps.acquire.limits import Thinning, draw
+from nogps.base.errors import InputError
+
+
+def within_limits(
+    found: list[Candidate], search: SearchSpec
+) -> tuple[list[Candidate], dict[str, int]]:
+    """The candidates that are neither excluded nor over a limit, and the numbers of the others.
+
+    Which of those that share a limit are kept is drawn by the seed.
+    """
+    kept = search.excluded.without(found)
+    left = {"excluded": len(found) - len(kept)}
+    if not search.limits:
+        return kept, left
+    thinning = Thinning(search.limits)
+    by_chance = np.random.default_rng(search.seed).permutation(len(kept))
+    taken = sorted(number for number in by_chance if thinning.takes(kept[number]))
+    return [kept[number] for number in taken], left | asdict(thinning.left)
+
+
+def draw_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:
+    """As many rows of a table of candidates as photos are wanted, by the weights of regions."""
+    if search.weights and search.photos >= len(table):
+        raise InputError(
+            f"sampling.photos: {search.photos} keeps all {len(table)} candidates, and there is "
+            "nothing to weigh; keep fewer, or have more of them to choose from"
+        )
+    drawn = draw(table["latitude"], table["longitude"], search.photos, search.weights, search.seed)
+    return table.iloc[drawn]
+
+
+def table_of(found: list[Candidate]) -> pd.DataFrame:
+    """A row a candidate, a column a field of Candidate."""
+    columns = {
+        field.name: [getattr(each, field.name) for each in found] for field in fields(Candidate)
+    }
+    numbers = dict.fromkeys(("heading", "field_of_view"), "float64")
+    return pd.DataFrame(columns).astype(numbers)

@@ -1,0 +1,76 @@
+"""Which photos the parameters ask a source for."""
+
+from pathlib import Path
+
+from nogps.acquire.area import Region
+from nogps.acquire.area_search import SearchSpec
+from nogps.acquire.exclude import Excluded
+from nogps.acquire.limits import Limits, read_weights
+from nogps.acquire.sources import source_type
+from nogps.base.errors import InputError
+from nogps.pipeline.params import Params
+from nogps.pipeline.paths import REGIONS
+
+
+def search_spec(params: Params) -> SearchSpec:
+    """What `sampling` asks for, with the source's own limits where that says null.
+
+    Raises:
+        InputError: a file that it names cannot be read, or its parts contradict each other.
+    """
+    photos = int(_limit(params, "photos"))
+    return SearchSpec(
+        weights=_region_weights(params, photos),
+        limits=_limits(params),
+        licences=frozenset(params.sampling.licences),
+        places=params.sampling.places,
+        photos=photos,
+        calls=params.sampling.calls,
+        seed=params.seed,
+        excluded=Excluded.read(params.exclude),
+    )
+
+
+def _limit(params: Params, name: str) -> float:
+    value = getattr(params.sampling, name)
+    return getattr(source_type(params.source).own_limits, name) if value is None else value
+
+
+def _limits(params: Params) -> Limits:
+    sampling = params.sampling
+    if sampling.taken_from and sampling.taken_to and sampling.taken_from > sampling.taken_to:
+        raise InputError(
+            f"sampling.taken_from ({sampling.taken_from}) is after sampling.taken_to "
+            f"({sampling.taken_to}); swap them"
+        )
+    return Limits(
+        Region.read(sampling.region),
+        str(sampling.taken_from or ""),
+        str(sampling.taken_to or ""),
+        sampling.cell_level,
+        *(int(_limit(params, f"per_{name}")) for name in ("cell", "owner", "sequence")),
+        spacing_m=_limit(params, "spacing_m"),
+    )
+
+
+def _region_weights(params: Params, photos: int) -> dict[str, float] | None:
+    """The weights in the file that sampling.weights names, if any."""
+    sampling, by_area = params.sampling, source_type(params.source).by_area
+    if by_area and bool(sampling.weights) != (sampling.places == "weights"):
+        raise InputError(
+            "sampling.places and sampling.weights belong together: set places: weights and "
+            "weights: to a copy of metrics/regions.csv, or neither"
+        )
+    if not sampling.weights:
+        return None
+    path = Path(sampling.weights)
+    if path.resolve() == REGIONS.resolve():
+        raise InputError(
+            f"sampling.weights: {path} is written anew by each run; copy it and name the copy"
+        )
+    if not by_area and not photos:
+        raise InputError(
+            "sampling.weights: without sampling.photos all candidates are kept and there is "
+            "nothing to weigh; say how many to keep"
+        )
+    return read_weights(path)
