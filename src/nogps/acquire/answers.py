@@ -1,38 +1,44 @@
-"""Answers that are kept on the disk, each in a small file, so that nothing is asked twice."""
+"""Answers that are kept in a SQLite file, so that nothing is asked twice."""
 
-import gzip
 import hashlib
 import json
 import zlib
 from pathlib import Path
 from typing import Any
 
-from nogps.base.files import replacing
+from nogps.acquire.database import Database
+
+TABLE = "CREATE TABLE IF NOT EXISTS answer (question BLOB PRIMARY KEY, answer BLOB)"
 
 
 class AnswerCache:
-    """Values of JSON by what was asked; in memory is none of them. Without a folder, nothing."""
+    """JSON values by what was asked (JSON, too), on the disk alone; with no path it stays empty."""
 
-    def __init__(self, folder: Path | None):
-        self._folder = folder
+    def __init__(self, path: Path | None):
+        remedy = "remove it, and what it held is asked again"
+        self._database = Database(path, TABLE, remedy, durable=False) if path else None
 
-    def get(self, asked: Any) -> Any:
-        """What was answered, or None."""
-        if self._folder is None:
+    def get(self, question: Any) -> Any:
+        """The answer to a question, or None where none is kept."""
+        if self._database is None:
             return None
+        kept = self._database.rows(
+            "SELECT answer FROM answer WHERE question = ?", [_digest(question)]
+        )
         try:
-            return json.loads(gzip.decompress(self._path(asked).read_bytes()))
-        except (OSError, EOFError, zlib.error, ValueError):
-            return None  # never, or half of it reached the disk before the power went
+            return json.loads(zlib.decompress(kept[0][0])) if kept else None
+        except (zlib.error, ValueError, TypeError):
+            return None  # it is damaged
 
-    def put(self, asked: Any, answered: Any) -> None:
-        """Keep an answer."""
-        if self._folder is None:
-            return
-        text = json.dumps(answered, separators=(",", ":"))
-        with replacing(self._path(asked), durable=False) as temporary:
-            temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
+    def put(self, question: Any, answer: Any) -> None:
+        """Keep an answer; it replaces an earlier one."""
+        if self._database is not None:
+            text = json.dumps(answer, separators=(",", ":"))
+            self._database.rows(
+                "REPLACE INTO answer VALUES (?, ?)",
+                [_digest(question), zlib.compress(text.encode())],
+            )
 
-    def _path(self, asked: Any) -> Path:
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        return self._folder / digest[:2] / f"{digest[:32]}.json.gz"
+
+def _digest(question: Any) -> bytes:
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).digest()

@@ -1,16 +1,21 @@
 """What paid calls cost: an estimate before, a hard stop during, the sum after."""
 
-import errno
-import fcntl
 import hashlib
-import os
-from collections import Counter
+import json
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nogps.acquire.database import Database
 from nogps.base.errors import InputError
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS month (month TEXT PRIMARY KEY, calls INT, usd REAL);
+CREATE TABLE IF NOT EXISTS call (digest TEXT, usd REAL);
+CREATE INDEX IF NOT EXISTS by_digest ON call (digest);
+"""
 
 
 class OverBudget(InputError):
@@ -26,28 +31,32 @@ class Price:
 
 
 class Budget:
-    """A budget for paid calls, and the journal of those made; it outlives the process.
+    """A budget for paid calls, and the record of those made, in SQLite; it outlives the process.
 
-    A call is written to the journal before it is made, so that a killed run cannot forget one.
-    The journal has a line a call: month, a digest of what was asked for, dollars.
+    A call is on the disk before it is made, so that neither a killed run nor a power failure
+    forgets one. What was asked for is kept as a digest. Processes and threads may share a record.
     """
 
-    def __init__(self, journal: Path, budget_usd: float, price: Price):
+    def __init__(self, path: Path, budget_usd: float, price: Price):
         self.budget_usd = budget_usd
         self.price = price
-        self.calls: Counter[str] = Counter()  # by digest
-        self.usd: Counter[str] = Counter()  # by digest
-        self.spent_usd = 0.0
-        self._month_calls: Counter[str] = Counter()
-        self._read = 0  # bytes of the journal
-        self._journal = journal
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._catch_up()
+        remedy = "put back a copy of it; if it is removed, what was spent before is forgotten"
+        self._database = Database(path, TABLES, remedy)
+        self._add_journal(path.with_suffix(".csv"))
 
     def close(self) -> None:
-        """Close the journal."""
-        os.close(self._file)
+        """Close the file."""
+        self._database.close()
+
+    @property
+    def calls(self) -> int:
+        """Calls ever made."""
+        return self._database.rows("SELECT coalesce(sum(calls), 0) FROM month")[0][0]
+
+    @property
+    def spent_usd(self) -> float:
+        """Dollars ever spent."""
+        return self._database.rows("SELECT total(usd) FROM month")[0][0]
 
     def charge(self, what: str) -> None:
         """Pay for a call, about to be made, that asks for `what`.
@@ -55,68 +64,74 @@ class Budget:
         Raises:
             OverBudget: it would cost more than what is left; nothing was paid.
         """
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            self._catch_up()  # another process may have paid, too
-            self._pay(what)
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def _pay(self, what: str) -> None:
-        month = f"{datetime.now(UTC):%Y-%m}"
-        usd = self._next_price(month)
-        if self.spent_usd + usd > self.budget_usd + 1e-9:
-            if not self.calls:
-                raise OverBudget(
-                    f"budget_usd is {self.budget_usd:g}, which is too little for one call; set it "
-                    "to what you will spend at most"
-                )
-            raise OverBudget(
-                f"budget_usd is {self.budget_usd:g} and {self.spent_usd:.2f} of it are spent, on "
-                f"{self.calls.total():,} calls; what is fetched is kept: raise it to go on"
-            )
-        line = f"{month},{_digest(what)},{usd:.6f}\n".encode()
-        if os.write(self._file, line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._journal))
-        self._catch_up()
+        with self._database.transaction() as database:
+            usd = self.price.usd_per_call if self._free_calls() <= 0 else 0.0
+            self._check(usd)
+            _record(database, _this_month(), _digest(what), usd)
 
     def estimate(self, calls: int) -> float:
         """Dollars that so many more calls would cost now."""
-        free = self.price.free_a_month - self._month_calls[f"{datetime.now(UTC):%Y-%m}"]
-        return max(0, calls - max(0, free)) * self.price.usd_per_call
+        return max(0, calls - max(0, self._free_calls())) * self.price.usd_per_call
 
     def spent_on(self, asked: Iterable[str]) -> tuple[int, float]:
         """Calls ever made for these things, and what they cost in dollars."""
-        digests = {_digest(what) for what in asked}
-        calls = sum(self.calls[digest] for digest in digests)
-        return calls, round(sum(self.usd[digest] for digest in digests), 6)
+        digests = json.dumps([_digest(what) for what in asked])
+        query = """SELECT count(*), total(usd) FROM call
+                   WHERE digest IN (SELECT value FROM json_each(?))"""
+        ((calls, usd),) = self._database.rows(query, [digests])
+        return calls, round(usd, 6)
 
-    def _next_price(self, month: str) -> float:
-        free = self._month_calls[month] < self.price.free_a_month
-        return 0.0 if free else self.price.usd_per_call
+    def _free_calls(self) -> int:
+        """Calls that are still free this month; negative where more were made."""
+        made = self._database.rows("SELECT calls FROM month WHERE month = ?", [_this_month()])
+        return self.price.free_a_month - (made[0][0] if made else 0)
 
-    def _catch_up(self) -> None:
-        """Count what the journal holds more than when it was read last."""
-        while more := os.pread(self._file, 1 << 20, self._read):
-            lines, end, _ = more.rpartition(b"\n")
-            if not end:  # the disk was full; what comes next begins a line of its own
-                os.write(self._file, b"\n")
-                continue
-            self._read += len(lines) + 1
-            for line in lines.decode(errors="replace").split("\n"):
-                self._count(line)
+    def _check(self, usd: float) -> None:
+        if self.spent_usd + usd <= self.budget_usd + 1e-9:
+            return
+        if not self.calls:
+            raise OverBudget(
+                f"budget_usd is {self.budget_usd:g}, which is too little for one call; set it "
+                "to what you will spend at most"
+            )
+        raise OverBudget(
+            f"budget_usd is {self.budget_usd:g} and {self.spent_usd:.2f} of it are spent, on "
+            f"{self.calls:,} calls; what is fetched is kept: raise it to go on"
+        )
 
-    def _count(self, line: str) -> None:
-        month, _, rest = line.partition(",")
-        digest, _, usd = rest.partition(",")
-        try:
-            cost = float(usd)
-        except ValueError:  # half a line, from a full disk: it was a call all the same
-            cost = self.price.usd_per_call
-        self._month_calls[month] += 1
-        self.calls[digest] += 1
-        self.usd[digest] += cost
-        self.spent_usd += cost
+    def _add_journal(self, journal: Path) -> None:
+        """Add the calls of an earlier version's journal (CSV: month, digest, dollars), once.
+
+        How many bytes of it are added is the file's user_version.
+        """
+        if not journal.exists():
+            return
+        with self._database.transaction() as database:
+            ((known,),) = database.execute("PRAGMA user_version").fetchall()
+            text = journal.read_bytes()
+            for line in text[known:].decode(errors="replace").splitlines():
+                month, _, rest = line.partition(",")
+                digest, _, usd = rest.partition(",")
+                try:
+                    cost = float(usd)
+                except ValueError:  # half a line, from a full disk: it was a call all the same
+                    cost = self.price.usd_per_call
+                if line:
+                    _record(database, month, digest, cost)
+            database.execute(f"PRAGMA user_version = {len(text)}")
+
+
+def _record(database: sqlite3.Connection, month: str, digest: str, usd: float) -> None:
+    database.execute("INSERT INTO call VALUES (?, ?)", [digest, usd])
+    database.execute(
+        """INSERT INTO month VALUES (?, 1, ?)
+           ON CONFLICT (month) DO UPDATE SET calls = calls + 1, usd = usd + excluded.usd""",
+        [month, usd],
+    )
+
+
+def _this_month() -> str:
+    return f"{datetime.now(UTC):%Y-%m}"
 
 
 def _digest(what: str) -> str:

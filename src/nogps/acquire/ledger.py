@@ -5,16 +5,14 @@ Both outlive a process that is killed at any moment.
 
 import errno
 import hashlib
+import json
 import os
-import sqlite3
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from nogps.acquire.candidate import Fetched, Status
-from nogps.base.errors import InputError
+from nogps.acquire.database import Database
 from nogps.photos.shards import Place
 
 
@@ -37,7 +35,7 @@ class Outcome:
         return Place(self.shard, self.offset, self.size)
 
 
-TABLE = """
+TABLES = """
 CREATE TABLE IF NOT EXISTS outcome (
     url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT, height INT,
     sha256 TEXT
@@ -52,14 +50,8 @@ class Ledger:
     """What is known of each URL, in SQLite: it survives being killed at any moment."""
 
     def __init__(self, scratch: Path):
-        self._names = [field.name for field in fields(Outcome)]
-        self._scratch = scratch
-        path = scratch / "ledger.sqlite"
-        with _troubles_told(scratch):
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(TABLE)
+        remedy = "remove it, and what it knew of is fetched again"
+        self._database = Database(scratch / "ledger.sqlite", TABLES, remedy)
         for shard in self.shards():
             if not (scratch / shard).exists():
                 self.forget(shard)
@@ -72,55 +64,43 @@ class Ledger:
 
     def get(self, urls: list[str]) -> dict[str, Outcome]:
         """What is known, by URL."""
-        known = {}
-        for start in range(0, len(urls), 500):
-            some = urls[start : start + 500]
-            marks = ",".join("?" * len(some))
-            rows = self._rows(f"SELECT * FROM outcome WHERE url IN ({marks})", some)
-            known |= {row[0]: Outcome(*row) for row in rows}
-        return known
+        query = "SELECT * FROM outcome WHERE url IN (SELECT value FROM json_each(?))"
+        return {row[0]: Outcome(*row) for row in self._database.rows(query, [json.dumps(urls)])}
 
     def kept(self, sha256: str) -> Place | None:
         """Where bytes with this SHA-256 lie, whatever their URL."""
         query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
-        rows = self._rows(query + " LIMIT 1", [sha256])
+        rows = self._database.rows(query + " LIMIT 1", [sha256])
         return Place(*rows[0]) if rows else None
 
     def put(self, outcomes: list[Outcome]) -> None:
         """Write down what is known now, all of it or nothing."""
-        with _troubles_told(self._scratch):
-            self._database.execute("BEGIN")
-            self._database.executemany(
-                f"REPLACE INTO outcome VALUES ({','.join('?' * len(self._names))})",
-                [[getattr(outcome, name) for name in self._names] for outcome in outcomes],
+        marks = ",".join("?" * len(fields(Outcome)))
+        with self._database.transaction() as database:
+            database.executemany(
+                f"REPLACE INTO outcome VALUES ({marks})", [astuple(each) for each in outcomes]
             )
-            self._database.execute("COMMIT")
 
     def shards(self) -> list[str]:
         """All shards that some photo lies in."""
-        rows = self._rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
+        rows = self._database.rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
         return [shard for (shard,) in rows]
 
     def publish(self, shards: list[str]) -> None:
         """Note that these shards were among the outs."""
-        with _troubles_told(self._scratch):
-            self._database.executemany(
+        with self._database.transaction() as database:
+            database.executemany(
                 "INSERT OR IGNORE INTO published VALUES (?)", [[shard] for shard in shards]
             )
 
     def published(self) -> set[str]:
         """All shards that ever were among the outs."""
-        return {shard for (shard,) in self._rows("SELECT shard FROM published")}
-
-    def _rows(self, query: str, values: Sequence = ()) -> list[tuple]:
-        with _troubles_told(self._scratch):
-            return self._database.execute(query, values).fetchall()
+        return {shard for (shard,) in self._database.rows("SELECT shard FROM published")}
 
     def forget(self, shard: str) -> None:
-        """A shard is there no more: what its photos were is still known, their bytes are gone."""
+        """Note that a shard was removed: its photos' outcomes stay known, their bytes are gone."""
         query = """UPDATE outcome SET shard = '', "offset" = 0 WHERE shard = ?"""
-        with _troubles_told(self._scratch):
-            self._database.execute(query, [shard])
+        self._database.rows(query, [shard])
 
 
 class Spool:
@@ -202,16 +182,3 @@ def digest_of(url: str) -> str:
 
 def _padded(size: int) -> int:
     return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-@contextmanager
-def _troubles_told(scratch: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch)) from error
-        raise InputError(
-            f"{scratch / 'ledger.sqlite'} is damaged ({error}); remove it, and what it knew of is "
-            "fetched again"
-        ) from error

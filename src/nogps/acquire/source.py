@@ -86,7 +86,7 @@ class Context:
 
     def answers(self) -> AnswerCache:
         """The answers to earlier questions, which are not asked again."""
-        return AnswerCache(self.scratch / "searched")
+        return AnswerCache(self.scratch / "answers.sqlite")
 
 
 @dataclass(frozen=True)

@@ -360,7 +360,7 @@ def test_an_area_that_always_fails_is_counted_and_tried_next_time(tmp_path, caps
         wide = box.west <= first.longitude <= box.east
         return Unavailable("x") if tall and wide else None
 
-    kept = AnswerCache(tmp_path)
+    kept = AnswerCache(tmp_path / "answers.sqlite")
     search, found, _ = searched(photos, kept, fails=bad)
     assert search.counts.unanswered_areas > 0
     assert first.photo_id not in ids(found)
@@ -410,7 +410,7 @@ def test_a_host_that_is_down_ends_the_search_in_a_sentence(tmp_path):
 
 def test_an_interrupted_search_goes_on_where_it_was(tmp_path):
     photos = crowd(300)
-    kept = AnswerCache(tmp_path)
+    kept = AnswerCache(tmp_path / "answers.sqlite")
     calls = Counter()
 
     def interrupted(box: Box) -> object:

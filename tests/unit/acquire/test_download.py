@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -14,7 +13,6 @@ from nogps.acquire.download import gather
 from nogps.acquire.http import HostDown, Polite
 from nogps.acquire.ledger import Spool, unfetched
 from nogps.base.errors import InputError
-from nogps.base.files import exclusive_lock
 from nogps.photos import shards
 from tests.pictures import encoded, picture
 from tests.project import ROOT
@@ -291,32 +289,6 @@ def test_going_back_fetches_nothing_while_somebody_holds_the_old_shards(bodies, 
         shard.unlink()
     run(second[1000:], album, tmp_path)
     assert len(list((tmp_path / "scratch").glob("*.tar"))) == 1  # nobody wants the others
-
-
-def test_only_one_process_works_in_a_folder(tmp_path, capsys):
-    program = f"""
-import fcntl, sys
-lock = open({str(tmp_path / "lock")!r}, "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-print("locked", flush=True)
-sys.stdin.read()
-"""
-
-    def work() -> str:
-        with exclusive_lock(tmp_path):
-            return "done"
-
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        other.stdout.readline()
-        with ThreadPoolExecutor() as pool:
-            second = pool.submit(work)
-            with pytest.raises(TimeoutError):
-                second.result(timeout=0.5)
-            other.stdin.close()
-            assert second.result(timeout=30) == "done"
-    assert "waiting for another run" in capsys.readouterr().out
 
 
 def test_a_smaller_run_in_between_costs_nothing(bodies, tmp_path):

@@ -1,5 +1,4 @@
 import asyncio
-import gzip
 import json
 import re
 from collections import Counter
@@ -22,6 +21,7 @@ from planet import picture
 from planet.keys import KEY, SECRET
 from planet.photos import Photo, photos
 from planet.server import serving
+from tests.kept import damage_answers, kept_answers
 from tests.servers import answering
 
 PHOTOS = 14_000  # so that one word is beside more than 4,000
@@ -234,7 +234,7 @@ def test_a_proxy_does_not_come_between_us_and_the_planet(planet, monkeypatch):
 def test_finished_blocks_are_not_asked_for_again(planet, tmp_path, monkeypatch):
     monkeypatch.setattr(flickr_api, "MOST_RESULTS", 60)
     monkeypatch.setattr(flickr_api, "PER_PAGE", 7)
-    kept = AnswerCache(tmp_path / "answers")
+    kept = AnswerCache(tmp_path / "answers.sqlite")
     options = {"uploaded_to": date(2007, 3, 31), "answers": kept, "terms": ["beach", "sea"]}
     whole = source(planet, **options | {"answers": AnswerCache(None)})
     expected = list(whole.candidates())
@@ -268,17 +268,16 @@ def test_a_block_that_may_still_grow_is_asked_for_again(planet, tmp_path, monkey
         flickr.time, "time", lambda: datetime(2007, 12, 31, 0, 30, tzinfo=UTC).timestamp()
     )
     day = date(2007, 12, 31)
-    list(
-        source(
-            planet, answers=AnswerCache(tmp_path), uploaded_from=day, uploaded_to=day
-        ).candidates()
-    )
-    assert not list(tmp_path.rglob("*.gz"))
+    kept = tmp_path / "answers.sqlite"
+    view = source(planet, answers=AnswerCache(kept), uploaded_from=day, uploaded_to=day)
+    list(view.candidates())
+    assert kept_answers(kept) == []
 
 
 def test_nothing_secret_is_kept(planet, tmp_path):
-    list(source(planet, answers=AnswerCache(tmp_path), max_photos=10).candidates())
-    kept = b"".join(gzip.decompress(path.read_bytes()) for path in tmp_path.rglob("*.gz"))
+    file = tmp_path / "answers.sqlite"
+    list(source(planet, answers=AnswerCache(file), max_photos=10).candidates())
+    kept = b"".join(kept_answers(file))
     assert kept
     assert KEY.encode() not in kept
     assert SECRET.encode() not in kept
@@ -469,13 +468,11 @@ def test_a_key_that_flickr_repeats_is_not_told():
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", [b"", b"half", b"\x1f\x8b\x08\x00garbage"])
-def test_a_damaged_block_is_asked_for_again(planet, tmp_path, damage):
-    kept = AnswerCache(tmp_path)
+def test_a_damaged_block_is_asked_for_again(planet, tmp_path):
+    kept = AnswerCache(tmp_path / "answers.sqlite")
     options = {"answers": kept, "terms": ["beach", "sea"], "uploaded_to": date(2007, 2, 1)}
     expected = list(source(planet, **options).candidates())
-    for path in tmp_path.rglob("*.gz"):
-        path.write_bytes(damage)
+    damage_answers(tmp_path / "answers.sqlite")
     assert list(source(planet, **options).candidates()) == expected
 
 

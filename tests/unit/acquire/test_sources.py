@@ -35,6 +35,7 @@ from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, hits
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN, SECRET, SIGNING_SECRET
 from planet.photos import photos
 from planet.server import serving
+from tests.kept import damage_answers, kept_answers
 from tests.servers import RESET, answering
 
 SEED, PHOTOS = 0, 1500
@@ -64,7 +65,7 @@ def make_flickr(base: str, here: Path, key: str = KEY) -> Flickr:
         max_photos=0,
     )
     api = flickr_api.Api(key, SECRET, f"{base}/services/rest/", trust_env=False, pause_s=0)
-    answers = AnswerCache(here / "searched")
+    answers = AnswerCache(here / "answers.sqlite")
     return Flickr(api, settings, answers=answers, page_base="http://www.flickr.invalid")
 
 
@@ -95,9 +96,9 @@ def make_streetview(base: str, here: Path, key: str = GOOGLE_KEY) -> StreetView:
             usd_per_1000=7.0,
             free_a_month=0,
         ),
-        Budget(here / "paid.csv", 100.0, Price(0.007)),
+        Budget(here / "paid.sqlite", 100.0, Price(0.007)),
         client(base),
-        answers=AnswerCache(here / "searched"),
+        answers=AnswerCache(here / "answers.sqlite"),
         base_url="http://maps.googleapis.invalid",
         page_base="http://www.google.invalid",
     )
@@ -127,7 +128,7 @@ def positions_of(service: str) -> Iterator[tuple[float, float]]:
 
 
 def searching(service, base: str, here: Path) -> Search:
-    return Search(service, client(base), AnswerCache(here / "searched"))
+    return Search(service, client(base), AnswerCache(here / "answers.sqlite"))
 
 
 def make_panoramax(base: str, here: Path, key: str = "", most: int = 20) -> Search:
@@ -285,10 +286,8 @@ def test_nothing_is_asked_twice_and_the_same_is_found(calm, name, tmp_path):
 def test_with_answers_half_written_it_asks_again(calm, name, tmp_path):
     make = partial(CASES[name].make, calm.running.base, tmp_path)
     list(make().candidates())
-    kept = [path for path in tmp_path.rglob("*") if path.name.endswith((".json.gz", ".jsonl"))]
-    assert kept
-    for path in kept:
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert kept_answers(tmp_path / "answers.sqlite")
+    damage_answers(tmp_path / "answers.sqlite")
     assert list(make().candidates()) == calm.found[name]
 
 
@@ -399,6 +398,7 @@ def test_secrets_are_left_nowhere(calm, name, tmp_path):
     for path in tmp_path.rglob("*"):
         if path.is_file():
             told += path.read_bytes().decode("latin-1")
+    told += b"".join(kept_answers(tmp_path / "answers.sqlite")).decode()
     assert not [secret for secret in SECRETS if secret in told]
 
 

@@ -73,7 +73,7 @@ def source(base, addresses, tmp_path, **changes) -> StreetView:
         "key": GOOGLE_KEY,
         "secret": SIGNING_SECRET,
         "settings": streetview.Settings(**settings),
-        "budget": Budget(tmp_path / "paid.csv", 100.0, Price(0.007)),
+        "budget": Budget(tmp_path / "paid.sqlite", 100.0, Price(0.007)),
         "http": partial(Polite, base=base, unit_s=0.001, timeout_s=5.0),
         "base_url": HOST,
         "page_base": "http://www.google.invalid",
@@ -132,13 +132,13 @@ def test_photos_can_be_fetched_with_a_signature(planet, addresses, tmp_path):
         assert got.status is Status.OK
         bodies.add(got.body)
     assert len(bodies) == view.counts.candidates  # each direction is another view
-    assert view.budget.calls.total() == view.counts.candidates
+    assert view.budget.calls == view.counts.candidates
     assert GOOGLE_KEY not in log.read_text()
 
 
 def test_answers_are_not_asked_for_again(planet, addresses, tmp_path):
     running, log = planet
-    options = {"answers": AnswerCache(tmp_path / "kept")}
+    options = {"answers": AnswerCache(tmp_path / "answers.sqlite")}
     found = list(source(running.base, addresses, tmp_path, **options).candidates())
     before = len(asked_of(log, "metadata"))
     again = source(running.base, addresses, tmp_path, **options)
@@ -292,7 +292,7 @@ SORRY = encoded(Image.new("RGB", (64, 64), (228, 227, 223)))
 def test_what_comes_instead_of_a_picture(answer, status, tries, addresses, tmp_path):
     got, asked, paying = outcome(answer, addresses=addresses, tmp_path=tmp_path)
     assert (got, asked) == (status, tries)
-    assert paying.calls.total() == tries
+    assert paying.calls == tries
 
 
 @pytest.mark.parametrize("instead", [(200, "image/png", SORRY), (200, "text/plain", b"Quota")])
@@ -311,7 +311,7 @@ def test_many_answers_without_a_photo_end_it(instead, addresses, tmp_path):
 
 def test_an_address_that_google_never_knows_about_is_left_out_this_time(addresses, tmp_path):
     options = {"addresses": addresses, "tmp_path": tmp_path}
-    options |= {"answers": AnswerCache(tmp_path / "kept")}
+    options |= {"answers": AnswerCache(tmp_path / "answers.sqlite")}
     found, counts, _ = search(alone("UNKNOWN_ERROR"), **options)
     assert (found, counts.unanswered) == ([], 1)
     found, _, heard = search(metadata(), **options)
@@ -331,10 +331,10 @@ def test_each_try_is_paid_for(addresses, tmp_path):
 
 
 def test_the_budget_ends_it_before_the_call(addresses, tmp_path):
-    small = Budget(tmp_path / "small.csv", 0.014, Price(0.007))
+    small = Budget(tmp_path / "small.sqlite", 0.014, Price(0.007))
     with pytest.raises(OverBudget):
         outcome((500,), addresses=addresses, tmp_path=tmp_path, budget=small)
-    assert small.calls.total() == 2
+    assert small.calls == 2
 
 
 def test_no_picture_without_accepted_terms(addresses, tmp_path):

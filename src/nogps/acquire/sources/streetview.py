@@ -375,7 +375,7 @@ def _open(context: Context) -> Iterator[Source]:
     if not settings.addresses:
         settings = settings.model_copy(update={"addresses": addresses})
     price = Price(settings.usd_per_1000 / 1000, settings.free_a_month)
-    with closing(Budget(context.scratch / "paid.csv", context.budget_usd, price)) as budget:
+    with closing(Budget(context.scratch / "paid.sqlite", context.budget_usd, price)) as budget:
         yield StreetView(
             context.environment["GOOGLE_MAPS_API_KEY"],
             context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
