@@ -90,7 +90,7 @@ def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
 
 def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict:
     packed = photo.packed
-    row = {
+    row: dict = {
         "photo_id": photo.photo_id,
         "candidate_id": candidate_id,
         "status": str(Status.OK),
