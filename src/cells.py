@@ -6,8 +6,7 @@ Writes data/cells.csv, a row a class, and metrics/cells.json.
 import numpy as np
 
 from nogps.dataset import tables
-from nogps.dataset.cells import adaptive, fixed_level, north_south
-from nogps.model.classes import Partition
+from nogps.dataset.cells import partition
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params
 
@@ -16,7 +15,7 @@ def cells(params: Params) -> None:
     """Build the partition from the train fold alone."""
     photos = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
     train = tables.readable(photos, "train")
-    classes = build(params, train["latitude"].to_numpy(), train["longitude"].to_numpy())
+    classes = partition(params.partition, params.cells, train["latitude"], train["longitude"])
     classes.to_csv(paths.CELLS)
     outside = {
         fold: int((classes.assign(part["latitude"], part["longitude"]) < 0).sum())
@@ -41,18 +40,6 @@ def cells(params: Params) -> None:
     )
     print(f"{len(classes)} classes of {sizes.min()} to {sizes.max()} photos")
     print(f"{outside.get('train', 0)} of {len(train)} train photos lie outside every class")
-
-
-def build(params: Params, latitude: np.ndarray, longitude: np.ndarray) -> Partition:
-    """The partition that the parameters ask for."""
-    limits = params.cells
-    if params.partition == "north_south":
-        return north_south(latitude, longitude)
-    if params.partition == "fixed_level":
-        return fixed_level(
-            latitude, longitude, level=limits.max_level, min_photos=limits.min_photos
-        )
-    return adaptive(latitude, longitude, **limits.model_dump())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ shorter side is image_size * 8 / 7, to leave a margin for crops.
 """
 
 from nogps.dataset import packing
-from nogps.photos import images, shards
+from nogps.photos import images
 from nogps.photos.status import Status
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params
@@ -14,18 +14,8 @@ from nogps.pipeline.params import Params
 
 def pack(params: Params) -> None:
     """Decode every photo once: check, turn panoramas into photos, shrink, hash."""
-    index = shards.read_index(paths.PHOTOS)
-    index = index[index["status"] == Status.OK]
-    photos = shards.Shards(paths.PHOTOS)
-    places = dict(zip(index["photo_id"], shards.places(index), strict=True))
     side = images.pack_side(params.image_size)
-    packed = packing.pack(
-        list(places),
-        lambda key: photos.read(places[key]),
-        paths.PACKED,
-        side,
-        packing.photos_of(params.panorama, index),
-    )
+    packed = packing.pack_fetched(paths.PHOTOS, paths.PACKED, side, params.panorama)
     unreadable = packed[packed["status"] == Status.UNREADABLE]
     panoramas = packed.loc[packed["bearing"].notna(), "candidate_id"].nunique()
     run.write_metrics(

@@ -6,12 +6,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nogps.base.errors import InputError
+from nogps.dataset.settings import Cells
 from nogps.earth import s2
 from nogps.earth.geo import spherical_mean
 from nogps.model.classes import Partition, _half_tokens, _levels_and_parents
 
 # About 1 cm. The last bits of trigonometry differ between processors; a file must not.
 _DECIMALS = 7
+
+
+def partition(kind: str, limits: Cells, latitude: ArrayLike, longitude: ArrayLike) -> Partition:
+    """The partition of photos at positions (n,) in degrees that the parameters ask for."""
+    if kind == "north_south":
+        return north_south(latitude, longitude)
+    if kind == "fixed_level":
+        return fixed_level(
+            latitude, longitude, level=limits.max_level, min_photos=limits.min_photos
+        )
+    return adaptive(latitude, longitude, **limits.model_dump())
 
 
 def adaptive(

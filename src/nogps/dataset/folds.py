@@ -156,7 +156,7 @@ def _fold_with_room(left: dict[str, float], size: int, chance: float) -> str:
         mark -= lacking
         if mark <= 0:
             return fold
-    return max(left, key=left.get)
+    return max(left, key=left.__getitem__)
 
 
 def _cut(
@@ -178,7 +178,7 @@ def _named(name: pd.Series, candidate: pd.Series) -> Groups:
     return _numbered(pd.MultiIndex.from_arrays([name, candidate.where(name == "", "")]))
 
 
-def _numbered(values: np.ndarray) -> Groups:
+def _numbered(values: np.ndarray | pd.Series | pd.Index) -> Groups:
     return pd.factorize(values)[0].astype(np.int64)
 
 

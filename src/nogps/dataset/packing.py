@@ -16,7 +16,10 @@ from nogps.photos.shards import (
     NOWHERE,
     SHARD_SIZE,
     Place,
+    Shards,
     member_name,
+    places,
+    read_index,
     shard_name,
     write_index,
     write_shard,
@@ -37,6 +40,23 @@ class Photo:
 def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
     """The one photo that a candidate is."""
     return [Photo(candidate_id, images.pack(body, side))]
+
+
+def pack_fetched(
+    fetched: Path, folder: Path, side: int, panoramas: panorama.Settings
+) -> pd.DataFrame:
+    """Pack each photo of the shards in `fetched` whose status is ok; the index, as `pack` gives."""
+    index = read_index(fetched)
+    index = index[index["status"] == Status.OK]
+    shards = Shards(fetched)
+    where = dict(zip(index["photo_id"], places(index), strict=True))
+    return pack(
+        list(where),
+        lambda candidate_id: shards.read(where[candidate_id]),
+        folder,
+        side,
+        photos_of(panoramas, index),
+    )
 
 
 def pack(
@@ -90,7 +110,7 @@ def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
 
 def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict:
     packed = photo.packed
-    row = {
+    row: dict = {
         "photo_id": photo.photo_id,
         "candidate_id": candidate_id,
         "status": str(Status.OK),

@@ -4,9 +4,6 @@ Trains as `train` would begin, at rates from --from to --to, and ends early wher
 explodes. Writes metrics/lr_range.csv and metrics/lr_range.png; the model is not kept.
 """
 
-import nogps  # noqa: F401  before torch, which reads what it sets
-
-# isort: split
 import argparse
 import sys
 from collections.abc import Iterator
@@ -59,7 +56,8 @@ def batches(
     run: loop.Run, photos: loop.Labelled, steps: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """As many batches as there are steps, from as many epochs as that takes."""
-    keys, epoch = [], 0
+    keys: list = []
+    epoch = 0
     while len(keys) < steps:
         keys += loop.batches(run, epoch)
         epoch += 1
@@ -88,25 +86,26 @@ def mark(figure: Figure, found: lr_range.Suggestion) -> None:
     axes.legend()
 
 
-def main() -> None:
-    """Read the command line; what the user did wrong comes out as one sentence."""
+def main(argv: list[str] | None = None) -> None:
+    """Run `nogps lr-range`; what the user did wrong comes out as one sentence."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="nogps lr-range",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--from", type=float, default=1e-7, dest="low", help="lowest rate (1e-7)")
     parser.add_argument("--to", type=float, default=1.0, dest="high", help="highest rate (1)")
     parser.add_argument("--steps", type=int, default=300, help="at most (300)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
         range_test(arguments.low, arguments.high, arguments.steps)
     except InputError as error:
-        sys.exit(f"lr_range: {error}")
+        sys.exit(f"nogps lr-range: {error}")
     except FileNotFoundError as error:
-        sys.exit(
-            f"lr_range: {error.filename} is not there; `dvc repro cells` makes what is missing"
-        )
+        missing = error.filename
+        sys.exit(f"nogps lr-range: {missing} is not there; `dvc repro cells` makes what is missing")
     except KeyboardInterrupt:
-        sys.exit("lr_range: stopped")
+        sys.exit("nogps lr-range: stopped")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
             return
         read_params()
         check_stages()
-        print(markdown() if options.markdown else "params.yaml and dvc.yaml are right", end="")
+        print(markdown() if options.markdown else "params.yaml and dvc.yaml are right\n", end="")
     except InputError as error:
         sys.exit(f"nogps params: {error}")
 

@@ -1,7 +1,7 @@
 """Search settings of train; every trial is a DVC experiment, judged on the validation fold.
 
 A trial trains in a copy of the repository (`dvc exp run --temp`), so the workspace stays as it
-is, and the test fold is never read. What became of each trial is kept in models/.search: stopped
+is, and the test fold is never read. What became of each trial is kept in models/.tune: stopped
 or killed, the same command goes on, and a larger --trials adds to what is there. A search belongs
 to one commit, with the changes to the code and the settings not searched that were there. Prints
 the best trials at the end, and the command that takes one.
@@ -36,18 +36,19 @@ from pydantic import ValidationError
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.pipeline.params import Params, read_params
+from nogps.train.settings import TrainSettings
 
 SCORE = "val_geoguessr"
-FOLDER = Path("models/.search")  # git ignores it
+FOLDER = Path("models/.tune")  # git ignores it
 HOPELESS = 3  # so many failures and nothing else end a search
 
 Space = dict[str, BaseDistribution]
 Values = dict[str, str | int | float]
 
 EXAMPLES = """\
-  python src/search.py --trials 20                           the learning rate alone
-  python src/search.py lr=1e-4:1e-2 weight_decay=0.01:0.3    two ranges
-  python src/search.py lr=1e-4:1e-2 epochs=4:12:linear batch_size=32,64,128
+  nogps tune --trials 20                           the learning rate alone
+  nogps tune lr=1e-4:1e-2 weight_decay=0.01:0.3    two ranges
+  nogps tune lr=1e-4:1e-2 epochs=4:12:linear batch_size=32,64,128
 
 A range is searched on a logarithmic scale where its ends are a factor of 10 or more apart;
 LOW:HIGH:log and LOW:HIGH:linear say it outright. With commas between, values are choices.
@@ -84,7 +85,8 @@ def parse_space(arguments: list[str], params: Params) -> Space:
     Raises:
         InputError: an argument is none of these, or train would not take such a value.
     """
-    space, settings = {}, train_alone(params)
+    settings = of_training(params)
+    space: Space = {}
     for argument in arguments:
         name, _, text = argument.partition("=")
         if name not in settings:
@@ -93,13 +95,14 @@ def parse_space(arguments: list[str], params: Params) -> Space:
                 f"choose from {', '.join(settings)}"
             )
         choices = text.split(",")
-        values = choices if len(choices) > 1 else ends(argument, text)
-        for value in values:
-            check_value(params, name, value)
-        if values is choices:
+        if len(choices) > 1:
+            for choice in choices:
+                check_value(params, name, choice)
             space[name] = CategoricalDistribution(choices)
             continue
-        low, high = values
+        low, high = ends(argument, text)
+        check_value(params, name, low)
+        check_value(params, name, high)
         log = text.endswith(":log") or (0 < 10 * low <= high and not text.endswith(":linear"))
         if isinstance(settings[name], int):
             space[name] = IntDistribution(int(low), int(high), log=log)
@@ -122,19 +125,16 @@ def ends(argument: str, text: str) -> tuple[float, float]:
     )
 
 
-def train_alone(params: Params) -> Values:
+def of_training(params: Params) -> Values:
     """The settings that train depends on and no stage before it, as they are now."""
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    train, _ = stages.pop("train"), stages.pop("eval")
-    earlier = {name for each in stages.values() for name in each["params"]}
-    settings = {}
-    for name in train["params"]:
+    settings: Values = {}
+    for name in TrainSettings.model_fields.keys() - {"seed", "image_size"}:
         value = getattr(params, name)
         if isinstance(value, Section):
             settings |= {f"{name}.{key}": each for key, each in value}
-        elif name not in earlier:
+        else:
             settings[name] = value
-    return settings
+    return dict(sorted(settings.items()))
 
 
 def check_value(params: Params, name: str, value: str | float) -> None:
@@ -156,11 +156,11 @@ def search_name(params: Params, space: Space) -> str:
         git("rev-parse", "HEAD"),  # DVC keeps experiments under their commit
         git("diff", "HEAD", "--", "dvc.yaml", "src"),
         sorted(f"{name} {distribution}" for name, distribution in space.items()),
-        {name: value for name, value in train_alone(params).items() if name not in space},
+        {name: value for name, value in of_training(params).items() if name not in space},
         [params.seed, params.image_size],
         [stages[name]["outs"] for name in ("sample", "pack", "split", "cells")],
     ]
-    return "search-" + hashlib.sha256(json.dumps(content).encode()).hexdigest()[:6]
+    return "tune-" + hashlib.sha256(json.dumps(content).encode()).hexdigest()[:6]
 
 
 @contextmanager
@@ -199,8 +199,8 @@ def next_trial(study: Study, space: Space, seed: int) -> tuple[int, Values]:
             return trial.number, trial.params
         study.tell(trial.number, state=TrialState.FAIL)  # killed while its settings were drawn
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
-    trial = study.ask(space)
-    return trial.number, trial.params
+    drawn = study.ask(space)
+    return drawn.number, drawn.params
 
 
 def run_trial(study: Study, number: int, values: Values, lock: TextIO) -> None:
@@ -281,7 +281,7 @@ def report(study: Study, space: Space) -> None:
     good = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not good:
         raise InputError(f"no trial came to a score; see the logs in {FOLDER}")
-    good.sort(key=lambda trial: -trial.value)
+    good.sort(key=lambda trial: trial.value or 0.0, reverse=True)
     print(f"\n{len(good)} trials by {SCORE}, {len(trials) - len(good)} failed\n")
     for trial in good[:10]:
         print(f"{trial_name(study, trial.number)}  {trial.value:7.1f}  {written(trial.params)}")
@@ -316,9 +316,10 @@ def git(*arguments: str) -> str:
     return done.stdout
 
 
-def main() -> None:
-    """Read the command line; what the user did wrong comes out as one sentence."""
+def main(argv: list[str] | None = None) -> None:
+    """Run `nogps tune`; what the user did wrong comes out as one sentence."""
     parser = argparse.ArgumentParser(
+        prog="nogps tune",
         description=__doc__,
         epilog="examples:\n" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -331,13 +332,13 @@ def main() -> None:
         help="what to search (lr=1e-5:1e-2 if nothing is said)",
     )
     parser.add_argument("--trials", type=int, default=20, help="how many in all (20)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
         search(arguments.space, arguments.trials)
     except InputError as error:
-        sys.exit(f"search: {error}")
+        sys.exit(f"nogps tune: {error}")
     except KeyboardInterrupt:
-        print("\nsearch: stopped; the same command goes on from here", file=sys.stderr)
+        print("\nnogps tune: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
 
 

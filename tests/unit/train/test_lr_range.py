@@ -134,7 +134,7 @@ def test_it_draws_its_curve_and_leaves_the_rest_alone(tmp_path):
     )
     said = project.run("python", "-m", "nogps.pipeline.lr_range", check=False)
     assert said.returncode == 1
-    assert said.stdout == "lr_range: data/cells.csv is not there; `dvc repro` makes it\n"
+    assert said.stdout == "nogps lr-range: data/cells.csv is not there; `dvc repro` makes it\n"
     fill_folder(project.root / "data/folder")
     colour(project.root / "data/folder")
     project.dvc("repro", "cells")
