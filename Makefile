@@ -10,7 +10,7 @@ help:  ## list what there is to make
 
 repro: .venv/ready  ## from a clone to a table: run the pipeline, print the results
 	dvc repro
-	@python -m nogps.pipeline.results
+	@python -m nogps results
 
 test: .venv/ready  ## run the tests
 	python -m pytest -n 3 --dist loadfile
@@ -20,7 +20,7 @@ lint: .venv/ready  ## check style
 	ruff format --check .
 
 page: .venv/ready  ## build the page that locates photos in a browser: static files, in web/site
-	python -m nogps.pipeline.site
+	python -m nogps site
 
 serve: page  ## build the page and serve it on this machine; HOST=0.0.0.0 lets others in
 	python -m http.server --directory web/site --bind $(HOST) $(PORT)

@@ -25,4 +25,4 @@ dvc exp run -S world=real -S source=flickr -S "flickr.terms=[$(list -v '^-')]" \
   -S cells.min_photos=25 -S cells.max_photos=500 -S cells.min_level=6 -S cells.max_level=23 \
   -S backbone=mobilenet_v3_large -S weights=imagenet -S image_size=224 -S lr=3e-4 \
   -S augment.colour=0.3
-python -m nogps.pipeline.results
+python -m nogps results

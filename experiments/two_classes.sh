@@ -41,4 +41,4 @@ cd "$(dirname "$0")/.."
 
 # Near the divide the other class is as wrong as anywhere, so nothing is smoothed.
 dvc exp run -S partition=north_south -S loss=softmax "${from[@]}" "${network[@]}"
-python -m nogps.pipeline.results
+python -m nogps results

@@ -24,4 +24,4 @@ dvc exp run \
   -S head_epochs=30 -S epochs=10 -S batch_size=32 -S lr=2e-4 -S averaging=0.995 \
   -S augment.crop=0.35 -S augment.colour=0.3 -S augment.erase=0.25 \
   -S precision=bf16 -S eval.together=owner
-python -m nogps.pipeline.results
+python -m nogps results
