@@ -81,7 +81,7 @@ def main() -> None:
         here = Path(scratch)
         locator = untrained()
         locator.save(here / "model.pt")
-        build = [sys.executable, "-m", "nogps.pipeline.site", "--photos", "0"]
+        build = [sys.executable, "-m", "nogps", "site", "--photos", "0"]
         build += ["--model", here / "model.pt", "--site", here / "site"]
         subprocess.run(build, cwd=ROOT, check=True)
         laid_together(photos_in(arguments.folder, here), here / "site/large.jpg")

@@ -48,7 +48,7 @@ FLAGS = [
 def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("page"))
     project.stages("sample", "download", "pack", "split", "cells", "train")
-    built = project.run(sys.executable, "-m", "nogps.pipeline.site", "--photos", "12", check=False)
+    built = project.run(sys.executable, "-m", "nogps", "site", "--photos", "12", check=False)
     if "npm could not install" in built.stdout:
         pytest.skip("the packages of web/package-lock.json cannot be had here")
     assert built.returncode == 0, built.stdout
@@ -274,17 +274,13 @@ print(json.dumps(shown))
 
 def test_the_build_removes_no_folder_that_is_not_its_own(project, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    done = project.run(
-        sys.executable, "-m", "nogps.pipeline.site", "--site", str(tmp_path), check=False
-    )
+    done = project.run(sys.executable, "-m", "nogps", "site", "--site", str(tmp_path), check=False)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith(f"page: --site: {tmp_path} holds other things")
+    assert done.stdout.splitlines()[-1].startswith(f"nogps: --site: {tmp_path} holds other things")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
     (tmp_path / "model.json").write_text("{}")  # as other tools call their models
     (tmp_path / "sw.js").write_text("// of another page")
-    done = project.run(
-        sys.executable, "-m", "nogps.pipeline.site", "--site", str(tmp_path), check=False
-    )
+    done = project.run(sys.executable, "-m", "nogps", "site", "--site", str(tmp_path), check=False)
     assert done.returncode == 1 and (tmp_path / "thesis.txt").is_file()
 
 
@@ -294,7 +290,8 @@ def test_a_site_is_built_anew_also_where_a_link_leads(project, tmp_path):
     build = [
         sys.executable,
         "-m",
-        "nogps.pipeline.site",
+        "nogps",
+        "site",
         "--photos",
         "1",
         "--site",
@@ -310,10 +307,10 @@ def test_a_site_is_built_anew_also_where_a_link_leads(project, tmp_path):
 
 def test_without_a_model_the_build_says_what_to_do(project, tmp_path):
     done = project.run(
-        sys.executable, "-m", "nogps.pipeline.site", "--model", str(tmp_path / "no.pt"), check=False
+        sys.executable, "-m", "nogps", "site", "--model", str(tmp_path / "no.pt"), check=False
     )
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith("page: ") and "dvc repro" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("nogps: ") and "dvc repro" in done.stdout
 
 
 # Answers

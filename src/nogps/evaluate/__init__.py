@@ -1,1 +1,5 @@
-"""The evaluation protocol: a model's answers beside those of its baselines."""
+"""A model measured on photos whose place is known.
+
+`protocol` says what counts and makes a row of the results table; `measure` answers a set of photos
+by a model and by its `baselines`; `analysis` and `regions` count what the answers get wrong.
+"""

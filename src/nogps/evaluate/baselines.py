@@ -1,4 +1,6 @@
-"""Answers that need no learning of ours, for the rows beside the model's."""
+"""Baselines: answers that need no training of ours, for the rows beside the model's."""
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,23 +29,23 @@ def most_common_cell(truth: Points, points: Points, photos: NDArray[np.int64]) -
 
 
 def chance(truth: Points, train: Points, seed: int) -> Points:
-    """The place of a training photo drawn at random."""
+    """The position of a training photo drawn at random."""
     return train[np.random.default_rng(seed).integers(len(train), size=len(truth))]
 
 
-def nearest_neighbour(described: np.ndarray, train: np.ndarray, places: Points) -> Points:
-    """The place of the training photo whose description is most like each photo's (cosine)."""
+def nearest_neighbour(features: np.ndarray, train: np.ndarray, positions: Points) -> Points:
+    """The position of the training photo whose features are most like each photo's (cosine)."""
     nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(train)
-    return places[nearest.kneighbors(described, return_distance=False)[:, 0]]
+    return positions[nearest.kneighbors(features, return_distance=False)[:, 0]]
 
 
-def describe(
+def features(
     photos: Photos, network: nn.Module | None, batch_size: int, workers: int
 ) -> NDArray[np.float32]:
-    """A description of each photo, shape (n, dimensions), that owes nothing to our training.
+    """The frozen features of each photo, shape (n, dimensions): they owe nothing to our training.
 
-    What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
-    colour thumbnail (Torralba et al. 2008, as im2gps did).
+    What `network` sees before its head; without one, the centred pixels of a 16 x 16 colour
+    thumbnail (Torralba et al. 2008, as im2gps did).
     """
 
     def tiny(pixels: torch.Tensor) -> torch.Tensor:
@@ -52,9 +54,9 @@ def describe(
         ).flatten(1)
         return small - small.mean(dim=1, keepdim=True)
 
-    def seen(pixels: torch.Tensor) -> torch.Tensor:
+    def before_head(network: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         device = next(network.parameters()).device
         return backbones.features(network, tensors.normalise(pixels.to(device)))
 
-    function = tiny if network is None else seen
-    return of_each(photos, function, batch_size, workers, "describe").numpy()
+    function = tiny if network is None else partial(before_head, network)
+    return of_each(photos, function, batch_size, workers, "features").numpy()

@@ -1,7 +1,6 @@
-"""A model's answers to a set of photos, beside those that need no learning, by the protocol."""
+"""A model's answers to a set of photos, beside those of its baselines, measured by `protocol`."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,30 +22,34 @@ from nogps.model.locator import Locator
 from nogps.photos import shards
 from nogps.rights import credits
 
-LIKELIEST = 20  # classes that a photo's density is drawn from
+LIKELIEST = 20  # classes whose probability the predictions keep: all would take too much room
 
 
 @dataclass(frozen=True)
-class Known:
-    """What baselines know: the train fold, and the frozen network that describes photos."""
+class Reference:
+    """The training photos as baselines use them."""
 
-    places: Points
-    described: NDArray[np.float32]
-    frozen: nn.Module | None
+    positions: Points
+    features: NDArray[np.float32]
+    network: nn.Module | None  # frozen, which gave the features
     seed: int
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A set of photos with the model's answers."""
+    """A set of photos with the model's answers.
+
+    `predictions` has a row a photo, unreadable ones included; numbers are NaN without an answer:
+    photo_id, set, latitude, longitude, owner, what `credits.CREDIT` names, guess_latitude,
+    guess_longitude, distance_km, label (-1 outside every class), guess_label (-1 without an
+    answer), loss (NaN outside every class), confidence (0 to 1), radius_50_km, radius_90_km,
+    likeliest and likeliest_p (labels and probabilities of the LIKELIEST most probable classes),
+    nearest_train_km, and of each other row of the table its distances, `<row>_km`.
+    """
 
     name: str
-    predictions: pd.DataFrame  # a row a photo, unreadable ones included
-    likeliest: list[list[tuple[int, float]]]  # of each readable photo, labels and probabilities
+    predictions: pd.DataFrame
     rows: list[protocol.Row]
-    distances: dict[str, NDArray[np.float64]]
-    number: dict[str, int]  # of a readable photo, by id
-    jpeg: Callable[[int], bytes]  # by that number
 
 
 def measure(
@@ -54,7 +57,7 @@ def measure(
     photos: pd.DataFrame,
     folder: Path,
     locator: Locator,
-    known: Known | None = None,
+    reference: Reference | None = None,
     *,
     batch_size: int,
     workers: int,
@@ -63,7 +66,7 @@ def measure(
     """Answer every photo of a table, a row each, whose packed bytes lie in `folder`.
 
     With `together`, photos of one owner are taken to be of one place and answered as one. Without
-    `known`, the baselines that need training photos are left out.
+    `reference`, the baselines that need training photos are left out.
 
     Raises:
         InputError: not one photo can be read.
@@ -75,65 +78,70 @@ def measure(
     read = photos.iloc[readable]
     batch = Photos(shards.Shards(folder), shards.places(read), locator.image_size)
     outputs = locator.predict(batch, batch_size, workers)
-    alone = locator.answers(outputs)
-    answers = {"model": alone}
+    answers = {"model": locator.answers(outputs)}
     if together:
-        answers = {
-            "model": locator.answers(outputs, places_of(read["owner"])),
-            "model_alone": alone,
-        }
+        fused = locator.answers(outputs, places_of(read["owner"]))
+        answers = {"model": fused, "model_alone": answers["model"]}
 
-    truth = positions(photos)
-    points = np.stack(decode.points(locator.partition, locator.decoding), axis=1)
+    truth, n = positions(photos), len(photos)
     guesses = {
-        row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, len(photos))
+        row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, n)
         for row, each in answers.items()
     }
-    guesses["best_cell"] = baselines.best_cell(truth, points)
-    if known:
-        described = baselines.describe(batch, known.frozen, batch_size, workers)
-        similar = baselines.nearest_neighbour(described, known.described, known.places)
-        guesses["nearest_neighbour"] = scatter(similar, readable, len(photos))
-    guesses["most_common_cell"] = baselines.most_common_cell(
-        truth, points, locator.partition.photos
-    )
-    if known:
-        guesses["chance"] = baselines.chance(truth, known.places, known.seed)
+    similar = None
+    if reference:
+        features = baselines.features(batch, reference.network, batch_size, workers)
+        found = baselines.nearest_neighbour(features, reference.features, reference.positions)
+        similar = scatter(found, readable, n)
+    guesses |= _baselines(truth, locator, reference, similar)
     distances = {row: protocol.distances(truth, guess) for row, guess in guesses.items()}
     label = np.asarray(locator.partition.assign(*truth.T))
     rows = [
-        _row(row, distances[row], label, guesses[row], answers.get(row), readable, locator)
-        for row in guesses
+        _model_row(row, distances[row], label, answers[row], readable)
+        if row in answers
+        else protocol.row(row, distance, right_class=_same_class(locator, label, guesses[row]))
+        for row, distance in distances.items()
     ]
-    predictions = _predictions(photos, label, answers["model"], distances["model"], readable)
+    predictions = _predictions(photos, label, answers["model"], readable)
     predictions["set"] = name
-    predictions["nearest_train_km"] = nearest_km(truth, known.places) if known else np.nan
-    number = {photo_id: each for each, photo_id in enumerate(read["photo_id"])}
-    return Measured(
-        name, predictions, _likeliest(answers["model"]), rows, distances, number, batch.jpeg
+    predictions["nearest_train_km"] = (
+        nearest_km(truth, reference.positions) if reference else np.nan
     )
+    for row, distance in distances.items():
+        predictions[protocol.distance_column(row)] = distance
+    return Measured(name, predictions, rows)
 
 
-def _row(
+def _baselines(
+    truth: Points, locator: Locator, reference: Reference | None, similar: Points | None
+) -> dict[str, Points]:
+    """The answers of the baselines, by row; `similar` are those of the nearest neighbours."""
+    points = np.stack(decode.points(locator.partition, locator.decoding), axis=1)
+    found = {"best_cell": baselines.best_cell(truth, points)}
+    if similar is not None:
+        found["nearest_neighbour"] = similar
+    photos = locator.partition.photos
+    found["most_common_cell"] = baselines.most_common_cell(truth, points, photos)
+    if reference:
+        found["chance"] = baselines.chance(truth, reference.positions, reference.seed)
+    return found
+
+
+def _model_row(
     name: str,
     distance: NDArray[np.float64],
     label: NDArray[np.int64],
-    guess: Points,
-    answers: Answers | None,
+    answers: Answers,
     readable: NDArray[np.int64],
-    locator: Locator,
 ) -> protocol.Row:
-    """A line of the table; of a model with what it says of its own sureness."""
-    if answers is None:
-        right = _same_class(locator, label, guess)
-        return protocol.row(name, distance, right_class=right)
+    """A row of the table for a model, with what it says of its own confidence."""
     right = scatter(answers.label == label[readable], readable, len(label), missing=False)
     held = {
         f"within_radius_{share}": distance
         <= scatter(getattr(answers, f"radius_{share}_km"), readable, len(label))
         for share in (50, 90)
     }
-    sure = pd.DataFrame(
+    confident = pd.DataFrame(
         {
             "label": label[readable],
             "guess_label": answers.label,
@@ -143,35 +151,20 @@ def _row(
     more = {
         "radius_50_km": float(np.median(answers.radius_50_km)),
         "radius_90_km": float(np.median(answers.radius_90_km)),
-        "calibration_error": analysis.expected_calibration_error(analysis.reliability(sure)),
+        "calibration_error": analysis.expected_calibration_error(analysis.reliability(confident)),
         "right_class_balanced": protocol.balanced(label, right),
     }
     return protocol.row(name, distance, more, right_class=right, **held)
 
 
-def _likeliest(answers: Answers) -> list[list[tuple[int, float]]]:
-    """The most probable classes of each photo: all of them would not fit into memory for long."""
-    found = []
-    for p in answers.probabilities:
-        best = np.argsort(-p, kind="stable")[:LIKELIEST]
-        found.append(list(zip(best.tolist(), p[best].tolist(), strict=True)))
-    return found
-
-
 def _predictions(
-    photos: pd.DataFrame,
-    label: NDArray[np.int64],
-    answers: Answers,
-    distance: NDArray[np.float64],
-    readable: NDArray[np.int64],
+    photos: pd.DataFrame, label: NDArray[np.int64], answers: Answers, readable: NDArray[np.int64]
 ) -> pd.DataFrame:
     """A row a photo: where it was taken, where it was put, and how sure."""
     n = len(photos)
-    told = ["owner", *credits.CREDIT]
-    table = photos[["photo_id", "latitude", "longitude", *told]].copy()
+    table = photos[["photo_id", "latitude", "longitude", "owner", *credits.CREDIT]].copy()
     table["guess_latitude"] = scatter(answers.latitude, readable, n)
     table["guess_longitude"] = scatter(answers.longitude, readable, n)
-    table["distance_km"] = distance
     table["label"] = label
     table["guess_label"] = scatter(answers.label, readable, n, missing=-1)
     inside = label[readable]
@@ -181,7 +174,19 @@ def _predictions(
     table["confidence"] = scatter(answers.confidence, readable, n)
     table["radius_50_km"] = scatter(answers.radius_50_km, readable, n)
     table["radius_90_km"] = scatter(answers.radius_90_km, readable, n)
-    return table
+    return table.join(_likeliest(answers, readable))
+
+
+def _likeliest(answers: Answers, readable: NDArray[np.int64]) -> pd.DataFrame:
+    """The most probable classes of each readable photo, and their probabilities."""
+    best = [np.argsort(-p, kind="stable")[:LIKELIEST] for p in answers.probabilities]
+    found = {
+        "likeliest": [each.tolist() for each in best],
+        "likeliest_p": [
+            p[each].tolist() for p, each in zip(answers.probabilities, best, strict=True)
+        ],
+    }
+    return pd.DataFrame(found, index=readable)
 
 
 def _same_class(locator: Locator, label: NDArray[np.int64], guess: Points) -> NDArray[np.bool_]:
@@ -198,7 +203,7 @@ def positions(table: pd.DataFrame) -> Points:
 
 
 def nearest_km(truth: Points, train: Points) -> NDArray[np.float64]:
-    """Distance in km from each position to the nearest of the train photos."""
+    """Distance in km from each position to the nearest of the training photos."""
     tree = BallTree(np.radians(train), metric="haversine")
     return tree.query(np.radians(truth), k=1)[0][:, 0] * geo.EARTH_RADIUS_KM
 

@@ -1,19 +1,25 @@
-"""The evaluation protocol: distances, hits, intervals.
+"""The evaluation protocol: what a hit is, and the figures of a row of the results table.
 
 A hit is a great-circle distance <= radius (see `geo`). Every photo counts: one that could not be
 read or located has distance NaN and is a miss at every radius, in the median and the mean as far
 away as the Earth allows, with score 0.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from nogps.earth import geo
 
 Points = NDArray[np.float64]  # latitude and longitude, shape (n, 2); NaN where there is no guess
+
+MEANS = ("median_km", "mean_km", "geoguessr")
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,38 @@ class Row:
     geoguessr: float
     more: dict[str, float] = field(default_factory=dict)  # what only a model can tell
 
+    def to_json(self) -> dict:
+        """The row as metrics/eval.json holds it: percent, kilometres, and the 95 % intervals.
 
+        What is not finite is left out.
+        """
+        figures = {**self.hits, **{key: getattr(self, key) for key in MEANS}, **self.more}
+        return {
+            "n": self.n,
+            **{key: round(value, 6) for key, value in figures.items() if math.isfinite(value)},
+            "ci95": {key: [round(end, 6) for end in ends] for key, ends in self.intervals.items()},
+        }
+
+    @classmethod
+    def from_json(cls, name: str, figures: dict) -> Row:
+        """The row that `to_json` wrote."""
+        intervals = {key: (low, high) for key, (low, high) in figures["ci95"].items()}
+        known = {"n", "ci95", *MEANS, *intervals}
+        return cls(
+            name,
+            figures["n"],
+            {key: figures[key] for key in intervals},
+            intervals,
+            *(figures[key] for key in MEANS),
+            {key: value for key, value in figures.items() if key not in known},
+        )
+
+
+@lru_cache(maxsize=10_000)  # many regions and bins hold as few photos
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """95 % interval of a share, in percent (Wilson 1927)."""
-    z = 1.959963984540054
-    share = hits / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = ((centre + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
-    # Exactly so at the ends, where rounding would leave a trace.
-    return 100 * low if hits else 0.0, 100 * high if hits < n else 100.0
+    low, high = binomtest(hits, n).proportion_ci(method="wilson")
+    return 100 * float(low), 100 * float(high)
 
 
 def row(
@@ -70,17 +98,6 @@ def row(
     )
 
 
-def numbers(row: Row) -> dict:
-    """A row as JSON holds it: percent, kilometres, and the 95 % intervals."""
-    figures = {**row.hits, "median_km": row.median_km, "mean_km": row.mean_km}
-    figures |= {"geoguessr": row.geoguessr, **row.more}
-    return {
-        "n": row.n,
-        **{key: round(value, 6) for key, value in figures.items() if math.isfinite(value)},
-        "ci95": {key: [round(end, 6) for end in ends] for key, ends in row.intervals.items()},
-    }
-
-
 def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
     """Percent in the right class, each class with the same say; photos outside (-1) left out."""
     inside = label >= 0
@@ -89,6 +106,11 @@ def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
     count = np.bincount(label[inside])
     hits = np.bincount(label[inside], weights=right[inside])
     return float(100 * (hits[count > 0] / count[count > 0]).mean())
+
+
+def distance_column(row: str) -> str:
+    """The column of the predictions with the distances (km, NaN for a miss) of a row by name."""
+    return "distance_km" if row == "model" else f"{row}_km"
 
 
 def distances(truth: Points, guess: Points) -> NDArray[np.float64]:

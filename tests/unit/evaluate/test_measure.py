@@ -127,14 +127,14 @@ def test_a_photo_that_cannot_be_read_is_a_miss_and_counts(packed, locator):
     readable = answers.drop("b.jpg")
     assert readable[["guess_latitude", "distance_km", "confidence"]].notna().all(axis=None)
     for name in ("model", "model_alone"):
-        distance = found.distances[name]
+        distance = answers[protocol.distance_column(name)]
         assert np.isnan(distance).tolist() == [name == "b.jpg" for name in answers.index]
         row = next(row for row in found.rows if row.name == name)
         for key, radius in geo.RADII_KM.items():
             hits = sum(each <= radius for each in distance)
             assert row.hits[key] == pytest.approx(100 * hits / PHOTOS)
         assert row.mean_km == pytest.approx((np.nansum(distance) + geo.FARTHEST_KM) / PHOTOS)
-    assert set(found.number) == set(readable.index)
+    assert (answers["likeliest"].isna() == (answers.index == "b.jpg")).all()
 
 
 def test_if_the_model_says_the_truth_all_but_the_broken_photo_are_hits(packed, locator):
@@ -151,6 +151,33 @@ def test_if_the_model_says_the_truth_all_but_the_broken_photo_are_hits(packed, l
         assert row.hits[key] == pytest.approx(100 * (PHOTOS - 1) / PHOTOS), key
 
 
+def test_the_likeliest_classes_begin_with_the_answer(packed, locator):
+    found = measured(packed, locator).predictions.query("photo_id != 'b.jpg'")
+    for row in found.itertuples():
+        assert (
+            len(row.likeliest)
+            == len(row.likeliest_p)
+            == min(measure.LIKELIEST, len(locator.partition))
+        )
+        assert (row.likeliest[0], row.likeliest_p[0]) == (row.guess_label, row.confidence)
+        assert row.likeliest_p == sorted(row.likeliest_p, reverse=True)
+        assert len(set(row.likeliest)) == len(row.likeliest)
+
+
+def test_every_row_has_its_distances(packed, locator):
+    photos, _ = packed
+    positions = measure.positions(photos)
+    features = np.random.default_rng(0).normal(size=(len(photos), 3 * baselines.TINY**2))
+    reference = measure.Reference(positions, features.astype(np.float32), None, seed=0)
+    found = measured(packed, locator, reference=reference)
+    names = ["model", "best_cell", "nearest_neighbour", "most_common_cell", "chance"]
+    assert [row.name for row in found.rows] == names
+    for row in found.rows:
+        distance = found.predictions[protocol.distance_column(row.name)]
+        assert row.hits["country_750km"] == pytest.approx(100 * (distance <= 750).mean())
+    assert (found.predictions["nearest_train_km"] < 1e-6).all()
+
+
 def test_the_radii_count_what_they_hold(packed, locator):
     found = measured(packed, locator)
     for share in (50, 90):
@@ -165,8 +192,10 @@ def test_measuring_calibrates_nothing(packed, locator):
     photos, path = packed
     moved = photos.assign(latitude=-photos["latitude"])
     again = measured((moved, path), locator)
-    assert again.likeliest == found.likeliest
-    for column in ("guess_latitude", "guess_longitude", "radius_50_km", "radius_90_km"):
+    for column in (
+        *("guess_latitude", "guess_longitude", "radius_50_km", "radius_90_km"),
+        *("likeliest", "likeliest_p"),
+    ):
         assert again.predictions[column].equals(found.predictions[column])
 
 
@@ -238,7 +267,7 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
         "together": lambda: locator.locate([folder / name for name in names], together=True),
         "measure": lambda: measured(packed, locator),
         "predict": lambda: predict(network, batch, 4, 0),  # by which training validates
-        "describe": lambda: baselines.describe(batch, network, 4, 0),
+        "baselines": lambda: baselines.features(batch, network, 4, 0),
         "features": lambda: loop._features(run, batch),  # on which the head learns first
     }
     for way, act in ways.items():
@@ -277,7 +306,7 @@ def test_json_has_the_figures_of_the_protocol(capsys, saved, folder, packed, loc
             assert 0 <= low <= row[key] <= high <= 100
         assert set(geo.RADII_KM) < set(row["ci95"])
         assert (set(row) >= MODEL_KEYS) == (name == "model")
-    expected = {row.name: protocol.numbers(row) for row in measured(packed, locator).rows}
+    expected = {row.name: row.to_json() for row in measured(packed, locator).rows}
     for key in geo.RADII_KM:
         assert rows["model"][key] == expected["model"][key]
     assert rows["best_cell"] == expected["best_cell"]

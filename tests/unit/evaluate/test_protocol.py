@@ -66,7 +66,7 @@ def test_a_row_is_the_same_after_json():
     held = np.array([True, False, False])
     more = {"radius_50_km": 12.3456789, "calibration_error": math.nan}
     row = protocol.row("model", distance, more, right_class=held, within_radius_50=~held)
-    numbers = protocol.numbers(row)
+    numbers = row.to_json()
     assert json.loads(json.dumps(numbers, allow_nan=False)) == {
         **numbers,
         "ci95": {key: list(ends) for key, ends in numbers["ci95"].items()},
@@ -78,6 +78,12 @@ def test_a_row_is_the_same_after_json():
     assert set(numbers["ci95"]) == {*geo.RADII_KM, "right_class", "within_radius_50"}
     assert numbers["radius_50_km"] == 12.345679
     assert "calibration_error" not in numbers
+    again = protocol.Row.from_json("model", numbers)
+    assert again.to_json() == numbers
+    assert (again.name, again.n, again.more) == ("model", 3, {"radius_50_km": 12.345679})
+    assert again.hits == pytest.approx(row.hits) and list(again.hits) == list(row.hits)
+    assert again.intervals["street_1km"] == pytest.approx(row.intervals["street_1km"])
+    assert (again.median_km, again.geoguessr) == pytest.approx((row.median_km, row.geoguessr))
 
 
 def test_balanced_gives_each_class_the_same_say():

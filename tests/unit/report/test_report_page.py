@@ -16,17 +16,12 @@ from playwright.sync_api import sync_playwright
 
 from nogps.earth.geo import RADII_KM, distance_km
 from nogps.evaluate import analysis
-from nogps.report import report_page
-from nogps.report.report_page import (
-    MAP_PHOTOS,
-    Photo,
-    PhotoSet,
-    Published,
-    Row,
-    results_table,
-    write_report,
-)
+from nogps.evaluate.protocol import Row
+from nogps.report import published, report_page
+from nogps.report.photos import Photo
+from nogps.report.report_page import MAP_PHOTOS, PhotoSet, write_report
 from nogps.report.svg import arc, circle
+from nogps.report.table import results_table
 from nogps.rights.credits import CREDIT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -261,16 +256,40 @@ def test_table_holds_the_numbers_passed(tmp_path):
 
 
 def test_published_rows_stand_beside_their_benchmark_only(tmp_path):
-    published = [Published("PlaNet", {"city_25km": 24.5, "region_200km": 37.6}, "arXiv 1602.05314")]
     rows = [made_row("model")]
     km = {"model": np.array([3.0])}
-    sets = [PhotoSet("test", rows, km), PhotoSet("im2gps", rows, km, published)]
+    sets = [PhotoSet("test", rows, km), PhotoSet("im2gps", rows, km)]
     page = Page(made_report(tmp_path / "report.html", sets=sets))
     test, im2gps = (table["text"] for table in page.all("table")[:2])
     assert "PlaNet" not in test
-    assert "PlaNet" in im2gps and "arXiv 1602.05314" in im2gps
+    assert "PlaNet" in im2gps and "2016, 6.2M training photos; arXiv 1602.05314" in im2gps
     cells = [cell["text"] for cell in page.all("td")]
-    assert cells[18:27] == ["", "", "24.5", "37.6", *[""] * 5]
+    assert cells[18:27] == ["", "6.3", "18.1", "30.0", "45.6", "65.8", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [
+        ("im2gps", "PlaNet, 6.2M training photos"),
+        ("Im2GPS3k-test", "PlaNet, re-evaluated by CPlaNet"),
+        ("im2gps3ktest", "PlaNet, re-evaluated by CPlaNet"),
+        ("yfcc4k", "PlaNet, re-evaluated by CPlaNet"),
+    ],
+)
+def test_a_benchmark_goes_by_its_name(name, system):
+    rows = published.beside(name)
+    assert rows[0]["system"] == system
+    assert [row["year"] for row in rows] == sorted(row["year"] for row in rows)
+    for row in rows:
+        shares = list(row["hits"].values())
+        assert shares == sorted(shares) and all(0 < share < 100 for share in shares)
+        assert row["source"]
+    assert all(row["hits"].keys() <= RADII_KM.keys() for row in rows)
+
+
+@pytest.mark.parametrize("name", ["test", "val", "im2gps_rome", "my photos", ""])
+def test_other_sets_have_no_published_rows(name):
+    assert published.beside(name) == []
 
 
 def test_summary_says_how_the_model_did(tmp_path):

@@ -1,0 +1,5 @@
+"""`python -m nogps`: the command `nogps`."""
+
+from nogps.cli.main import main
+
+main()

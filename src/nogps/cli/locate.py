@@ -1,0 +1,178 @@
+"""`nogps locate`: say where photos were taken."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nogps.base.errors import InputError
+from nogps.cli.files import MODEL, check_writable, load, photo_names
+from nogps.model.decode import Floats
+from nogps.model.locator import Locator
+from nogps.photos.exif import read_metadata
+from nogps.report.map_page import Located, write_map_page
+
+SOME_FAILED = 3  # exit code
+
+Asked = tuple[str, Path | bytes]  # a photo's name, and its file or its bytes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print an answer for each photo, or one for all; the exit code."""
+    options = _parser().parse_args(arguments)
+    check_writable("--map", options.map)
+    if options.map and options.map.suffix.lower() not in (".html", ".htm"):
+        # As `--map *.jpg` would have it, which costs the first photo.
+        raise InputError(f"--map: {options.map} is no name for a page; give one that ends in .html")
+    failed: list[str] = []
+
+    def complain(name: str, error: Exception) -> None:
+        failed.append(name)
+        _complain(name, error, options.json)
+
+    photos = list(_opened(options.photos, complain))
+    if not photos:
+        return 1
+    locator = load(options.model)
+    if locator.learned and not (options.json or options.geojson):
+        print(f"The model: {locator.learned}", file=sys.stderr)
+    located: list[Located] = []
+    for group in _scored(locator, photos, options.together, complain):
+        one = _answer(locator, group)
+        if not options.geojson:
+            _tell(json.dumps(one.to_dict(), ensure_ascii=False) if options.json else _told(one))
+        if options.geojson or options.map:  # else a million photos would fill the memory
+            located.append(one)
+    if options.geojson:
+        features = [each.to_geojson() for each in located]
+        print(json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False))
+    if options.map and located:
+        write_map_page(options.map, located, locator)
+        print(f"The map to look at: {options.map}", file=sys.stderr)
+    return SOME_FAILED if failed else 0
+
+
+def _opened(given: Iterable[str], complain) -> Iterator[Asked]:
+    """The photos that the arguments name."""
+    for each in given:
+        try:
+            for name in photo_names(each):
+                yield name, _readable(name)
+        except (InputError, OSError) as error:
+            complain(each, error)
+
+
+def _readable(name: str) -> Path | bytes:
+    """A photo as a path that may be read again; what comes through a pipe as its bytes."""
+    if name == "-":
+        if sys.stdin is None:
+            raise InputError("the standard input is closed; name a file")
+        return sys.stdin.buffer.read()
+    path = Path(name)
+    return path.read_bytes() if path.is_fifo() else path
+
+
+def _scored(
+    locator: Locator, photos: Sequence[Asked], together: bool, complain
+) -> Iterator[list[tuple[Asked, Floats]]]:
+    """The photos that can be read with their scores, each by itself or all in one group."""
+    group = []
+    scores = locator.scores_each([photo for _, photo in photos])
+    bar = tqdm(scores, total=len(photos), unit="photo", disable=None, delay=1)
+    for asked, found in zip(photos, bar, strict=True):
+        if isinstance(found, Exception):
+            complain(asked[0], found)
+        elif together:
+            group.append((asked, found))
+        else:
+            yield [(asked, found)]
+    if group:
+        yield group
+
+
+def _answer(locator: Locator, group: Sequence[tuple[Asked, Floats]]) -> Located:
+    """The answer for a photo, or for several of one place."""
+    positions = []
+    for (_, photo), _ in group:
+        with suppress(OSError):  # it was there to be located; it may be gone by now
+            positions.append(read_metadata(photo).position)
+    return Located(
+        [_printable(name) for (name, _), _ in group],
+        group[0][0][1],
+        locator.guess([scores for _, scores in group]),
+        next(filter(None, positions), None),
+    )
+
+
+def _tell(text: str) -> None:
+    tqdm.write(text)
+    sys.stdout.flush()  # a program that reads along gets each answer as it comes
+
+
+def _printable(name: str) -> str:
+    """A file's name as text that every file and terminal can hold, on one line."""
+    text = os.fsencode(name).decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _told(one: Located) -> str:
+    guess = one.guess
+    cells = ", ".join(f"{each.place} {100 * each.probability:.1f} %" for each in guess.cells)
+    lines = [
+        f"{', '.join(one.names)}: {guess.place} ({guess.latitude:.4f}, {guess.longitude:.4f})",
+        f"  {guess.sureness}",
+        f"  Most probable cells, by the nearest town: {cells}.",
+    ]
+    if one.gps:
+        latitude, longitude = one.gps
+        whose = "Its GPS" if len(one.names) == 1 else "The first GPS among them"
+        lines.append(
+            f"  {whose} says {latitude:.4f}, {longitude:.4f}: {one.off_km:,.0f} km from the guess."
+        )
+    return "\n".join(lines)
+
+
+def _complain(name: str, error: Exception, as_json: bool) -> None:
+    what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    tqdm.write(f"nogps: {_printable(name) or repr(name)}: {what}", file=sys.stderr)
+    if as_json:
+        tqdm.write(json.dumps({"photo": _printable(name), "error": what}, ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nogps locate",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Say where photos were taken, by their pixels alone. GPS that a photo carries is not\n"
+            "used; it is shown beside the guess."
+        ),
+        epilog=(
+            "examples:\n"
+            "  nogps locate holiday.jpg\n"
+            "  nogps locate holiday/ --map holiday.html\n"
+            "  nogps locate front.jpg back.jpg --together --json\n"
+            "  curl -s $URL | nogps locate -\n\n"
+            "exit codes: 0 every photo was located; 1 nothing could be done; 2 a wrong command\n"
+            "line; 3 some photo could not be read, which stderr names, and the others were located"
+        ),
+    )
+    add = parser.add_argument
+    add(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="a file, a folder with photos, or - for a photo on the standard input",
+    )
+    add("--model", type=Path, default=MODEL, help=".pt or .onnx (default: %(default)s)")
+    add("--together", action="store_true", help="all photos show one place: one answer for them")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="a JSON object a line for each answer")
+    how.add_argument("--geojson", action="store_true", help="one FeatureCollection")
+    add("--map", type=Path, metavar="FILE.html", help="also write a page with maps")
+    return parser

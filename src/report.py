@@ -1,0 +1,74 @@
+"""Stage report: the page that shows what the model can do and where it errs.
+
+Writes metrics/report.html from what eval measured. The model is not asked again.
+"""
+
+import pandas as pd
+
+from nogps.evaluate.protocol import Row, distance_column
+from nogps.model.classes import Partition
+from nogps.model.locator import Locator
+from nogps.pipeline import paths, run
+from nogps.pipeline.params import Params, drawn, origin
+from nogps.report.photos import to_show
+from nogps.report.report_page import PhotoSet, write_report
+
+
+def report(params: Params) -> None:
+    """The page."""
+    locator = Locator.load(paths.MODEL)
+    predictions = pd.read_parquet(paths.PREDICTIONS)
+    regions = pd.read_csv(paths.REGIONS, dtype={"region": str})
+    test = predictions[predictions["set"] == "test"]
+    measured = run.read_metrics("eval")
+    write_report(
+        paths.REPORT,
+        facts=facts(params, locator),
+        sets=[photo_set(name, rows, predictions) for name, rows in measured.items()],
+        classes=classes(locator.partition),
+        predictions=test,
+        regions=regions[regions["fold"] == "test"],
+        photos=to_show(test, paths.PACKED),
+        drawn=drawn(params),
+    )
+    print(f"The page to look at: {paths.REPORT}")
+
+
+def facts(params: Params, locator: Locator) -> dict[str, str | int]:
+    """What was run, as the page tells it."""
+    folds = pd.read_parquet(paths.SPLITS)["fold"].value_counts()
+    return {
+        "source": origin(params),
+        "model": locator.backbone,
+        "pretrained": params.weights,
+        "loss": locator.loss,
+        "classes": len(locator.partition),
+        **{f"{fold} photos": int(folds.get(fold, 0)) for fold in ("train", "val", "test")},
+        "model licence": locator.about.get("model_licence", "not stated"),
+    }
+
+
+def photo_set(name: str, figures: dict, predictions: pd.DataFrame) -> PhotoSet:
+    """The results on a set of photos, by its rows of metrics/eval.json and its predictions."""
+    rows = [Row.from_json(row, each) for row, each in figures.items()]
+    asked = predictions[predictions["set"] == name]
+    distances = {row.name: asked[distance_column(row.name)].to_numpy() for row in rows}
+    return PhotoSet(name, rows, distances)
+
+
+def classes(partition: Partition) -> pd.DataFrame:
+    """The classes as the page shows them, a row each, in label order."""
+    latitude, longitude = partition.points()
+    return pd.DataFrame(
+        {
+            "token": partition.tokens,
+            "latitude": latitude,
+            "longitude": longitude,
+            "photos": partition.photos,
+            "spread_km": partition.spread_km(),
+        }
+    )
+
+
+if __name__ == "__main__":
+    run.main(report, __doc__)
