@@ -137,7 +137,7 @@ def locate(options: argparse.Namespace) -> int:
 
 def _names(given: str) -> list[str]:
     """The photos that an argument names: a file, those in a folder, - for what comes in."""
-    from nogps.acquire.sources.archive import image_files
+    from nogps.photos.files import image_files
 
     if not given:
         raise InputError("no name; give a file, a folder or -")
