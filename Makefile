@@ -28,8 +28,7 @@ lint: .venv/ready  ## style, what may import what, types
 
 docs: .venv/ready  ## docs/ as a site, in site/; nothing is fetched
 	python docs/architecture.py
-	nogps params --markdown > docs/parameters.md
-	mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 site: .venv/ready  ## build the page that locates photos in a browser: static files, in web/site
 	nogps site

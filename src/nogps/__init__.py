@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nogps.model.guess import Guess
+    from nogps.model.guess import Cell, Guess
     from nogps.model.locator import Locator
     from nogps.model.onnx_locator import OnnxLocator
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.2.0"
-__all__ = ["Guess", "Locator", "OnnxLocator"]
+__all__ = ["Cell", "Guess", "Locator", "OnnxLocator"]
 HOMES = {
+    "Cell": "nogps.model.guess",
     "Guess": "nogps.model.guess",
     "Locator": "nogps.model.locator",
     "OnnxLocator": "nogps.model.onnx_locator",

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from nogps.acquire.sources.archive import image_files
 from nogps.base.errors import InputError
 from nogps.model.locator import Locator
 from nogps.model.onnx_locator import OnnxLocator
+from nogps.photos.files import image_files
 
 MODEL = Path("models/model.pt")  # asked when no other is named
 

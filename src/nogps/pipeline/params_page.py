@@ -17,7 +17,7 @@ from nogps.pipeline.params import Params, check_stages, read_params, stages_by_p
 INTRODUCTION = """\
 # Parameters
 
-Everything that [params.yaml](../params.yaml) holds, with the values that come with the project.
+Everything that `params.yaml` holds, with the values that come with the project.
 `dvc exp run -S lr=3e-4` changes one for one experiment; the stages named last run again then.
 `nogps params --markdown` makes this page.
 """

@@ -112,7 +112,7 @@ def test_limits_of_sampling_hold_for_a_new_source(toy):
 
 
 def test_a_new_source_is_checked_like_any_other(toy):
-    with pytest.raises(InputError, match="`toy.rows` is 0"):
+    with pytest.raises(InputError, match=r"`toy\.rows` is 0"):
         read_params(source="toy", toy={"rows": 0})
     with pytest.raises(InputError, match="`toy` is missing"):
         read_params(source="toy")

@@ -23,8 +23,8 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.base.errors import InputError
 from nogps.photos.exif import Metadata, read_metadata
+from nogps.photos.files import image_files, is_image
 
-EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff"}
 TABLES = {".csv", ".txt"}
 LARGEST = 100_000_000  # bytes of a zip's member; what claims to be more is not read
 ENCRYPTED = 1  # a flag of a member
@@ -190,24 +190,6 @@ def members(path: Path) -> tuple[dict[str, Member], list[str], int]:
             f"folder.path: {path} is encrypted; unpack it with its password and name the folder"
         )
     return found, tables, unreadable
-
-
-def image_files(folder: Path) -> tuple[list[str], int]:
-    """Paths of all image files, relative to the folder; and how many directories are unreadable.
-
-    Hidden files and directories are skipped; links to directories are not followed.
-    """
-    files, errors = [], []
-    for directory, subdirectories, names in os.walk(folder, onerror=errors.append):
-        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        below = PurePosixPath(Path(directory).relative_to(folder).as_posix())
-        files += [str(below / name) for name in names if is_image(name)]
-    return files, len(errors)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name is a photo, and not a hidden one."""
-    return not name.startswith(".") and posixpath.splitext(name)[1].lower() in EXTENSIONS
 
 
 def quoted(path: str) -> str:

@@ -22,6 +22,7 @@ from nogps.acquire.candidate import Candidate
 from nogps.acquire.sources import archive
 from nogps.acquire.sources.archive import Counts, Member, on_globe
 from nogps.base.errors import InputError
+from nogps.photos.files import image_files
 from nogps.rights.licences import licence_of
 
 REQUIRED = ("id", "latitude", "longitude")
@@ -127,7 +128,7 @@ def _pictures(root: Path, below: str, counts: Counts) -> tuple[list[str], NDArra
     """
     folders: list[str] = []
     parts = [np.empty(0, PICTURE)]
-    extracted, unreadable = archive.image_files(root / below)
+    extracted, unreadable = image_files(root / below)
     counts.unreadable += unreadable
     counts.not_listed += len(extracted)
     parts.append(_located(((name, None) for name in extracted), f"{below}/", folders))
