@@ -19,7 +19,6 @@ from nogps.train import loop
 from tests.pictures import XMP, encoded, picture
 from tests.project import ROOT, Project, fill_folder, make_project, read
 
-pytestmark = pytest.mark.pipeline
 STAGES = ["sample", "download", "pack", "split", "cells", "train", "eval"]
 
 

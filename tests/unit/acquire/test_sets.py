@@ -650,7 +650,6 @@ def test_a_set_is_packed_as_a_benchmark(tmp_path):
     assert (packed["width"] > 0).sum() == 3
 
 
-@pytest.mark.pipeline
 def test_dvc_runs_on_a_part_of_osv5m(tmp_path):
     """Two zips of three; DVC sees the table alone, and a third zip when it is told to look."""
     root = tmp_path / "osv5m"

@@ -130,7 +130,6 @@ SEARCH = (
 )
 
 
-@pytest.mark.pipeline
 def test_killed_twice_a_search_comes_to_its_trials(tmp_path):
     project = make_project(
         tmp_path / "clone", source="folder", backbone="shufflenet_v2_x0_5", cells__min_photos=4

@@ -122,7 +122,6 @@ def test_without_a_fall_there_is_no_suggestion():
     assert lr_range.suggest(RATES, np.linspace(4, 1, 200)).tenth == RATES[199] / 10
 
 
-@pytest.mark.pipeline
 def test_it_draws_its_curve_and_leaves_the_rest_alone(tmp_path):
     project = make_project(
         tmp_path / "clone",
