@@ -16,7 +16,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from tests.project import ROOT, SMALL, Project
+from tests.project import PARAMS, ROOT, SMALL, Project
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
@@ -50,7 +50,7 @@ class InProcess(Project):
 def make_folder(root: Path, **params) -> InProcess:
     """A folder with params.yaml, small as make_project's, and nothing else."""
     (root / "data").mkdir(parents=True)
-    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (root / "params.yaml").write_bytes(PARAMS.read_bytes())
     (root / "data/exclude.txt").touch()
     project = InProcess(root)
     project.set(**{**SMALL, **params})
