@@ -13,7 +13,7 @@ repro: .venv/ready  ## from a clone to a table: run the pipeline, print the resu
 	@nogps results
 
 test: .venv/ready  ## the tests of each part, in process; a few minutes
-	python -m pytest -n 3 tests/unit
+	python -m pytest -n 3 --dist loadfile tests/unit
 
 test-rest: .venv/ready  ## the others: whole runs, kills, full disks, the planet, a browser
 	python -m pytest -n 3 --dist loadfile tests/planet tests/e2e tests/browser

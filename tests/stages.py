@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from tests.project import ROOT, SMALL, Project
+from tests.project import PARAMS, ROOT, SMALL, Project
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
@@ -48,9 +49,11 @@ class InProcess(Project):
 
 
 def make_folder(root: Path, **params) -> InProcess:
-    """A folder with params.yaml, small as make_project's, and nothing else."""
-    (root / "data").mkdir(parents=True)
-    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    """A folder with the stages and small parameters, as make_project has them, and nothing else."""
+    for name in ("data", "models", "metrics"):
+        (root / name).mkdir(parents=True)
+    (root / "params.yaml").write_bytes(PARAMS.read_bytes())
+    shutil.copy2(ROOT / "dvc.yaml", root)
     (root / "data/exclude.txt").touch()
     project = InProcess(root)
     project.set(**{**SMALL, **params})

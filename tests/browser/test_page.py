@@ -32,7 +32,6 @@ from tests.project import make_project
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
-    pytest.mark.pipeline,
     pytest.mark.skipif(not CHROMIUM, reason="the browser tests need Debian's chromium"),
 ]
 SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 800}}

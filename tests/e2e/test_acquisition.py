@@ -33,7 +33,6 @@ from tests.project import (
     served,
 )
 
-pytestmark = pytest.mark.pipeline
 TINY_CALIFORNIA = {
     "source": "streetview",
     "push_to": "nowhere",

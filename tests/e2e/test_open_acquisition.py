@@ -18,7 +18,6 @@ from tests.project import (
     read,
 )
 
-pytestmark = pytest.mark.pipeline
 OPEN = {"panoramax": "asset", "commons": "file", "mapillary": "thumb"}  # what pictures are called
 FEW = {"simulated.photos": 1200, "sampling.photos": 150, "sampling.calls": 4000}
 FEW["sampling.per_owner"] = 8

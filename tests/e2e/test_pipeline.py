@@ -14,7 +14,6 @@ from nogps.model.locator import Locator
 from tests.pictures import XMP, encoded, picture
 from tests.project import Project, fill_folder, make_project, read
 
-pytestmark = pytest.mark.pipeline
 STAGES = ["sample", "download", "pack", "split", "cells", "train", "eval", "report"]
 
 

@@ -9,7 +9,6 @@ from dvc.repo import Repo
 
 from tests.project import Project, make_project
 
-pytestmark = pytest.mark.pipeline
 STAGES = ["sample", "download", "pack", "split", "cells", "train", "eval", "report"]
 STRAW = """\
 # Writes what dvc.yaml says that a stage writes, always the same: sh stages.sh src/NAME.py

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import pytest
 import yaml
 
 from tests.project import Project, environment, fill_folder, make_project
@@ -23,7 +22,6 @@ SEARCH = (
 )
 
 
-@pytest.mark.pipeline
 def test_killed_twice_a_search_comes_to_its_trials(tmp_path):
     project = make_project(
         tmp_path / "clone", source="folder", backbone="shufflenet_v2_x0_5", cells__min_photos=4

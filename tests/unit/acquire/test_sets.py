@@ -1,18 +1,13 @@
 """Sets in the layouts in which they are handed out, made small here."""
 
 import asyncio
-import csv
-import hashlib
-import json
 import struct
 import zipfile
 import zlib
 from pathlib import Path
 from urllib.parse import quote_plus
 
-import pandas as pd
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,8 +18,8 @@ from nogps.acquire.sources.folder import Folder, name_of
 from nogps.base.errors import InputError
 from nogps.photos import images
 from nogps.pipeline import benchmarks
+from tests.osv5m import HEADER, osv, row, zipped
 from tests.pictures import encoded, photo, picture, write
-from tests.project import make_project
 
 
 def by_id(folder: Folder) -> dict[str, Candidate]:
@@ -47,14 +42,6 @@ def message(path: Path) -> str:
     return text
 
 
-def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, body in files.items():
-            archive.writestr(name, body)
-    return path
-
-
 def commented(latitude: float, longitude: float, **more: str) -> bytes:
     """A JPEG with a position in its comment, as those of Im2GPS have."""
     fields = {"latitude": latitude, "longitude": longitude} | more
@@ -68,38 +55,6 @@ def body_of(number: int) -> bytes:
 
 
 # OSV-5M
-
-HEADER = (
-    "id,latitude,longitude,thumb_original_url,country,sequence,captured_at,lon_bin,region,"
-    "creator_username,creator_id"
-)
-
-
-def row(number, latitude="-22.5", longitude="17.25", **more) -> dict[str, str]:
-    """A row of OSV-5M, in Namibia."""
-    return {
-        "id": str(number),
-        "latitude": latitude,
-        "longitude": longitude,
-        "thumb_original_url": "",
-        "country": "NA",
-        "sequence": f"walk-{number}",
-        "captured_at": "1667558866000",
-        "lon_bin": "(0, 8)",
-        "region": "",
-        "creator_username": "roadroid",
-        "creator_id": "111336221091714.0",
-    } | more
-
-
-def osv(root: Path, rows: list[dict], columns=HEADER, name="train") -> Path:
-    table = root / f"{name}.csv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, columns.split(","), extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return table
 
 
 BIG = 3859149887465501
@@ -648,56 +603,3 @@ def test_a_set_is_packed_as_a_benchmark(tmp_path):
     assert packed["status"].tolist() == ["ok", "ok", "unreadable", "ok"]
     assert set(packed["owner"]) == {"111336221091714"}
     assert (packed["width"] > 0).sum() == 3
-
-
-@pytest.mark.pipeline
-def test_dvc_runs_on_a_part_of_osv5m(tmp_path):
-    """Two zips of three; DVC sees the table alone, and a third zip when it is told to look."""
-    root = tmp_path / "osv5m"
-    pictures = {each: encoded(picture(96, 72, seed=each)) for each in range(1, 61)}
-    parts = [{f"0{k}/{each}.jpg": pictures[each] for each in range(1 + k, 61, 3)} for k in range(3)]
-    for number in (0, 1):
-        zipped(root / f"images/train/0{number}.zip", parts[number])
-    rows = [
-        row(each, str(each / 2), str(each % 7 * 20), creator_id=f"{each % 11}.0")
-        for each in reversed(range(1, 71))
-    ]
-    table = osv(root, rows)
-    project = make_project(
-        tmp_path / "clone",
-        source="folder",
-        folder__path=str(table),
-        sampling__photos=0,
-        download__min_side=32,
-        split__test=0.25,
-        split__val=0.2,
-    )
-    project.dvc("repro", "split")
-    locked = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]["sample"]["deps"]
-    assert [dep for dep in locked if "osv5m" in dep["path"]] == [
-        {
-            "path": str(table),
-            "hash": "md5",
-            "md5": hashlib.md5(table.read_bytes()).hexdigest(),
-            "size": table.stat().st_size,
-        }
-    ]
-
-    def rows_of(name: str) -> pd.DataFrame:
-        return pd.read_parquet(project.root / f"data/{name}.parquet")
-
-    metrics = json.loads((project.root / "metrics/sample.json").read_text())
-    assert (metrics["candidates"], metrics["not_there"], metrics["not_listed"]) == (40, 30, 0)
-    assert metrics["owners"] == 11
-    index = rows_of("photos/index")
-    assert index["photo_id"].tolist() == [str(each) for each in range(60, 0, -1) if each % 3]
-    assert set(index["status"]) == {"ok"}
-    assert index["sha256"].tolist() == [
-        hashlib.sha256(pictures[int(each)]).hexdigest() for each in index["photo_id"]
-    ]
-    folds = rows_of("candidates").merge(rows_of("splits"), on="photo_id")
-    assert len(folds) == 40 and folds.groupby("owner")["fold"].nunique().max() == 1
-    zipped(root / "images/train/02.zip", parts[2])
-    assert "didn't change" in project.dvc("repro", "split")
-    project.dvc("repro", "-f", "-s", "sample")
-    assert len(rows_of("candidates")) == 60

@@ -384,3 +384,12 @@ def test_predictions_that_cannot_be_written_are_told_in_a_sentence(saved, folder
     closed = tmp_path / "closed.parquet"
     closed.symlink_to(tmp_path / "missing" / "file")
     assert "No such file" in complaint(folder, "--model", saved, "--predictions", closed)
+
+
+def test_the_loss_is_that_of_the_class_of_the_truth(packed, locator, folder):
+    predictions = measured(packed, locator).predictions.set_index("photo_id").drop("b.jpg")
+    assert (predictions["label"] != predictions["guess_label"]).any()
+    scores = locator.scores_each([folder / name for name in predictions.index])
+    for found, row in zip(scores, predictions.itertuples(), strict=True):
+        p = np.exp(found / locator.calibration.temperature)
+        assert row.loss == pytest.approx(-np.log(p[row.label] / p.sum()), rel=1e-6)
