@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nogps.acquire.sources.flickr import LICENCES as FLICKR
+from nogps.acquire.sources.flickr_api import LICENCES as FLICKR
 from nogps.rights import licences
 from nogps.rights.licences import FREE, for_model, licence_of
 
