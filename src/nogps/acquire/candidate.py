@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from nogps.photos.status import Status  # what became of a candidate
+from nogps.photos.status import Status
+
+__all__ = ["Candidate", "Fetched", "Status"]
 
 
 @dataclass(frozen=True, slots=True)

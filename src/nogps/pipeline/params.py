@@ -58,9 +58,8 @@ class Machine(Section):
 
 
 # A section for each source, named as it is.
-SourceSections: Any = create_model(
-    "SourceSections", __base__=Section, **{name: source_type(name).settings for name in SOURCES}
-)
+sections: dict[str, Any] = {name: source_type(name).settings for name in SOURCES}
+SourceSections: Any = create_model("SourceSections", __base__=Section, **sections)
 
 
 class Params(TrainSettings, Machine, SourceSections):

@@ -48,7 +48,9 @@ def _limits(params: Params) -> Limits:
         str(sampling.taken_from or ""),
         str(sampling.taken_to or ""),
         sampling.cell_level,
-        *(int(_limit(params, f"per_{name}")) for name in ("cell", "owner", "sequence")),
+        per_cell=int(_limit(params, "per_cell")),
+        per_owner=int(_limit(params, "per_owner")),
+        per_sequence=int(_limit(params, "per_sequence")),
         spacing_m=_limit(params, "spacing_m"),
     )
 

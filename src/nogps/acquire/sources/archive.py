@@ -28,6 +28,7 @@ from nogps.photos.files import image_files, is_image
 TABLES = {".csv", ".txt"}
 LARGEST = 100_000_000  # bytes of a zip's member; what claims to be more is not read
 ENCRYPTED = 1  # a flag of a member
+LOCAL_SIGNATURE = b"PK\3\4"
 LOCAL_HEADER = struct.Struct("<4s4xH16xHH")  # signature, method, lengths of name and extra field
 READ_AHEAD = 1 << 18  # bytes
 
@@ -74,7 +75,8 @@ class Images:
 
     def inspect(self, name: str) -> tuple[str | None, Metadata]:
         """The address of an image and what it says of itself; None if it cannot be read."""
-        found, photo = self.address(name), self.root / name
+        found = self.address(name)
+        photo: Path | bytes = self.root / name
         if found and self.found.get(name):
             fetched = read(self.root, found)
             photo, found = fetched.body, found if fetched.status is Status.OK else None
@@ -242,7 +244,7 @@ def _member(path: Path, offset: int, size: int) -> bytes:
         file.seek(offset)
         header = file.read(LOCAL_HEADER.size)
         signature, method, name, extra = LOCAL_HEADER.unpack(header)
-        if signature != zipfile.stringFileHeader or size > LARGEST:
+        if signature != LOCAL_SIGNATURE or size > LARGEST:
             raise OSError("there is no such member")
         file.seek(name + extra, os.SEEK_CUR)
         if method == zipfile.ZIP_STORED:

@@ -46,7 +46,14 @@ INTERNAL = "internal_api_error"
 TOO_BIG = "toobig"
 STEPS = b"thumbnail steps"  # in what is said where a width is none that Wikimedia makes
 PHOTOS = ("image/jpeg",)  # maps and drawings are PNG or SVG, scans TIFF or PDF
-SAYS = ("DateTimeOriginal", "License", "LicenseShortName", "LicenseUrl", "Artist", "Credit")
+SAYS: tuple[str, ...] = (
+    "DateTimeOriginal",
+    "License",
+    "LicenseShortName",
+    "LicenseUrl",
+    "Artist",
+    "Credit",
+)
 SAYS += ("Attribution", "NonFree", "DeletionReason", "Categories")
 
 _FLICKR = re.compile(r"flickr\.com/photos/([^/\"'\s]+)/(\d+)")
@@ -67,7 +74,7 @@ class Commons:
 
     name = "Wikimedia Commons"
     most_square_degrees = 0.03  # 20 x 20 km at the equator
-    coarse_levels = ()
+    coarse_levels: tuple[int, ...] = ()
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url, which ends with the original's SHA-1."""
@@ -135,7 +142,7 @@ class Commons:
 
     def _candidate(self, page: dict) -> Candidate | str:
         """The file as a candidate, or why it is of no use."""
-        info = next(iter(page.get("imageinfo") or []), {})
+        info: dict = next(iter(page.get("imageinfo") or []), {})
         said = {
             name: str(each.get("value") or "")
             for name, each in (info.get("extmetadata") or {}).items()

@@ -28,7 +28,7 @@ TIMEOUT_S = 30.0
 # What reading something raises that is no answer of Flickr's.
 NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError)
 # Of a row, what is kept; the addresses of its sizes beside it.
-KEPT = ("id", "owner", "latitude", "longitude", "accuracy", "license")
+KEPT: tuple[str, ...] = ("id", "owner", "latitude", "longitude", "accuracy", "license")
 KEPT += ("datetaken", "datetakenunknown")
 
 BAD_KEY = 100

@@ -79,12 +79,9 @@ class Folder(Source):
                 f"folder.path: {self.path} is not a directory that you may read; "
                 "give the one that holds your photos, a .zip of photos or the .csv of a set"
             )
-        if TABLE in photos.tables:
-            found = self._listed(photos)
-        else:
-            found = sets.listed(photos, self.counts)
-            if found is None:
-                found = self._located(photos)
+        found = self._listed(photos) if TABLE in photos.tables else sets.listed(photos, self.counts)
+        if found is None:
+            found = self._located(photos)
         return iter(sorted(found, key=lambda candidate: candidate.photo_id))
 
     def counted(self) -> dict[str, int]:
@@ -132,7 +129,8 @@ class Folder(Source):
             elif metadata.position is None:
                 self.counts.without_position += 1
             else:
-                found.append(sets.by_name(_located_candidate(file, url, metadata), file))
+                located = _located_candidate(file, url, metadata, metadata.position)
+                found.append(sets.by_name(located, file))
         if not found:
             raise InputError(
                 f"folder.path: no photos with a position under {self.path} ({len(photos.found)} "
@@ -158,14 +156,15 @@ def name_of(path: Path) -> str:
     return path.parent.resolve().name if stem in osv5m.SETS else stem
 
 
-def _located_candidate(file: str, url: str, metadata: Metadata) -> Candidate:
-    latitude, longitude = metadata.position
+def _located_candidate(
+    file: str, url: str, metadata: Metadata, position: tuple[float, float]
+) -> Candidate:
     return Candidate(
         # Names need not be UTF-8, parquet must be.
         photo_id=os.fsencode(file).decode(errors="backslashreplace"),
         source="folder",
-        latitude=latitude,
-        longitude=longitude,
+        latitude=position[0],
+        longitude=position[1],
         owner=metadata.owner,
         url=url,
         taken_at=metadata.taken_at,
@@ -219,7 +218,7 @@ def _row_candidate(where: str, row: dict[str, str]) -> Candidate:
         raise InputError(f"{where}: more values than columns; quote a value that has a comma")
     text = {column: (row.get(column) or "").strip() for column in REQUIRED_COLUMNS}
     optional = {column: (row.get(column) or "").strip() for column in OPTIONAL_COLUMNS}
-    heading = optional.pop("heading")
+    heading = optional["heading"]
     return Candidate(
         photo_id=_path_below(where, text["file"]),
         source="folder",
@@ -227,7 +226,10 @@ def _row_candidate(where: str, row: dict[str, str]) -> Candidate:
         longitude=_number(where, "longitude", text["longitude"], 180),
         heading=_number(where, "heading", heading, 360) % 360 if heading else None,
         url="",
-        **optional,
+        owner=optional["owner"],
+        taken_at=optional["taken_at"],
+        licence=optional["licence"],
+        page_url=optional["page_url"],
     )
 
 

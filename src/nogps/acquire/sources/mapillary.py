@@ -8,7 +8,7 @@ under CC BY-SA 4.0.
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box
@@ -19,7 +19,7 @@ from nogps.acquire.source import Context, CrawlRate
 from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
-from nogps.rights.licences import licence_of
+from nogps.rights.licences import Licence, licence_of
 
 
 class Settings(Section):
@@ -31,7 +31,7 @@ class Settings(Section):
     """Pixels that a photo is wide; panoramas have 2048."""
 
 
-LICENCE = licence_of("CC BY-SA 4.0")
+LICENCE = cast(Licence, licence_of("CC BY-SA 4.0"))
 FIELDS = "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle"
 FIELDS += ",sequence,is_pano,creator"
 POSITIONS = {"computed": "computed_geometry", "original": "geometry"}
@@ -61,7 +61,7 @@ class Mapillary:
 
     name = "Mapillary"
     most_square_degrees = 0.0099  # 0.01 and more are refused
-    coarse_levels = ()
+    coarse_levels: tuple[int, ...] = ()
 
     def __post_init__(self):
         if not self.token:
@@ -112,9 +112,7 @@ class Mapillary:
 
     def _widths(self, around: bool) -> list[int]:
         """Widths in pixels in which a picture may be had, the best first."""
-        wanted = self.settings.width
-        if around:
-            wanted = max(wanted, PANORAMA_WIDTH)
+        wanted = max(self.settings.width, PANORAMA_WIDTH if around else 0)
         return sorted(WIDTHS, key=lambda width: (abs(width - wanted), width))
 
     async def _told(self, url: str, http: Polite) -> dict:
@@ -145,7 +143,8 @@ class Mapillary:
         position = point(row.get(POSITIONS[self.settings.positions]))
         if position is None:
             return "without_position"
-        creator = row.get("creator") if isinstance(row.get("creator"), dict) else {}
+        creator = row.get("creator")
+        creator = creator if isinstance(creator, dict) else {}
         name = str(creator.get("username") or "")
         around = row.get("is_pano") is True
         thumbs = ",".join(f"thumb_{width}_url" for width in self._widths(around))
@@ -195,7 +194,7 @@ def _heading(row: dict) -> float | None:
     return None
 
 
-def _taken_at(milliseconds: object) -> str:
+def _taken_at(milliseconds: Any) -> str:
     try:
         return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (TypeError, ValueError, OverflowError, OSError):

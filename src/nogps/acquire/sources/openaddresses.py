@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,16 +144,16 @@ def _is_addresses(name: str | Path, endings: tuple[str, ...]) -> bool:
 
 def _read_file(path: Path, bar: tqdm) -> tuple[list[NDArray], int]:
     """Latitudes, longitudes and names of the rows that have a position; how many rows there are."""
-    columns = array("d"), array("d"), array("q")
-    add_latitude, add_longitude, add_name = (column.append for column in columns)
+    latitudes, longitudes, names = array("d"), array("d"), array("q")
+    add_latitude, add_longitude, add_name = latitudes.append, longitudes.append, names.append
     before = bar.n
     try:
         with path.open("rb") as raw:
-            for row, (latitude, longitude, name) in enumerate(_rows(path, raw), start=1):
-                add_latitude(latitude)
-                add_longitude(longitude)
-                add_name(name)
-                if row % _ROWS_AT_ONCE == 0:
+            for number, row in enumerate(_rows(path, raw), start=1):
+                add_latitude(row[0])
+                add_longitude(row[1])
+                add_name(row[2])
+                if number % _ROWS_AT_ONCE == 0:
                     bar.update(before + raw.tell() - bar.n)
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(
@@ -165,7 +165,7 @@ def _read_file(path: Path, bar: tqdm) -> tuple[list[NDArray], int]:
             f"{path}: cannot be read ({error.strerror}); check that it is a file you may read"
         ) from error
     bar.update(before + path.stat().st_size - bar.n)
-    latitude, longitude, name = (np.array(column) for column in columns)
+    latitude, longitude, name = np.array(latitudes), np.array(longitudes), np.array(names)
     # Written so that NaN is left out as well.
     located = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
     located &= (latitude != 0) | (longitude != 0)
@@ -195,7 +195,7 @@ def _rows(path: Path, raw: BinaryIO) -> Iterator[Row]:
         yield from _table_rows(str(path), path.name, raw)
 
 
-def _table_rows(where: str, name: str, stream: BinaryIO) -> Iterator[Row]:
+def _table_rows(where: str, name: str, stream: IO[bytes] | gzip.GzipFile) -> Iterator[Row]:
     read = _csv_rows if name.lower().endswith(".csv") else _geojson_rows
     # What is not UTF-8 can only be in a name.
     with io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="") as lines:
@@ -225,8 +225,9 @@ def _csv_rows(where: str, lines: io.TextIOWrapper) -> Iterator[Row]:
                 if plain:
                     longitude, latitude = float(row[lon]), float(row[lat])
                 else:
-                    longitude, latitude = map(float, _POINT.match(row[geom]).groups())
-            except (ValueError, AttributeError):  # no number; no POINT
+                    point = _POINT.match(row[geom])
+                    longitude, latitude = map(float, point.groups()) if point else _NOWHERE
+            except ValueError:  # no number
                 latitude, longitude = _NOWHERE
             yield latitude, longitude, _name(row[number], row[street])
     except csv.Error as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +24,12 @@ from nogps.acquire.sources import archive
 from nogps.acquire.sources.archive import Counts, Member, on_globe
 from nogps.base.errors import InputError
 from nogps.photos.files import image_files
-from nogps.rights.licences import licence_of
+from nogps.rights.licences import Licence, licence_of
 
 REQUIRED = ("id", "latitude", "longitude")
 TEXTS = ("sequence", "captured_at", "creator_username", "creator_id")  # may be missing
 SETS = ("train", "test")
-LICENCE = licence_of("CC BY-SA 4.0")
+LICENCE = cast(Licence, licence_of("CC BY-SA 4.0"))
 BLOCK = 8 << 20  # bytes of the table at a time
 # Where a picture lies; 32 bytes of memory for each of five millions.
 PICTURE = np.dtype(

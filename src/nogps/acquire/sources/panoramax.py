@@ -7,7 +7,7 @@ Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IG
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 from nogps.acquire.area import Box
@@ -41,7 +41,7 @@ class Panoramax:
 
     name = "Panoramax"
     most_square_degrees = 360.0 * 180
-    coarse_levels = (4, 7)  # nearly all pictures are in a few countries
+    coarse_levels: tuple[int, ...] = (4, 7)  # nearly all pictures are in a few countries
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url; its host may send us to another one."""
@@ -146,7 +146,7 @@ def _link(row: dict, rel: str) -> str:
     return next((href for href in links if isinstance(href, str) and href.startswith("http")), "")
 
 
-def _number(value: object, most: float) -> float | None:
+def _number(value: Any, most: float) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -68,10 +68,10 @@ def listed(photos: Images, counts: Counts) -> list[Candidate] | None:
     names = [name for name in photos.tables if name.lower().endswith(f"{PLACES}.csv")]
     if INFO in photos.tables:
         with photos.open_table(INFO) as lines:
-            rows = _yfcc_rows(photos.root / INFO, lines)
-        if rows:
-            photos = _with_zips(photos, (f"{row[ID]}.jpg" for row in rows))
-            return _yfcc(photos.root / INFO, rows, photos, counts)
+            fields = _yfcc_rows(photos.root / INFO, lines)
+        if fields:
+            photos = _with_zips(photos, (f"{row[ID]}.jpg" for row in fields))
+            return _yfcc(photos.root / INFO, fields, photos, counts)
     if len(names) > 1:
         raise InputError(
             f"folder.path: {photos.root} holds {' and '.join(names)}; name the one that you mean"

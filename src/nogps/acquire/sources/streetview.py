@@ -153,9 +153,10 @@ class StreetView(Source):
         self.counts.drawn = len(found)
         seen: set[str] = set()
         for answer in found:
-            if self._usable(answer, seen):
+            position = self._usable_position(answer, seen)
+            if position:
                 seen.add(answer["pano_id"])
-                yield from self._photos(answer)
+                yield from self._photos(answer, position)
 
     def counted(self) -> dict[str, int]:
         """The counts of the last search."""
@@ -272,8 +273,9 @@ class StreetView(Source):
             "has the Street View Static API and billing, and GOOGLE_MAPS_SIGNING_SECRET fits it"
         )
 
-    def _usable(self, answer: dict, seen: set[str]) -> bool:
-        """Whether a panorama gives photos; counted where it does not."""
+    def _usable_position(self, answer: dict, seen: set[str]) -> tuple[float, float] | None:
+        """The position of a panorama; None, and counted, where it gives no photos."""
+        position = _position(answer)
         if answer["status"] == UNKNOWN:
             self.counts.unanswered += 1
         elif answer["status"] != "OK" or not isinstance(answer.get("pano_id"), str):
@@ -282,15 +284,14 @@ class StreetView(Source):
             self.counts.repeated += 1
         elif not _official(answer):
             self.counts.unofficial += 1
-        elif _position(answer) is None:
+        elif position is None:
             self.counts.without_position += 1
         else:
             self.counts.panoramas += 1
-            return True
-        return False
+            return position
+        return None
 
-    def _photos(self, answer: dict) -> Iterator[Candidate]:
-        latitude, longitude = _position(answer)
+    def _photos(self, answer: dict, position: tuple[float, float]) -> Iterator[Candidate]:
         pano, settings = answer["pano_id"], self.settings
         for number in range(settings.headings):
             heading = round(360 * number / settings.headings)
@@ -306,8 +307,8 @@ class StreetView(Source):
             yield Candidate(
                 photo_id=f"{pano}_{heading:03d}",
                 source="streetview",
-                latitude=latitude,
-                longitude=longitude,
+                latitude=position[0],
+                longitude=position[1],
                 owner=pano,  # so that the directions of a panorama stay together
                 url=f"{self.base_url}{IMAGE}?{urlencode(asked)}",
                 taken_at=str(answer.get("date") or ""),
