@@ -23,6 +23,8 @@ from nogps.acquire.download import gather
 from nogps.acquire.http import Polite
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.sources.flickr import Flickr
+from nogps.acquire.sources.flickr_api import Api
+from nogps.pipeline.params import read_params
 from nogps.pipeline.planet_process import running_planet
 from planet.faults import FAULTS
 from planet.flickr import IMAGE_HOST
@@ -51,7 +53,7 @@ def main() -> None:
 def download(base: str, folder: str) -> None:
     """What is killed: the stage's own code, with short waits."""
     here = Path(folder)
-    source = Flickr("key", "secret", ["any"], [], pd.Timestamp(0).date(), pd.Timestamp(1).date())
+    source = Flickr(Api("key", "secret"), read_params().flickr)
     http = Polite(connections=32, unit_s=0.02, timeout_s=2.0, base=base)
     candidates = pd.read_parquet(here / "candidates.parquet")
     gather(candidates, source, here / "scratch", here / "photos", http=http, min_side=64)

@@ -28,6 +28,7 @@ from nogps.acquire.sources.mapillary import Mapillary
 from nogps.acquire.sources.panoramax import Panoramax
 from nogps.earth import s2
 from nogps.earth.towns import nearest_town
+from nogps.pipeline.params import read_params
 from nogps.pipeline.planet_process import running_planet
 from nogps.rights import licences
 from planet import commons, mapillary, panoramax
@@ -56,13 +57,13 @@ def main() -> None:
         photos=arguments.candidates,
         calls=arguments.calls,
     )
-    rows = []
+    rows, params = [], read_params()
     with running_planet(0, arguments.photos) as planet:
         http = partial(Polite, connections=16, base=planet.base, unit_s=0.05, user_agent=WHO)
         for service in (
-            Panoramax(where, base_url=panoramax.CATALOGUE),
-            Commons(where, base_url=commons.SITE),
-            Mapillary(MAPILLARY_TOKEN, where, base_url=mapillary.GRAPH),
+            Panoramax(where, params.panoramax, base_url=panoramax.CATALOGUE),
+            Commons(where, params.commons, base_url=commons.SITE),
+            Mapillary(MAPILLARY_TOKEN, where, params.mapillary, base_url=mapillary.GRAPH),
         ):
             search, began = Search(service, http, AnswerCache(None)), time.monotonic()
             found = search.candidates()

@@ -20,6 +20,8 @@ from faults import candidate_table
 from nogps.acquire.download import gather
 from nogps.acquire.http import Polite
 from nogps.acquire.sources.flickr import Flickr
+from nogps.acquire.sources.flickr_api import Api
+from nogps.pipeline.params import read_params
 from nogps.pipeline.planet_process import running_planet
 from planet.flickr import IMAGE_HOST
 
@@ -88,7 +90,7 @@ def main() -> None:
 def download(base: str, folder: str, connections: str) -> None:
     """Ours: what the stage calls, in a process of its own as theirs is."""
     here = Path(folder)
-    source = Flickr("key", "secret", ["any"], [], pd.Timestamp(0).date(), pd.Timestamp(1).date())
+    source = Flickr(Api("key", "secret"), read_params().flickr)
     http = Polite(connections=int(connections), base=base)
     candidates = pd.read_parquet(here / "candidates.parquet")
     index = gather(candidates, source, here / "scratch", here / "photos", http=http, min_side=64)

@@ -40,7 +40,7 @@ TINY_CALIFORNIA = {
     "streetview.terms_accepted": True,
     "streetview.locations": 40,
     "streetview.headings": 2,
-    "streetview.size": 64,
+    "streetview.side": 64,
 }
 
 
@@ -328,7 +328,7 @@ def test_keys_come_from_the_environment_or_a_file_that_git_ignores(calm, tmp_pat
     program = (
         "from nogps.pipeline import open_source, params\n"
         "with open_source.open_source(params.read_params()) as (flickr, _):\n"
-        "    print(flickr.key, flickr)"
+        "    print(flickr.api.key, flickr)"
     )
 
     def key(**changes) -> str:
