@@ -34,7 +34,7 @@ READ_AHEAD = 1 << 18  # bytes
 
 
 @dataclass
-class Counts:
+class FolderCounts:
     """What a listing left out or could not read."""
 
     without_position: int = 0  # photos

@@ -44,9 +44,9 @@ FULL = 0.5
 PASSING = ("maxlag", "ratelimited", "readonly", "cirrussearch-too-busy-error")
 INTERNAL = "internal_api_error"
 TOO_BIG = "toobig"
-STEPS = b"thumbnail steps"  # in what is said where a width is none that Wikimedia makes
+STEPS = b"thumbnail steps"  # in what is answered where a width is none that Wikimedia makes
 PHOTOS = ("image/jpeg",)  # maps and drawings are PNG or SVG, scans TIFF or PDF
-SAYS: tuple[str, ...] = (
+EXTMETADATA: tuple[str, ...] = (
     "DateTimeOriginal",
     "License",
     "LicenseShortName",
@@ -54,7 +54,7 @@ SAYS: tuple[str, ...] = (
     "Artist",
     "Credit",
 )
-SAYS += ("Attribution", "NonFree", "DeletionReason", "Categories")
+EXTMETADATA += ("Attribution", "NonFree", "DeletionReason", "Categories")
 
 _FLICKR = re.compile(r"flickr\.com/photos/([^/\"'\s]+)/(\d+)")
 _FLICKR_ID = re.compile(r"\((\d{8,12})\)\.jpe?g$", re.IGNORECASE)  # as flickr2commons names files
@@ -90,13 +90,13 @@ class Commons:
         pages: dict[int, dict] = {}
         further: dict[str, str] = {}
         for call in range(1, MOST_CONTINUED + 1):
-            told = await self._told(self._url(box, most, further), http)
-            for page in (told.get("query") or {}).get("pages") or []:
+            reply = await self._query(self._url(box, most, further), http)
+            for page in (reply.get("query") or {}).get("pages") or []:
                 known = pages.setdefault(int(page["pageid"]), {})
                 positions = known.get("coordinates", []) + (page.get("coordinates") or [])
                 known |= {key: value for key, value in page.items() if value}
                 known["coordinates"] = positions
-            further = told.get("continue") or {}
+            further = reply.get("continue") or {}
             if not further:
                 photos = {f"M{number}": self._candidate(page) for number, page in pages.items()}
                 return Page(photos, full=len(pages) >= FULL * most, calls=call)
@@ -104,7 +104,7 @@ class Commons:
 
     def _url(self, box: Box, most: int, further: dict[str, str]) -> str:
         edges = (box.north, box.west, box.south, box.east)
-        asked = {
+        query = {
             "action": "query",
             "format": "json",
             "formatversion": 2,
@@ -118,13 +118,13 @@ class Commons:
             "coprop": "type|globe",
             "coprimary": "all",
             "iiprop": "url|size|mime|sha1|user|extmetadata|metadata",
-            "iiextmetadatafilter": "|".join(SAYS),
+            "iiextmetadatafilter": "|".join(EXTMETADATA),
             "iiurlwidth": self.settings.width,
             "maxlag": 5,
         }
-        return f"{self.base_url}/w/api.php?{urlencode(asked | further, safe='|')}"
+        return f"{self.base_url}/w/api.php?{urlencode(query | further, safe='|')}"
 
-    async def _told(self, url: str, http: Polite) -> dict:
+    async def _query(self, url: str, http: Polite) -> dict:
         answer = await followed(url, http, judge=_judge)
         error = answer.json_object.get("error")
         if answer.status in (401, 403):
@@ -143,14 +143,14 @@ class Commons:
     def _candidate(self, page: dict) -> Candidate | str:
         """The file as a candidate, or why it is of no use."""
         info: dict = next(iter(page.get("imageinfo") or []), {})
-        said = {
+        extmetadata = {
             name: str(each.get("value") or "")
             for name, each in (info.get("extmetadata") or {}).items()
             if isinstance(each, dict)
         }
         if info.get("mime") not in PHOTOS:
             return "not_a_photo" if info else "without_picture"
-        licence = _licence(said)
+        licence = _licence(extmetadata)
         if licence is None or licence.family not in self.where.licences:
             return "licence_not_wanted"
         position = self._position(page.get("coordinates") or [])
@@ -160,8 +160,8 @@ class Commons:
             return "without_picture"
         title = str(page.get("title") or "").removeprefix("File:")
         user = str(info.get("user") or "")
-        artist = _text(said.get("Artist", ""))
-        owner, flickr_id = _taken_by(said, artist, user, title)
+        artist = _text(extmetadata.get("Artist", ""))
+        owner, flickr_id = _taken_by(extmetadata, artist, user, title)
         return Candidate(
             photo_id=f"M{page['pageid']}",
             source="commons",
@@ -169,14 +169,14 @@ class Commons:
             longitude=position[1],
             owner=owner,
             url=f"{info['thumburl']}#{info.get('sha1') or ''}",
-            taken_at=_taken_at(said.get("DateTimeOriginal", "")),
+            taken_at=_taken_at(extmetadata.get("DateTimeOriginal", "")),
             heading=_heading(info.get("metadata") or []),
             licence=licence.name,
             page_url=str(info.get("descriptionurl") or ""),
-            author=_text(said.get("Attribution", "")) or artist or user,
+            author=_text(extmetadata.get("Attribution", "")) or artist or user,
             title=title,
-            licence_url=said.get("LicenseUrl") or licence.url,
-            field_of_view=_field_of_view(info, said),
+            licence_url=extmetadata.get("LicenseUrl") or licence.url,
+            field_of_view=_field_of_view(info, extmetadata),
             flickr_id=flickr_id,
         )
 
@@ -211,25 +211,25 @@ def _judge_picture(answer: Answer) -> Verdict:
     return by_status(answer)
 
 
-def _licence(said: dict[str, str]) -> Licence | None:
-    if said.get("NonFree") or said.get("DeletionReason"):
+def _licence(extmetadata: dict[str, str]) -> Licence | None:
+    if extmetadata.get("NonFree") or extmetadata.get("DeletionReason"):
         return None
-    named = (licence_of(said.get(name, "")) for name in ("License", "LicenseShortName"))
+    named = (licence_of(extmetadata.get(name, "")) for name in ("License", "LicenseShortName"))
     return next((each for each in named if each), None)
 
 
-def _taken_by(said: dict[str, str], artist: str, user: str, title: str) -> tuple[str, str]:
+def _taken_by(extmetadata: dict[str, str], artist: str, user: str, title: str) -> tuple[str, str]:
     """Who took it, as an id, and the photo on Flickr that it was imported from.
 
     Those who put pictures of others online, such as programs that import them, took none of them.
     """
-    credit = said.get("Credit", "")
-    imported = _FLICKR.search(credit) or _FLICKR.search(said.get("Artist", ""))
+    credit = extmetadata.get("Credit", "")
+    imported = _FLICKR.search(credit) or _FLICKR.search(extmetadata.get("Artist", ""))
     if imported:
-        known = _FLICKR_OWNER.search(said.get("Artist", "")) or _FLICKR_OWNER.search(credit)
+        known = _FLICKR_OWNER.search(extmetadata.get("Artist", "")) or _FLICKR_OWNER.search(credit)
         return unquote(known[1]) if known else f"flickr {imported[1].lower()}", imported[2]
     named = _FLICKR_ID.search(title)
-    account = _USER.search(said.get("Artist", ""))
+    account = _USER.search(extmetadata.get("Artist", ""))
     if account:
         owner = f"user {unquote(html.unescape(account[1])).replace('_', ' ')}"
     elif "own-work" in credit or not artist:
@@ -253,19 +253,19 @@ def _taken_at(text: str) -> str:
 
 def _heading(metadata: list[dict]) -> float | None:
     """Where the camera says that it looked, from true north."""
-    told = {each.get("name"): str(each.get("value")) for each in metadata if isinstance(each, dict)}
-    if told.get("GPSImgDirectionRef", "T").strip("\0 ").upper() != "T":
+    exif = {each.get("name"): str(each.get("value")) for each in metadata if isinstance(each, dict)}
+    if exif.get("GPSImgDirectionRef", "T").strip("\0 ").upper() != "T":
         return None
     with suppress(KeyError, ValueError, ZeroDivisionError):
-        direction = float(Fraction(told["GPSImgDirection"]))
+        direction = float(Fraction(exif["GPSImgDirection"]))
         return direction % 360 if 0 <= direction <= 360 else None
     return None
 
 
-def _field_of_view(info: dict, said: dict[str, str]) -> float | None:
+def _field_of_view(info: dict, extmetadata: dict[str, str]) -> float | None:
     """360 where the file is as wide as a panorama, and filed as one."""
     around = info.get("width") == 2 * (info.get("height") or 0) > 0
-    return 360.0 if around and _AROUND.search(said.get("Categories", "")) else None
+    return 360.0 if around and _AROUND.search(extmetadata.get("Categories", "")) else None
 
 
 def crawl_rate(settings: Settings) -> CrawlRate:

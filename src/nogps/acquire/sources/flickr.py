@@ -59,7 +59,7 @@ SETTLED_S = 3600  # after its end a block of time gains no more photos
 
 
 @dataclass
-class Counts:
+class FlickrCounts:
     """What a search asked and saw. rows = candidates + everything left out."""
 
     calls: int = 0  # that brought the pages, in this run or an earlier one
@@ -87,7 +87,7 @@ class Flickr(Source):
     box: Box | None = None  # that photos lie in; None: anywhere
     answers: AnswerCache = field(default_factory=lambda: AnswerCache(None))  # finished blocks
     page_base: str = "https://www.flickr.com"
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: FlickrCounts = field(default_factory=FlickrCounts, init=False)
 
     def __post_init__(self):
         settings = self.settings
@@ -98,11 +98,11 @@ class Flickr(Source):
                 f"`flickr.uploaded_from` ({settings.uploaded_from}) is after `flickr.uploaded_to` "
                 f"({settings.uploaded_to}); swap them"
             )
-        self._stand_ins: dict[str, asyncio.Future[bytes]] = {}
+        self._placeholders: dict[str, asyncio.Future[bytes]] = {}
 
     def candidates(self) -> Iterator[Candidate]:
         """Every photo that matches, by photo id. `counts` says what was asked and left out."""
-        self.counts = Counts()
+        self.counts = FlickrCounts()
         seen: set[str] = set()
         found: list[Candidate] = []
         with tqdm(desc="sample", unit="call") as self._bar:
@@ -130,7 +130,7 @@ class Flickr(Source):
             if not answer.redirect:
                 break
             if UNAVAILABLE in answer.redirect:
-                return Fetched(Status.PLACEHOLDER, await self._stand_in(answer.redirect, http))
+                return Fetched(Status.PLACEHOLDER, await self._placeholder(answer.redirect, http))
             answer = await http.get(answer.redirect, judge=whole_picture())
         if answer.status in (404, 410):
             return Fetched(Status.GONE)
@@ -142,7 +142,7 @@ class Flickr(Source):
             return Fetched(Status.PLACEHOLDER, answer.body)  # photos are JPEGs
         return Fetched(Status.NOT_AN_IMAGE)
 
-    async def _stand_in(self, url: str, http: Polite) -> bytes:
+    async def _placeholder(self, url: str, http: Polite) -> bytes:
         """The picture that stands for deleted ones, asked for once; b"" if it cannot be had."""
 
         async def ask() -> bytes:
@@ -152,9 +152,9 @@ class Flickr(Source):
                 return b""
             return answer.body if answer.status == 200 else b""
 
-        if url not in self._stand_ins:
-            self._stand_ins[url] = asyncio.ensure_future(ask())
-        return await asyncio.shield(self._stand_ins[url])
+        if url not in self._placeholders:
+            self._placeholders[url] = asyncio.ensure_future(ask())
+        return await asyncio.shield(self._placeholders[url])
 
     # --- searching ---
 
@@ -170,14 +170,14 @@ class Flickr(Source):
         first_pages = {}
         calls = 0
         for term in terms:
-            block = self._kept(term, first, last)
+            block = self._cached(term, first, last)
             if block is None:
                 page = self._page(term, first, last)
                 calls += flickr_api.calls_for(page.total) - 1
                 first_pages[term] = page
                 # Where no further page can be asked for, the block is finished.
                 if page.pages == 1 or page.total > flickr_api.MOST_RESULTS:
-                    self._keep(self._read(term, first, last, page), term, first, last)
+                    self._cache(self._read(term, first, last, page), term, first, last)
             elif block.rows is None:
                 calls += flickr_api.calls_for(block.total) - 1
         self._forecast(calls)
@@ -195,11 +195,11 @@ class Flickr(Source):
         for (start, following), term in itertools.product(itertools.pairwise(edges), terms):
             if not left:
                 return
-            block = self._kept(term, start, following - 1, one_page=True)
+            block = self._cached(term, start, following - 1, one_page=True)
             if block is None:
                 page = self._page(term, start, following - 1)
                 block = _Block(page.total, 1, page.rows)
-                self._keep(block, term, start, following - 1, one_page=True)
+                self._cache(block, term, start, following - 1, one_page=True)
             self._count(block)
             rows = block.rows or []
             rows = rows[:: max(1, len(rows) // each)][: min(each, left)]
@@ -224,10 +224,10 @@ class Flickr(Source):
 
         `page` is its first page, where somebody has read that already.
         """
-        block = self._kept(term, first, last)
+        block = self._cached(term, first, last)
         if block is None:
             block = self._read(term, first, last, page or self._page(term, first, last))
-            self._keep(block, term, first, last)
+            self._cache(block, term, first, last)
         self._count(block)
         if block.rows is not None:
             within_reach = min(block.total, flickr_api.MOST_RESULTS)
@@ -252,24 +252,24 @@ class Flickr(Source):
         self.counts.calls += block.calls
         self.counts.blocks += block.rows is not None
 
-    def _asked(self, term: str, first: int, last: int, one_page: bool) -> list:
+    def _question(self, term: str, first: int, last: int, one_page: bool) -> list:
         limits = [flickr_api.PER_PAGE, flickr_api.MOST_RESULTS]
         return [self._arguments(term, first, last), *limits, one_page]
 
-    def _kept(self, term: str, first: int, last: int, one_page: bool = False) -> "_Block | None":
+    def _cached(self, term: str, first: int, last: int, one_page: bool = False) -> "_Block | None":
         if not _settled(last):
             return None
-        answered = self.answers.get(self._asked(term, first, last, one_page))
+        cached = self.answers.get(self._question(term, first, last, one_page))
         try:
-            return _Block(**answered) if answered else None
+            return _Block(**cached) if cached else None
         except TypeError:
             return None
 
-    def _keep(
+    def _cache(
         self, block: "_Block", term: str, first: int, last: int, one_page: bool = False
     ) -> None:
         if _settled(last):
-            self.answers.put(self._asked(term, first, last, one_page), asdict(block))
+            self.answers.put(self._question(term, first, last, one_page), asdict(block))
 
     def _page(self, term: str, first: int, last: int, number: int = 1) -> Page:
         arguments = self._arguments(term, first, last)

@@ -19,7 +19,7 @@ from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources import archive, osv5m, sets
-from nogps.acquire.sources.archive import Counts, Images
+from nogps.acquire.sources.archive import FolderCounts, Images
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.photos.exif import Metadata
@@ -52,7 +52,7 @@ class Folder(Source):
     """
 
     path: Path
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: FolderCounts = field(default_factory=FolderCounts, init=False)
 
     def candidates(self) -> Iterator[Candidate]:
         """The photos, sorted by `photo_id`: the file's path below the folder, or the set's own id.
@@ -65,7 +65,7 @@ class Folder(Source):
         Raises:
             InputError: the path, a table or a row of it is wrong, or nothing is left.
         """
-        self.counts = Counts()
+        self.counts = FolderCounts()
         kind = self.path.suffix.lower()
         if self.path.is_file() and kind == ".csv":
             return sets.of_table(self.path, self.counts)

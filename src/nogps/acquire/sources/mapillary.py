@@ -78,9 +78,9 @@ class Mapillary:
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture whose address is found at a candidate's url."""
         for number in range(1, ADDRESSES + 1):
-            told = await self._told(url, http)
+            reply = await self._get(url, http)
             best_first = url.partition("fields=")[2].split(",")
-            addresses = [told[each] for each in best_first if isinstance(told.get(each), str)]
+            addresses = [reply[each] for each in best_first if isinstance(reply.get(each), str)]
             if not addresses:
                 return Fetched(Status.GONE)
             fetched = await fetch_picture(
@@ -96,26 +96,26 @@ class Mapillary:
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The pictures in a box."""
-        told = await self._told(self._url(box, most), http)
-        rows = [row for row in told["data"] if isinstance(row, dict) and row.get("id")]
+        reply = await self._get(self._url(box, most), http)
+        rows = [row for row in reply["data"] if isinstance(row, dict) and row.get("id")]
         photos = {str(row["id"]): self._candidate(row) for row in rows}
         return Page(photos, full=len(rows) >= most)
 
     def _url(self, box: Box, most: int) -> str:
-        asked = {"bbox": str(box), "fields": FIELDS, "limit": most}
+        query = {"bbox": str(box), "fields": FIELDS, "limit": most}
         limits = self.where.limits
         if limits.taken_from:
-            asked["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"
+            query["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"
         if limits.taken_to:
-            asked["end_captured_at"] = f"{date.fromisoformat(limits.taken_to)}T23:59:59Z"
-        return f"{self.base_url}/images?{urlencode(asked, safe=',:')}"
+            query["end_captured_at"] = f"{date.fromisoformat(limits.taken_to)}T23:59:59Z"
+        return f"{self.base_url}/images?{urlencode(query, safe=',:')}"
 
     def _widths(self, around: bool) -> list[int]:
         """Widths in pixels in which a picture may be had, the best first."""
         wanted = max(self.settings.width, PANORAMA_WIDTH if around else 0)
         return sorted(WIDTHS, key=lambda width: (abs(width - wanted), width))
 
-    async def _told(self, url: str, http: Polite) -> dict:
+    async def _get(self, url: str, http: Polite) -> dict:
         """The API's answer; empty where it does not know the id.
 
         The token is sent as a header, to the API alone, so that no address holds it.
@@ -179,8 +179,8 @@ def _judge(answer: Answer, listing: bool) -> Verdict:
     if error.get("is_transient") is True or error.get("code") in PASSING:
         return Verdict.BUSY
     if answer.status == 200 and not error:
-        told = answer.json_object
-        complete = isinstance(told.get("data"), list) if listing else bool(told)
+        reply = answer.json_object
+        complete = isinstance(reply.get("data"), list) if listing else bool(reply)
         return Verdict.OK if complete else Verdict.RETRY
     return by_status(answer)
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from nogps.acquire.candidate import Candidate
 from nogps.acquire.sources import archive
-from nogps.acquire.sources.archive import Counts, Member, on_globe
+from nogps.acquire.sources.archive import FolderCounts, Member, on_globe
 from nogps.base.errors import InputError
 from nogps.photos.files import image_files
 from nogps.rights.licences import Licence, licence_of
@@ -38,7 +38,7 @@ PICTURE = np.dtype(
 EXTRACTED = -1  # the offset of a picture that is a file of its own
 
 
-def candidates(table: Path, columns: list[str], counts: Counts) -> Iterator[Candidate]:
+def candidates(table: Path, columns: list[str], counts: FolderCounts) -> Iterator[Candidate]:
     """The rows of train.csv or test.csv whose picture is there, in their order.
 
     `columns` are all that the table has. A picture is a member of a zip or a file of its own.
@@ -72,7 +72,7 @@ def check_no_root(folder: Path) -> None:
 
 
 def _rows(
-    table: Path, texts: list[str], folders: list[str], pictures: NDArray, counts: Counts
+    table: Path, texts: list[str], folders: list[str], pictures: NDArray, counts: FolderCounts
 ) -> Iterator[Candidate]:
     known, met = np.ascontiguousarray(pictures["id"]), np.zeros(len(pictures), dtype=bool)
     for batch in _batches(table, texts):
@@ -122,7 +122,7 @@ def _batches(table: Path, texts: list[str]) -> Iterator[pa.RecordBatch]:
         raise InputError(f"{table}: is damaged ({reason}); fetch it again") from None
 
 
-def _pictures(root: Path, below: str, counts: Counts) -> tuple[list[str], NDArray]:
+def _pictures(root: Path, below: str, counts: FolderCounts) -> tuple[list[str], NDArray]:
     """The folders that pictures lie in, and the pictures (PICTURE), sorted by id.
 
     Of a picture that lies there twice, the first folder's; the others are not listed.

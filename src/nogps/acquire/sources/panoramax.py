@@ -59,8 +59,8 @@ class Panoramax:
         return Page(photos, full=len(rows) >= most)
 
     def _url(self, box: Box, limit: int) -> str:
-        asked = urlencode({"bbox": str(box), "limit": limit}, safe=",")
-        return f"{self.base_url}/api/search?{asked}"
+        query = urlencode({"bbox": str(box), "limit": limit}, safe=",")
+        return f"{self.base_url}/api/search?{query}"
 
     async def _listed(self, url: str, http: Polite) -> list[dict]:
         answer = await followed(url, http, judge=_judge)
@@ -73,11 +73,11 @@ class Panoramax:
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
-        told = _dict(row.get("properties"))
-        ready = told.get("geovisio:status", "ready") == "ready"
-        if not ready or told.get("geovisio:visibility", "anyone") != "anyone":
+        properties = _dict(row.get("properties"))
+        ready = properties.get("geovisio:status", "ready") == "ready"
+        if not ready or properties.get("geovisio:visibility", "anyone") != "anyone":
             return "not_public"
-        licence = licence_of(str(told.get("license") or ""))
+        licence = licence_of(str(properties.get("license") or ""))
         if licence is None or licence.family not in self.where.licences:
             return "licence_not_wanted"
         position = point(row.get("geometry"))
@@ -88,7 +88,7 @@ class Panoramax:
             return "without_picture"
         producer = _producer(row)
         owner = str(producer.get("id") or "")
-        name = str(producer.get("name") or told.get("geovisio:producer") or "")
+        name = str(producer.get("name") or properties.get("geovisio:producer") or "")
         return Candidate(
             photo_id=str(row["id"]),
             source="panoramax",
@@ -96,14 +96,14 @@ class Panoramax:
             longitude=position[1],
             owner=owner or (f"{name}@{urlsplit(picture).netloc}" if name else ""),
             url=picture,
-            taken_at=str(told.get("datetime") or ""),
-            heading=_number(told.get("view:azimuth"), 360),
+            taken_at=str(properties.get("datetime") or ""),
+            heading=_number(properties.get("view:azimuth"), 360),
             licence=licence.name,
             page_url=f"{self.base_url}/#focus=pic&pic={row['id']}",
             author=name,
             licence_url=_link(row, "license") or licence.url,
             sequence=str(row.get("collection") or ""),
-            field_of_view=_field_of_view(told),
+            field_of_view=_field_of_view(properties),
         )
 
     def _picture(self, row: dict) -> str:
@@ -154,9 +154,9 @@ def _number(value: Any, most: float) -> float | None:
     return number % 360 if 0 <= number <= most else None
 
 
-def _field_of_view(told: dict) -> float | None:
+def _field_of_view(properties: dict) -> float | None:
     """Degrees; instances differ in whether they say it, and where."""
-    inside = _dict(told.get("pers:interior_orientation"))
+    inside = _dict(properties.get("pers:interior_orientation"))
     try:
         return float(inside["field_of_view"])
     except (LookupError, TypeError, ValueError):

@@ -25,7 +25,7 @@ from tqdm.contrib.concurrent import thread_map
 from nogps.acquire.candidate import Candidate
 from nogps.acquire.exclude import FLICKR_NAME
 from nogps.acquire.sources import archive, osv5m
-from nogps.acquire.sources.archive import Counts, Images, on_globe
+from nogps.acquire.sources.archive import FolderCounts, Images, on_globe
 from nogps.base.errors import InputError
 from nogps.rights.licences import licence_of
 
@@ -40,7 +40,7 @@ ID, OWNER, NAME, TAKEN, TITLE, LONGITUDE, LATITUDE = 1, 3, 4, 5, 8, 12, 13
 PAGE, LICENCE, LICENCE_URL = 15, 17, 18
 
 
-def of_table(table: Path, counts: Counts) -> Iterator[Candidate]:
+def of_table(table: Path, counts: FolderCounts) -> Iterator[Candidate]:
     """The photos of a set whose table is named: OSV-5M's, or one with IMG_ID, LAT and LON.
 
     Raises:
@@ -63,7 +63,7 @@ def of_table(table: Path, counts: Counts) -> Iterator[Candidate]:
     return osv5m.candidates(table, columns, counts)
 
 
-def listed(photos: Images, counts: Counts) -> list[Candidate] | None:
+def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
     """The photos of a set whose table lies with them, in a folder or a zip; None without one."""
     names = [name for name in photos.tables if name.lower().endswith(f"{PLACES}.csv")]
     if INFO in photos.tables:
@@ -104,7 +104,7 @@ def _with_zips(photos: Images, wanted: Iterable[str]) -> Images:
 
 
 def _matched(
-    table: Path, rows: Iterable[tuple[str, Candidate]], photos: Images, counts: Counts
+    table: Path, rows: Iterable[tuple[str, Candidate]], photos: Images, counts: FolderCounts
 ) -> list[Candidate]:
     """The rows of a table, given with their files' names, whose photos are there and can be read.
 
@@ -160,7 +160,7 @@ def _places_rows(table: Path, lines: BinaryIO) -> list[dict[str, str]]:
 
 
 def _places(
-    table: Path, rows: list[dict[str, str]], photos: Images, counts: Counts
+    table: Path, rows: list[dict[str, str]], photos: Images, counts: FolderCounts
 ) -> list[Candidate]:
     positions = np.array([[_number(row[key]) for key in ("LAT", "LON")] for row in rows])
     if rows and _exchanged(rows, positions, photos):
@@ -233,7 +233,9 @@ def _yfcc_rows(table: Path, lines: BinaryIO) -> list[list[str]]:
     return rows
 
 
-def _yfcc(table: Path, rows: list[list[str]], photos: Images, counts: Counts) -> list[Candidate]:
+def _yfcc(
+    table: Path, rows: list[list[str]], photos: Images, counts: FolderCounts
+) -> list[Candidate]:
     found = [(f"{row[ID]}.jpg", _yfcc_candidate(row)) for row in rows]
     return _matched(table, found, photos, counts)
 

@@ -86,7 +86,7 @@ NO_PANORAMA = ("ZERO_RESULTS", "NOT_FOUND")
 
 
 @dataclass
-class Counts:
+class StreetViewCounts:
     """What a search asked and saw. drawn = panoramas + everything left out."""
 
     drawn: int = 0  # addresses
@@ -118,7 +118,7 @@ class StreetView(Source):
     answers: AnswerCache = field(default_factory=lambda: AnswerCache(None))  # about panoramas
     base_url: str = "https://maps.googleapis.com"
     page_base: str = "https://www.google.com"
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: StreetViewCounts = field(default_factory=StreetViewCounts, init=False)
 
     def __post_init__(self):
         self._without = 0  # answers in a row that brought no photo
@@ -141,7 +141,7 @@ class StreetView(Source):
 
     def candidates(self) -> Iterator[Candidate]:
         """Photos of every official panorama that is nearest to a drawn address."""
-        self.counts = Counts()
+        self.counts = StreetViewCounts()
         known = read_addresses(self.settings.addresses)
         inside = self.region.contains(known.latitude, known.longitude)
         within = Addresses(known.latitude[inside], known.longitude[inside], known.counts)
@@ -225,12 +225,12 @@ class StreetView(Source):
                 return found
 
     def _metadata_url(self, latitude: float, longitude: float) -> str:
-        asked = {
+        query = {
             "location": googlemaps.convert.latlng((float(latitude), float(longitude))),
             "radius": self.settings.radius_m,
             "source": "outdoor",  # drops indoor pictures and spheres of unknown kind
         }
-        return f"{self.base_url}{METADATA}?{urlencode(asked, safe=',')}"
+        return f"{self.base_url}{METADATA}?{urlencode(query, safe=',')}"
 
     async def _metadata(self, url: str, http: Polite) -> dict:
         last = ""
@@ -254,16 +254,16 @@ class StreetView(Source):
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
-        told = answer.json_object
-        status = told.get("status")
+        reply = answer.json_object
+        status = reply.get("status")
         if status in ("OK", *NO_PANORAMA):
-            return told
+            return reply
         raise InputError(self._refused(answer))
 
     def _refused(self, answer: Answer) -> str:
-        told = answer.json_object
-        why = str(told.get("error_message") or told.get("status") or "")
-        if not told and answer.media_type.startswith("text/"):
+        reply = answer.json_object
+        why = str(reply.get("error_message") or reply.get("status") or "")
+        if not reply and answer.media_type.startswith("text/"):
             why = re.sub(r"<[^>]*>", " ", answer.body[:500].decode(errors="replace"))[:200]
         why = why.strip() or f"HTTP {answer.status}, {answer.media_type or 'no'} content"
         for hidden in filter(None, (self.key, self.secret)):
@@ -295,7 +295,7 @@ class StreetView(Source):
         pano, settings = answer["pano_id"], self.settings
         for number in range(settings.headings):
             heading = round(360 * number / settings.headings)
-            asked = {
+            query = {
                 "pano": pano,
                 "size": f"{settings.side}x{settings.side}",
                 "heading": heading,
@@ -310,7 +310,7 @@ class StreetView(Source):
                 latitude=position[0],
                 longitude=position[1],
                 owner=pano,  # so that the directions of a panorama stay together
-                url=f"{self.base_url}{IMAGE}?{urlencode(asked)}",
+                url=f"{self.base_url}{IMAGE}?{urlencode(query)}",
                 taken_at=str(answer.get("date") or ""),
                 heading=float(heading),
                 licence=str(answer.get("copyright") or "© Google"),
