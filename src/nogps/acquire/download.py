@@ -30,13 +30,14 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
-from nogps.acquire.candidate import Fetched, Status
+from nogps.acquire.candidate import Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.acquire.source import Source
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, Section
 from nogps.photos import images, shards
+from nogps.photos.status import Status
 
 
 class Settings(Section):
@@ -208,10 +209,11 @@ class _Gathering:
         if digest in self.seen:
             return replace(outcome, status=str(Status.DUPLICATE))
         self.seen.add(digest)
-        if not outcome.shard and digest_of(outcome.url) not in self.spooled:
-            # It was a duplicate when it came, and only its twin's bytes were kept.
-            return replace(outcome, **asdict(self.ledger.kept(outcome.sha256)))
-        return outcome
+        if outcome.shard or digest_of(outcome.url) in self.spooled:
+            return outcome
+        # It was a duplicate when it came, and only its twin's bytes were kept.
+        twin = self.ledger.kept(outcome.sha256)
+        return replace(outcome, **asdict(twin)) if twin else outcome
 
     def write(self, photo_ids: list[str], judged: list[Outcome]) -> list[Outcome]:
         """The same outcomes with the places of their bytes; "" and 0 for those without."""

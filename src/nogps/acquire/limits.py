@@ -160,7 +160,7 @@ class Limits:
     spacing_m: float = 0.0
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there is any limit at all."""
         most = (self.per_cell, self.per_owner, self.per_sequence, self.spacing_m)
         return self.region.shape is not None or any((self.taken_from, self.taken_to, *most))
 
@@ -178,7 +178,7 @@ class Rejections:
 
 
 class Thinning:
-    """Takes photos one after the other, as long as the limits allow."""
+    """Thins out photos: takes one after the other, as long as the limits allow."""
 
     def __init__(self, limits: Limits):
         self.limits = limits

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from nogps.acquire.candidate import Fetched, Status
+from nogps.acquire.candidate import Fetched
 from nogps.acquire.http import Answer, Judge, Polite, by_status, whole_picture
+from nogps.photos.status import Status
 
 REDIRECTS = 5
 

@@ -47,11 +47,11 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, as people know it."""
+        """The name of the service, as people know it."""
 
     @property
     def spec(self) -> SearchSpec:
-        """What is looked for."""
+        """What the search looks for, and its limits."""
 
     @property
     def most_listed(self) -> int:
@@ -59,7 +59,7 @@ class Service(Protocol):
 
     @property
     def most_square_degrees(self) -> float:
-        """The area of one box, at most."""
+        """The area of one box in square degrees, at most."""
 
     @property
     def coarse_levels(self) -> tuple[int, ...]:

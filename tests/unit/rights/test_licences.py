@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nogps.acquire.sources.flickr import LICENCES as FLICKR
+from nogps.acquire.sources.flickr_api import LICENCES as FLICKR
 from nogps.rights import licences
 from nogps.rights.licences import FREE, for_model, licence_of
 
@@ -174,7 +174,7 @@ def test_only_their_own_host_is_openstreetmap_france(url, theirs):
 
 def test_what_this_program_drew_is_free():
     reserved = photos("All Rights Reserved")
-    assert for_model(reserved, drawn=True).name == "CC0 1.0"
+    assert for_model(reserved, synthetic=True).name == "CC0 1.0"
     assert for_model(reserved).name == "only what law or the owners allow"
 
 
