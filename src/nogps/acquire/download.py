@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
@@ -120,9 +119,8 @@ class _Gathering:
                         await asyncio.gather(*underway)  # what is under way is paid for
                         raise self.refusal
                     settled = await self.settle(block["photo_id"].tolist(), fetched)
-                    table = _table(settled)
-                    tables.append(table.add_column(0, "photo_id", [block["photo_id"].tolist()]))
-        return pa.concat_tables(tables).to_pandas()
+                    tables.append(_table(block["photo_id"].tolist(), settled))
+        return pd.concat(tables, ignore_index=True)
 
     # --- fetching ---
 
@@ -266,17 +264,12 @@ def _look_at(url: str, fetched: Fetched) -> Outcome:
     return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
 
 
-def _table(outcomes: list[Outcome]) -> pa.Table:
-    types = dict.fromkeys(("offset", "size", "width", "height"), pa.int64())
-    return pa.table(
-        {
-            field.name: pa.array(
-                [getattr(each, field.name) for each in outcomes],
-                types.get(field.name, pa.string()),
-            )
-            for field in fields(Outcome)
-        }
-    )
+def _table(photo_ids: list[str], outcomes: list[Outcome]) -> pd.DataFrame:
+    """A row an outcome: the photo's id, then the fields of Outcome."""
+    columns = {
+        field.name: [getattr(each, field.name) for each in outcomes] for field in fields(Outcome)
+    }
+    return pd.DataFrame({"photo_id": photo_ids} | columns)
 
 
 def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:
