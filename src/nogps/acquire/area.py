@@ -10,6 +10,7 @@ import s2sphere
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
+from nogps.acquire.candidate import known_position
 from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.earth import towns as towns_module
@@ -158,11 +159,10 @@ def cell_boxes(cell: int) -> list[Box]:
 def geojson_point(geometry: object) -> tuple[float, float] | None:
     """Latitude and longitude of a GeoJSON point; None where it is none, or nowhere."""
     try:
-        longitude, latitude = map(float, geometry["coordinates"][:2])  # type: ignore[index]
+        longitude, latitude = geometry["coordinates"][:2]  # type: ignore[index]
     except (LookupError, TypeError, ValueError):
         return None
-    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
-    return (latitude, longitude) if fits else None
+    return known_position(latitude, longitude)
 
 
 def cells_to_search(

@@ -1,10 +1,11 @@
 """A photo that could be fetched, and what became of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nogps.photos.status import Status
 
-__all__ = ["Candidate", "Fetched", "Status"]
+__all__ = ["Candidate", "Fetched", "Status", "known_position"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,16 @@ class Fetched:
 
     status: Status
     body: bytes = b""
+
+
+def known_position(latitude: Any, longitude: Any) -> tuple[float, float] | None:
+    """Latitude and longitude as a service gives them, in degrees.
+
+    None where one is no number or off the globe, or both are 0, which stands for unknown.
+    """
+    try:
+        latitude, longitude = float(latitude), float(longitude)
+    except (TypeError, ValueError):
+        return None
+    known = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
+    return (latitude, longitude) if known else None

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlencode
 from tqdm import tqdm
 
 from nogps.acquire.area import Box
-from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.candidate import Candidate, Fetched, known_position
 from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
@@ -187,10 +187,9 @@ class Commons:
         camera = [each for each in on_earth if each.get("type") == "camera"]
         unsure = [each for each in on_earth if each.get("primary") and not each.get("type")]
         for each in camera + unsure * self.settings.uncertain:
-            with suppress(KeyError, TypeError, ValueError):
-                latitude, longitude = float(each["lat"]), float(each["lon"])
-                if abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude):
-                    return latitude, longitude
+            found = known_position(each.get("lat"), each.get("lon"))
+            if found:
+                return found
         return "uncertain_position" if on_earth and not camera else "without_position"
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box
-from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.candidate import Candidate, Fetched, Status, known_position
 from nogps.acquire.http import Polite, Unavailable, whole_picture
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources import flickr_api
@@ -295,7 +295,7 @@ class Flickr(Source):
 
     def _candidate(self, row: dict) -> Candidate | None:
         """The row as a candidate; None, and counted, if it is of no use."""
-        position = flickr_api.position_of(row)
+        position = known_position(row.get("latitude"), row.get("longitude"))
         if position is None:
             self.counts.without_position += 1
             return None

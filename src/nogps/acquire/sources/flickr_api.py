@@ -181,17 +181,6 @@ def accuracy_of(row: dict) -> int:
         return 16
 
 
-def position_of(row: dict) -> tuple[float, float] | None:
-    """Latitude and longitude of a row in degrees; None where they are missing or impossible."""
-    try:
-        latitude, longitude = float(row["latitude"]), float(row["longitude"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    if latitude == longitude == 0 or not (abs(latitude) <= 90 and abs(longitude) <= 180):
-        return None
-    return latitude, longitude
-
-
 def taken_at_of(row: dict) -> str:
     """When a row's photo was taken, ISO 8601; "" where that is unknown."""
     if str(row.get("datetakenunknown")) == "1":

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
 from nogps.acquire.budget import Budget, Price
-from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.candidate import Candidate, Fetched, Status, known_position
 from nogps.acquire.http import (
     Answer,
     HostDown,
@@ -360,13 +360,9 @@ def _official(answer: dict) -> bool:
 
 
 def _position(answer: dict) -> tuple[float, float] | None:
-    try:
-        place = answer["location"]
-        latitude, longitude = float(place["lat"]), float(place["lng"])
-    except (LookupError, TypeError, ValueError):
-        return None
-    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
-    return (latitude, longitude) if fits else None
+    location = answer.get("location")
+    location = location if isinstance(location, dict) else {}
+    return known_position(location.get("lat"), location.get("lng"))
 
 
 @contextmanager
