@@ -17,12 +17,10 @@ import pandas as pd
 
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
-from nogps.acquire.area_search import (
-    Search,
-    SearchSpec,
-)
+from nogps.acquire.area_search import Search
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
+from nogps.acquire.service import SearchSpec
 from nogps.acquire.sources.commons import Commons
 from nogps.acquire.sources.mapillary import Mapillary
 from nogps.acquire.sources.panoramax import Panoramax
@@ -51,7 +49,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=40_000)
     arguments = parser.parse_args()
     limits = Limits(Region(), "", "", LEVEL, arguments.per_cell, arguments.per_owner, 5, 25.0)
-    where = SearchSpec(
+    spec = SearchSpec(
         limits,
         frozenset(licences.FREE),
         photos=arguments.candidates,
@@ -61,9 +59,9 @@ def main() -> None:
     with running_planet(0, arguments.photos) as planet:
         http = partial(Polite, connections=16, base=planet.base, unit_s=0.05, user_agent=WHO)
         for service in (
-            Panoramax(where, params.panoramax, base_url=panoramax.CATALOGUE),
-            Commons(where, params.commons, base_url=commons.SITE),
-            Mapillary(MAPILLARY_TOKEN, where, params.mapillary, base_url=mapillary.GRAPH),
+            Panoramax(spec, params.panoramax, base_url=panoramax.CATALOGUE),
+            Commons(spec, params.commons, base_url=commons.SITE),
+            Mapillary(MAPILLARY_TOKEN, spec, params.mapillary, base_url=mapillary.GRAPH),
         ):
             search, began = Search(service, http, AnswerCache(None)), time.monotonic()
             found = search.candidates()

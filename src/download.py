@@ -49,7 +49,7 @@ def download(params: Params) -> None:
     if missing and not drawn(params):
         print(f"{missing:,} photos lack an author or a link, though their licence asks for both")
     print(f"photos under {licences.counted(photos['licence'])}")
-    model = licences.for_model(photos, drawn=drawn(params))
+    model = licences.for_model(photos, synthetic=drawn(params))
     print(f"a model that learns from them must carry: {model}")
     if drawn(params):
         print(f"if they were real photos: {licences.for_model(photos)}")

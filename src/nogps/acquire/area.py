@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nogps.base.errors import InputError
 from nogps.earth import s2
-from nogps.earth import towns as towns_module
 from nogps.earth.coast import on_land
+from nogps.earth.towns import towns
 
 KM_PER_DEGREE = 111.195
 PEOPLE_PER_KM2 = 3000  # in a town, by which its size follows from its population
-BATCH = 20_000  # points drawn at a time
+BATCH = 20_000  # points sampled at a time
 FEWEST_BATCHES, MOST_BATCHES = 2, 400
 SOUTHMOST = -60.0  # people do not live further south
 MOST_CELLS_COVERED = 20_000  # a region of no more cells is looked at without gaps
@@ -72,7 +72,7 @@ class Region:
             return cls()
         if isinstance(region, tuple):
             return cls(_box(*region))
-        return cls(_geojson(region))
+        return cls(_geojson(Path(region)))
 
     def contains(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
         """Whether positions in degrees (n,) lie in it, its border included."""
@@ -155,45 +155,55 @@ def cell_boxes(cell: int) -> list[Box]:
     return [Box(west, south, 180.0, north), Box(-180.0, south, east, north)]
 
 
+def geojson_point(geometry: object) -> tuple[float, float] | None:
+    """Latitude and longitude of a GeoJSON point; None where it is none, or nowhere."""
+    try:
+        longitude, latitude = map(float, geometry["coordinates"][:2])  # type: ignore[index]
+    except (LookupError, TypeError, ValueError):
+        return None
+    fits = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
+    return (latitude, longitude) if fits else None
+
+
 def cells_to_search(
-    region: Region, how: str, level: int, most: int, weights: dict[str, float] | None, seed: int
+    region: Region, places: str, level: int, most: int, weights: dict[str, float] | None, seed: int
 ) -> NDArray[np.uint64]:
     """Ids, each once, of at most `most` S2 cells of a level, in the order to look into them.
 
-    They are those of points drawn in the region: for `how` "population" in and around towns, in
+    They hold points sampled in the region: for `places` "population" in and around towns, in
     proportion to their people; for "land" evenly over land; for "weights" over land in proportion
     to the weights of regions (S2 tokens of one level; 1 where there is none). A region of few
     cells is gone through to the last of them.
 
     Raises:
-        InputError: nothing can be drawn, as in a region at sea.
+        InputError: nothing can be sampled, as in a region at sea.
     """
     rng = np.random.default_rng(seed)
-    drawn: dict[int, None] = {}
+    sampled: dict[int, None] = {}
     for batch in range(MOST_BATCHES):
-        before = len(drawn)
-        latitude, longitude = _points(region, how, weights, rng)
+        before = len(sampled)
+        latitude, longitude = _points(region, places, weights, rng)
         inside = region.contains(latitude, longitude) & (latitude >= SOUTHMOST)
         cells = s2.parent(s2.cell_ids(latitude[inside], longitude[inside]), level)
-        drawn |= dict.fromkeys(cells.tolist())
-        few = len(drawn) - before <= len(drawn) / 1000
-        if len(drawn) >= most or (batch >= FEWEST_BATCHES and few):
+        sampled |= dict.fromkeys(cells.tolist())
+        few = len(sampled) - before <= len(sampled) / 1000
+        if len(sampled) >= most or (batch >= FEWEST_BATCHES and few):
             break
-    rest = [cell for cell in _covering(region, level) if cell not in drawn]
-    cells = [*drawn, *rng.permutation(np.array(rest, dtype=np.uint64)).tolist()]
-    if not cells:
+    rest = [cell for cell in _covering(region, level) if cell not in sampled]
+    ordered = [*sampled, *rng.permutation(np.array(rest, dtype=np.uint64)).tolist()]
+    if not ordered:
         raise InputError(
-            f"sampling.region: nothing was found there by sampling.places: {how}; choose another "
-            "region, or places: land"
+            f"sampling.region: nothing was found there by sampling.places: {places}; choose "
+            "another region, or places: land"
         )
-    return np.array(cells[:most], dtype=np.uint64)
+    return np.array(ordered[:most], dtype=np.uint64)
 
 
 def _points(
-    region: Region, how: str, weights: dict[str, float] | None, rng: np.random.Generator
+    region: Region, places: str, weights: dict[str, float] | None, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latitudes and longitudes of some draws, of which those outside the region do not count."""
-    if how == "population":
+    """Latitudes and longitudes of sampled points; some of them may lie outside the region."""
+    if places == "population":
         return _near_towns(region, rng)
     boxes = region.boxes
     sizes = np.array([(b.east - b.west) * (_z(b.north) - _z(b.south)) for b in boxes])
@@ -203,7 +213,7 @@ def _points(
     latitude = np.degrees(np.arcsin(rng.uniform(_z(south), _z(north))))
     chance = rng.random(BATCH)
     wanted = on_land(latitude, longitude)
-    if how == "weights":
+    if places == "weights":
         wanted &= chance < _weight(latitude, longitude, weights or {})
     return latitude[wanted], longitude[wanted]
 
@@ -227,13 +237,10 @@ def _weight(
 def _near_towns(
     region: Region, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    towns = towns_module.towns()
-    latitude = np.array([town.latitude for town in towns])
-    longitude = np.array([town.longitude for town in towns])
-    people = np.array([max(1.0, town.population) for town in towns])
+    latitude, longitude, people = _town_columns()
     radius = np.sqrt(people / PEOPLE_PER_KM2 / math.pi) / KM_PER_DEGREE
     reach = 3 * radius.max()
-    near = np.zeros(len(towns), dtype=bool)
+    near = np.zeros(len(people), dtype=bool)
     for box in region.boxes:
         wide = reach / max(0.05, math.cos(math.radians(max(abs(box.south), abs(box.north)))))
         across = (longitude - (box.west - wide)) % 360 <= min(360, box.east - box.west + 2 * wide)
@@ -241,12 +248,20 @@ def _near_towns(
     if not near.any():
         return np.empty(0), np.empty(0)
     chosen = rng.choice(np.flatnonzero(near), size=BATCH, p=people[near] / people[near].sum())
-    # Half of the draws of a town fall within its radius, the others around it, ever thinner.
+    # Half of the points of a town fall within its radius, the others around it, ever thinner.
     away = radius[chosen] * np.sqrt(2 * rng.standard_exponential(BATCH) * 0.72)
     bearing = rng.uniform(0, 2 * math.pi, BATCH)
     north = np.clip(latitude[chosen] + away * np.cos(bearing), -89.9, 89.9)
     east = longitude[chosen] + away * np.sin(bearing) / np.cos(np.radians(latitude[chosen]))
     return north, (east + 180) % 360 - 180
+
+
+@cache
+def _town_columns() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Latitude and longitude of each town in degrees, and its people, one at least."""
+    rows = [(town.latitude, town.longitude, max(1.0, town.population)) for town in towns()]
+    latitude, longitude, people = np.array(rows).T
+    return latitude, longitude, people
 
 
 def _covering(region: Region, level: int) -> list[int]:

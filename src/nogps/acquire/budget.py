@@ -45,17 +45,17 @@ class Budget:
         self._add_journal(path.with_suffix(".csv"))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a budget that is closed cannot be asked."""
         self._database.close()
 
     @property
     def calls(self) -> int:
-        """Calls ever made."""
+        """The number of calls ever made, free ones included."""
         return self._database.rows("SELECT coalesce(sum(calls), 0) FROM month")[0][0]
 
     @property
     def spent_usd(self) -> float:
-        """Dollars ever spent."""
+        """US dollars ever spent, by all runs."""
         return self._database.rows("SELECT total(usd) FROM month")[0][0]
 
     def charge(self, what: str) -> None:

@@ -5,9 +5,9 @@ from dataclasses import asdict, fields
 import numpy as np
 import pandas as pd
 
-from nogps.acquire.area_search import SearchSpec
 from nogps.acquire.candidate import Candidate
 from nogps.acquire.limits import Thinning, draw
+from nogps.acquire.service import SearchSpec
 from nogps.base.errors import InputError
 
 
@@ -25,7 +25,7 @@ def within_limits(
     thinning = Thinning(search.limits)
     by_chance = np.random.default_rng(search.seed).permutation(len(kept))
     taken = sorted(number for number in by_chance if thinning.takes(kept[number]))
-    return [kept[number] for number in taken], left | asdict(thinning.left)
+    return [kept[number] for number in taken], left | asdict(thinning.rejections)
 
 
 def draw_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:

@@ -26,17 +26,17 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
-from nogps.acquire.candidate import Fetched, Status
+from nogps.acquire.candidate import Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.acquire.source import Source
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, Section
 from nogps.photos import images, shards
+from nogps.photos.status import Status
 
 
 class Settings(Section):
@@ -119,9 +119,8 @@ class _Gathering:
                         await asyncio.gather(*underway)  # what is under way is paid for
                         raise self.refusal
                     settled = await self.settle(block["photo_id"].tolist(), fetched)
-                    table = _table(settled)
-                    tables.append(table.add_column(0, "photo_id", [block["photo_id"].tolist()]))
-        return pa.concat_tables(tables).to_pandas()
+                    tables.append(_table(block["photo_id"].tolist(), settled))
+        return pd.concat(tables, ignore_index=True)
 
     # --- fetching ---
 
@@ -208,10 +207,11 @@ class _Gathering:
         if digest in self.seen:
             return replace(outcome, status=str(Status.DUPLICATE))
         self.seen.add(digest)
-        if not outcome.shard and digest_of(outcome.url) not in self.spooled:
-            # It was a duplicate when it came, and only its twin's bytes were kept.
-            return replace(outcome, **asdict(self.ledger.kept(outcome.sha256)))
-        return outcome
+        if outcome.shard or digest_of(outcome.url) in self.spooled:
+            return outcome
+        # It was a duplicate when it came, and only its twin's bytes were kept.
+        twin = self.ledger.kept(outcome.sha256)
+        return replace(outcome, **asdict(twin)) if twin else outcome
 
     def write(self, photo_ids: list[str], judged: list[Outcome]) -> list[Outcome]:
         """The same outcomes with the places of their bytes; "" and 0 for those without."""
@@ -264,17 +264,12 @@ def _look_at(url: str, fetched: Fetched) -> Outcome:
     return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
 
 
-def _table(outcomes: list[Outcome]) -> pa.Table:
-    types = dict.fromkeys(("offset", "size", "width", "height"), pa.int64())
-    return pa.table(
-        {
-            field.name: pa.array(
-                [getattr(each, field.name) for each in outcomes],
-                types.get(field.name, pa.string()),
-            )
-            for field in fields(Outcome)
-        }
-    )
+def _table(photo_ids: list[str], outcomes: list[Outcome]) -> pd.DataFrame:
+    """A row an outcome: the photo's id, then the fields of Outcome."""
+    columns = {
+        field.name: [getattr(each, field.name) for each in outcomes] for field in fields(Outcome)
+    }
+    return pd.DataFrame({"photo_id": photo_ids} | columns)
 
 
 def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:

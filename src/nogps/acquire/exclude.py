@@ -39,7 +39,8 @@ class Excluded:
             ) from None
         except UnicodeDecodeError:
             raise InputError(f"exclude: {path} is not UTF-8 text; save it as that") from None
-        photo_ids, owners = set(), set()
+        photo_ids: set[str] = set()
+        owners: set[str] = set()
         for line in lines:
             words = [word for word in re.split(r"[\s,;]+", line.strip()) if word]
             if not words or words[0].startswith("#") or words[0].lower() in HEADER:

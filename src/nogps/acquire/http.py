@@ -41,7 +41,7 @@ class HostDown(Unavailable):
 
 
 class Verdict(Enum):
-    """What to do with an answer."""
+    """What to do with an answer: take it, or ask again."""
 
     OK = auto()  # take it, whatever its status
     RETRY = auto()  # ask again: another try may bring a better one
@@ -50,7 +50,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a host answered, whole."""
+    """An HTTP answer, read to its end."""
 
     status: int
     url: str

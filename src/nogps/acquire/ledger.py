@@ -11,9 +11,10 @@ import tarfile
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from nogps.acquire.candidate import Fetched, Status
+from nogps.acquire.candidate import Fetched
 from nogps.acquire.database import Database
 from nogps.photos.shards import Place
+from nogps.photos.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Outcome:
 
     @property
     def place(self) -> Place:
-        """Where its bytes lie."""
+        """Where the photo's bytes lie in a shard."""
         return Place(self.shard, self.offset, self.size)
 
 
@@ -63,7 +64,7 @@ class Ledger:
         self._database.close()
 
     def get(self, urls: list[str]) -> dict[str, Outcome]:
-        """What is known, by URL."""
+        """Outcomes by URL, of those of these URLs that are known."""
         query = "SELECT * FROM outcome WHERE url IN (SELECT value FROM json_each(?))"
         return {row[0]: Outcome(*row) for row in self._database.rows(query, [json.dumps(urls)])}
 
@@ -129,7 +130,7 @@ class Spool:
             self._end = offset + _padded(member.size)
 
     def add(self, url: str, fetched: Fetched) -> None:
-        """Keep what came for a URL."""
+        """Append what came for a URL, in one write."""
         member = tarfile.TarInfo(f"{fetched.status}/{digest_of(url)}")
         member.size = len(fetched.body)
         record = member.tobuf(tarfile.USTAR_FORMAT) + fetched.body
@@ -141,12 +142,12 @@ class Spool:
         self._end += len(record)
 
     def read(self, url: str) -> Fetched:
-        """What came for a URL."""
+        """What came for a URL, read back from the file."""
         status, offset, size = self.arrived[digest_of(url)]
         return Fetched(Status(status), os.pread(self._file, size, offset))
 
     def drop(self, url: str) -> None:
-        """It is in a block now; with the last one the file goes."""
+        """Forget what came for a URL, which is in a block now; the last one removes the file."""
         del self.arrived[digest_of(url)]
         self.end_if_empty()
 
@@ -157,7 +158,7 @@ class Spool:
             self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, which stays as it is."""
         os.close(self._file)
 
 
@@ -165,7 +166,7 @@ def unfetched(urls: list[str], scratch: Path) -> list[str]:
     """Those of these URLs of which nothing is known in a scratch folder."""
     if not scratch.exists():
         return urls
-    arrived = set()
+    arrived: set[str] = set()
     for path in scratch.glob("spool-*.tar"):
         spool = Spool(path)
         arrived.update(spool.arrived)

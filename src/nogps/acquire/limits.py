@@ -160,7 +160,7 @@ class Limits:
     spacing_m: float = 0.0
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there is any limit at all."""
         most = (self.per_cell, self.per_owner, self.per_sequence, self.spacing_m)
         return self.region.shape is not None or any((self.taken_from, self.taken_to, *most))
 
@@ -178,19 +178,19 @@ class Rejections:
 
 
 class Thinning:
-    """Takes photos one after the other, as long as the limits allow."""
+    """Thins out photos: takes one after the other, as long as the limits allow."""
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.left = Rejections()
+        self.rejections = Rejections()
         self._counts: Counter[tuple[str, object]] = Counter()
         self._near: dict[tuple[int, int, int], list[Candidate]] = {}
 
     def takes(self, photo: Candidate) -> bool:
         """Whether this photo is taken; then it counts."""
-        reason = self._against(photo)
+        reason = self._rejection_reason(photo)
         if reason:
-            setattr(self.left, reason, getattr(self.left, reason) + 1)
+            setattr(self.rejections, reason, getattr(self.rejections, reason) + 1)
             return False
         for key in self._keys(photo).values():
             self._counts[key] += 1
@@ -198,7 +198,7 @@ class Thinning:
             self._near.setdefault(self._block(photo), []).append(photo)
         return True
 
-    def _against(self, photo: Candidate) -> str:
+    def _rejection_reason(self, photo: Candidate) -> str:
         limits = self.limits
         if not limits.region.contains(photo.latitude, photo.longitude)[0]:
             return "outside_region"

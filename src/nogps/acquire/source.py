@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nogps.acquire.answers import AnswerCache
-from nogps.acquire.area_search import SearchSpec
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite
+from nogps.acquire.service import SearchSpec
 from nogps.base.settings import Section
 
 

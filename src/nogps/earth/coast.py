@@ -12,7 +12,7 @@ LAND, LAKE = 1, 2  # levels of shores, as GSHHG numbers them
 
 
 def shores() -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Level and closed ring, (n, 2) longitude and latitude, of each shore of the same data."""
+    """Level and closed ring, (n, 2) longitude and latitude in degrees, of each shore."""
     return ((level, ring) for level, _, ring in outlines("gshhs_l"))
 
 
@@ -33,27 +33,34 @@ def outlines(name: str) -> Iterator[tuple[int, float, NDArray[np.float32]]]:
 def on_land(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
     """Whether positions in degrees (n,) lie on land, lakes left out (GSHHG, low resolution)."""
     longitude, latitude = np.atleast_1d(longitude), np.atleast_1d(latitude)
-    land, lakes = (_within(tree, longitude, latitude) for tree in _shores())
+    land, lakes = (_within(polygons, longitude, latitude) for polygons in _shores())
     return land & ~lakes
 
 
-def _within(tree: shapely.STRtree, x: NDArray, y: NDArray) -> NDArray[np.bool_]:
-    """Whether each point lies in one of the tree's polygons, which are prepared."""
+def _within(polygons: NDArray[np.object_], x: NDArray, y: NDArray) -> NDArray[np.bool_]:
+    """Whether each point lies in one of these polygons, which are prepared."""
     inside = np.zeros(len(x), dtype=bool)
-    point, polygon = tree.query(shapely.points(x, y))
-    for number in np.unique(polygon):
-        near = point[polygon == number]
-        inside[near] |= shapely.contains_xy(tree.geometries[number], x[near], y[near])
+    west, south, east, north = shapely.bounds(polygons).T
+    from_west = np.argsort(x)
+    first = np.searchsorted(x[from_west], west, side="left")
+    count = np.searchsorted(x[from_west], east, side="right") - first
+    # Pairs of a polygon and a point between its western and eastern end, then those in its bounds.
+    polygon = np.repeat(np.arange(len(polygons)), count)
+    point = from_west[np.arange(count.sum()) + np.repeat(first - count.cumsum() + count, count)]
+    near = (south[polygon] <= y[point]) & (y[point] <= north[polygon])
+    polygon, point = polygon[near], point[near]
+    inside[point[shapely.contains_xy(polygons[polygon], x[point], y[point])]] = True
     return inside
 
 
 @lru_cache(maxsize=1)
-def _shores() -> tuple[shapely.STRtree, shapely.STRtree]:
-    """Land and lakes."""
-    rings: dict[int, list] = {LAND: [], LAKE: []}
+def _shores() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """The polygons of land, and those of lakes."""
+    polygons: dict[int, list[shapely.Polygon]] = {LAND: [], LAKE: []}
     for level, ring in shores():
-        if level in rings and len(ring) > 3:
-            rings[level].append(shapely.Polygon(ring))
-    for polygons in rings.values():
-        shapely.prepare(polygons)
-    return shapely.STRtree(rings[LAND]), shapely.STRtree(rings[LAKE])
+        if level in polygons and len(ring) > 3:
+            polygons[level].append(shapely.Polygon(ring))
+    land, lakes = np.array(polygons[LAND]), np.array(polygons[LAKE])
+    shapely.prepare(land)
+    shapely.prepare(lakes)
+    return land, lakes

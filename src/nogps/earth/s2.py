@@ -190,7 +190,7 @@ _TABLE = _curve_table()
 
 
 def _along_curve(face: NDArray[np.int64], ij: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Leaf ids of leaf coordinates."""
+    """Ids (n,) of the leaf cells at leaf coordinates on cube faces."""
     # The curve starts swapped on odd faces, and faces 3 to 5 have u and v swapped.
     orientation = (face ^ (face >= 3)) & 1
     mask = (1 << _STEP_BITS) - 1

@@ -1,8 +1,4 @@
-"""The only place where bytes become pixels become tensors.
-
-torch is imported where it is needed: those who only look at bytes do not wait seconds for it,
-nor hold the hundreds of megabytes that it takes.
-"""
+"""Pictures: decoding, checking, packing. The only place where bytes become pixels."""
 
 from __future__ import annotations
 
@@ -71,7 +67,7 @@ def is_flat(body: bytes) -> bool:
 
 def suffix_of(body: bytes) -> str:
     """The file name suffix that fits the bytes, whatever the file was called; BadImage if none."""
-    return SUFFIXES[_open(body).format]
+    return SUFFIXES[str(_open(body).format)]
 
 
 def pack(photo: Photo, side: int) -> Packed:
@@ -131,11 +127,11 @@ def decoded(body: bytes, longer: int) -> Image.Image:
     """
     image = _open(body)
     scale = longer / max(image.size)
-    return _upright(image, tuple(math.ceil(length * scale) for length in image.size))
+    return _upright(image, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:
-    """At training size: the shorter side becomes `side`."""
+    """The picture resized so that its shorter side is `side` pixels."""
     if min(image.size) < SMALLEST_SIDE:
         raise BadImage(f"{image.width} x {image.height} pixels are too few to tell a place by")
     scale = side / min(image.size)

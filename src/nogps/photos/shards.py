@@ -34,7 +34,7 @@ NOWHERE = Place("", 0, 0)
 
 
 def shard_name(number: int) -> str:
-    """The file name of a shard."""
+    """The file name of the shard with this number, such as shard-00007.tar."""
     return f"shard-{number:05d}.tar"
 
 

@@ -12,9 +12,9 @@ import aiohttp
 from dotenv import load_dotenv
 from tqdm import tqdm
 
-from nogps.acquire.area_search import SearchSpec
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
+from nogps.acquire.service import SearchSpec
 from nogps.acquire.source import Context, Source
 from nogps.acquire.sources import source_type
 from nogps.base.errors import InputError

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from nogps.acquire.area import Region
-from nogps.acquire.area_search import SearchSpec
 from nogps.acquire.exclude import Excluded
 from nogps.acquire.limits import Limits, read_weights
+from nogps.acquire.service import SearchSpec
 from nogps.acquire.sources import source_type
 from nogps.base.errors import InputError
 from nogps.pipeline.params import Params

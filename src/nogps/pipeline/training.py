@@ -95,7 +95,7 @@ def about(params: Params) -> dict[str, str]:
     return {
         "trained_on": f"{len(photos):,} photos ({origin(params)})",
         "licence": f"photos under {counted(photos['licence'])}",
-        "model_licence": str(for_model(photos, drawn=drawn(params))),
+        "model_licence": str(for_model(photos, synthetic=drawn(params))),
     }
 
 

@@ -22,7 +22,7 @@ _OUVERTE_URL = "https://www.etalab.gouv.fr/licence-ouverte-open-licence"
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence that we know."""
+    """A licence, by its usual name, and the family of its terms."""
 
     name: str  # as people write it: CC BY-SA 4.0
     family: str  # one of FREE, or such as "CC BY-NC"
@@ -66,7 +66,7 @@ class ModelLicence:
         return f"{self.name} ({self.why})"
 
 
-def for_model(photos: pd.DataFrame, drawn: bool = False) -> ModelLicence:
+def for_model(photos: pd.DataFrame, synthetic: bool = False) -> ModelLicence:
     """The licence that a model which learned from these photos must carry.
 
     Whether a model is an adaptation of its photos is unsettled. This is the careful reading, as if
@@ -78,39 +78,42 @@ def for_model(photos: pd.DataFrame, drawn: bool = False) -> ModelLicence:
 
     Args:
         photos: a row a photo: its licence as the source names it, and the url of the picture.
-        drawn: whether this program drew them, so that nobody owns them.
+        synthetic: whether this program drew them, so that nobody owns them.
     """
-    if drawn:
+    if synthetic:
         return ModelLicence("CC0 1.0", "free choice: this program drew the photos")
     counts = _terms(photos).value_counts()
-    bound = set(counts.index) - {CC0, PUBLIC_DOMAIN}
+    name, why, deciding = _strictest(set(counts.index) - {CC0, PUBLIC_DOMAIN})
+    if not deciding:
+        return ModelLicence(name, why)
+    held, under = counts[sorted(deciding)].sum(), " or ".join(sorted(deciding))
+    return ModelLicence(name, f"{why}: {held:,} of {len(photos):,} photos under {under}")
 
-    def carries(name: str, why: str, terms: set[str]) -> ModelLicence:
-        held, under = counts[sorted(terms)].sum(), " or ".join(sorted(terms))
-        return ModelLicence(name, f"{why}: {held:,} of {len(photos):,} photos under {under}")
 
-    no_derivatives = {each for each in bound if each.endswith("-ND")}
-    first_version = {each for each in bound if each.endswith(" 1.0")}
-    share_alike = bound & {BY_SA, _BY_SA_FRANCE}
-    not_commercial = bound & {"CC BY-NC", "CC BY-NC-SA"}
-    if not bound:
-        return ModelLicence("CC0 1.0", "free choice: no photo's licence asks for anything")
-    if _UNKNOWN in bound:
-        return carries("only what law or the owners allow", "not determined", {_UNKNOWN})
+def _strictest(terms: set[str]) -> tuple[str, str, set[str]]:
+    """The licence that terms which bind a model leave, why, and those of them that decide it."""
+    no_derivatives = {each for each in terms if each.endswith("-ND")}
+    first_version = {each for each in terms if each.endswith(" 1.0")}
+    share_alike = terms & {BY_SA, _BY_SA_FRANCE}
+    not_commercial = terms & {"CC BY-NC", "CC BY-NC-SA"}
+    if not terms:
+        return "CC0 1.0", "free choice: no photo's licence asks for anything", set()
+    if _UNKNOWN in terms:
+        return "only what law or the owners allow", "not determined", {_UNKNOWN}
     if no_derivatives:
-        return carries("not to be published", "no derivatives", no_derivatives)
-    if first_version and len(bound) > 1:
-        return carries("none fits", "version 1.0 goes with no other licence", first_version)
+        return "not to be published", "no derivatives", no_derivatives
+    if first_version and len(terms) > 1:
+        return "none fits", "version 1.0 goes with no other licence", first_version
     if first_version:
-        return carries(*first_version, "share-alike, of no later version", first_version)
+        return min(first_version), "share-alike, of no later version", first_version
     if share_alike and not_commercial:
-        return carries("none fits", "both free and not commercial", share_alike | not_commercial)
+        return "none fits", "both free and not commercial", share_alike | not_commercial
     if not_commercial:
         name = max(not_commercial, key=len)  # share-alike, if there is any
-        return carries(f"{name} 4.0", "not for commercial use", not_commercial)
-    if BY_SA in bound:
-        return carries("CC BY-SA 4.0", "share-alike", share_alike)
-    return carries("CC BY 4.0", "attribution", bound)
+        return f"{name} 4.0", "not for commercial use", not_commercial
+    if BY_SA in terms:
+        return "CC BY-SA 4.0", "share-alike", share_alike
+    return "CC BY 4.0", "attribution", terms
 
 
 def counted(licences: pd.Series) -> str:

@@ -10,10 +10,11 @@ import pytest
 
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box, Region
-from nogps.acquire.area_search import Refused, Search, SearchSpec
+from nogps.acquire.area_search import Search
 from nogps.acquire.candidate import Candidate, Status
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.limits import Limits
+from nogps.acquire.service import Refused, SearchSpec
 from nogps.acquire.source import CrawlRate
 from nogps.acquire.sources import commons, mapillary, panoramax
 from nogps.base.errors import InputError
@@ -22,14 +23,14 @@ from tests.pictures import encoded, picture
 from tests.servers import answering
 
 Commons, Mapillary, Panoramax = commons.Commons, mapillary.Mapillary, panoramax.Panoramax
-WHERE = SearchSpec(Limits(), frozenset(licences.FREE))
+SPEC = SearchSpec(Limits(), frozenset(licences.FREE))
 BOX = Box(2.0, 48.0, 2.05, 48.05)
 JPEG = encoded(picture(64, 64))
 HTTP = partial(Polite, unit_s=0.001, timeout_s=5.0, user_agent="nogps/0.1 (tests@localhost)")
 JSON = "application/json"
 
 
-def of(service, where=WHERE, **changes):
+def of(service, spec=SPEC, **changes):
     """A service with these settings or constructor arguments, and usual ones besides."""
     kind, settings = {
         Panoramax: (panoramax, {"quality": "sd"}),
@@ -38,7 +39,7 @@ def of(service, where=WHERE, **changes):
     }[service]
     settings |= {name: changes.pop(name) for name in settings.keys() & changes.keys()}
     token = [changes.pop("token", "T")] if service is Mapillary else []
-    return service(*token, where, kind.Settings(**settings), **changes)
+    return service(*token, spec, kind.Settings(**settings), **changes)
 
 
 def answered(service, *script, most=500, box=BOX):
@@ -436,11 +437,9 @@ BUSY = [
 def test_a_service_that_is_busy_for_ever_is_not_asked_for_ever(service, busy, monkeypatch):
     """Although it says so by HTTP 200, and although questions are asked again in parts."""
     monkeypatch.setattr("nogps.acquire.http.PROBES", 3)
-    where = SearchSpec(
-        Limits(Region.read((2.0, 48.0, 3.0, 49.0))), frozenset(licences.FREE), "land"
-    )
+    spec = SearchSpec(Limits(Region.read((2.0, 48.0, 3.0, 49.0))), frozenset(licences.FREE), "land")
     with answering(busy) as (base, heard):
-        search = Search(of(service, where, base_url=base), HTTP, AnswerCache(None))
+        search = Search(of(service, spec, base_url=base), HTTP, AnswerCache(None))
         with pytest.raises(InputError, match="is down or refuses to answer; run this again later"):
             search.candidates()
     assert len(heard) < 60
@@ -550,7 +549,7 @@ def test_flat_pictures_are_asked_for_in_their_width():
 
 def test_the_time_window_is_asked_for():
     limits = Limits(taken_from="2020-01-31", taken_to="2020-02-01")
-    service = of(Mapillary, where=SearchSpec(limits, frozenset(licences.FREE)))
+    service = of(Mapillary, spec=SearchSpec(limits, frozenset(licences.FREE)))
     _, heard = answered(service, {"data": []})
     asked = parse_qs(urlsplit(heard[0]).query)
     assert asked["start_captured_at"] == ["2020-01-31T00:00:00Z"]
@@ -591,9 +590,9 @@ def test_a_box_that_is_refused_is_asked_in_parts_and_it_is_said_why(answer, why)
 
 
 def test_a_licence_that_is_not_wanted_is_said_before_anything_is_asked():
-    where = SearchSpec(Limits(), frozenset({"CC0"}))
+    spec = SearchSpec(Limits(), frozenset({"CC0"}))
     with pytest.raises(InputError, match=r"sampling.licences: .*CC BY-SA"):
-        of(Mapillary, where=where)
+        of(Mapillary, spec=spec)
 
 
 def test_the_token_never_reaches_the_host_of_the_pictures():

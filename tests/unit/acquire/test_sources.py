@@ -14,11 +14,12 @@ import pytest
 from nogps.acquire import sources
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
-from nogps.acquire.area_search import Search, SearchSpec
+from nogps.acquire.area_search import Search
 from nogps.acquire.budget import Budget, Price
 from nogps.acquire.candidate import Candidate, Status
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
+from nogps.acquire.service import SearchSpec
 from nogps.acquire.source import Source
 from nogps.acquire.sources import flickr, flickr_api, streetview
 from nogps.acquire.sources.commons import Commons
@@ -181,8 +182,8 @@ def streetview_account(counts: dict[str, int]) -> tuple[int, int]:
 
 
 def area_account(counts: dict[str, int]) -> tuple[int, int]:
-    asked = ("places", "calls", "listed", "candidates")
-    left = (v for k, v in counts.items() if k not in asked and not k.endswith(("areas", "places")))
+    asked = ("cells", "calls", "listed", "candidates")
+    left = (v for k, v in counts.items() if k not in asked and not k.endswith(("areas", "cells")))
     return counts["listed"], counts["candidates"] + sum(left)
 
 

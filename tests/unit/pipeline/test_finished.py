@@ -124,7 +124,7 @@ def test_a_model_says_which_licence_it_must_carry(project, monkeypatch):
         return training.about(read_params())["model_licence"]
 
     drawn = Locator.load(project.root / "models/model.pt").about["model_licence"]
-    assert drawn == told("simulated") == str(licences.for_model(pd.DataFrame(), drawn=True))
+    assert drawn == told("simulated") == str(licences.for_model(pd.DataFrame(), synthetic=True))
     assert drawn in (project.root / "metrics/report.html").read_text("utf-8")
     splits = pd.read_parquet(project.root / "data/splits.parquet").query("fold == 'train'")
     train_fold = pd.read_parquet(project.root / "data/candidates.parquet").merge(splits)

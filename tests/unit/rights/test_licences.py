@@ -174,7 +174,7 @@ def test_only_their_own_host_is_openstreetmap_france(url, theirs):
 
 def test_what_this_program_drew_is_free():
     reserved = photos("All Rights Reserved")
-    assert for_model(reserved, drawn=True).name == "CC0 1.0"
+    assert for_model(reserved, synthetic=True).name == "CC0 1.0"
     assert for_model(reserved).name == "only what law or the owners allow"
 
 
@@ -192,7 +192,8 @@ some = st.lists(st.tuples(st.sampled_from(KNOWN + UNKNOWN), st.sampled_from(["",
 @given(some, some)
 def test_more_photos_never_loosen_it(some, more):
     def strictness(rows):
-        [found] = [n for n, names in enumerate(STRICTER) if for_model(photos(*rows)).name in names]
+        name = for_model(photos(*rows)).name
+        [found] = [n for n, names in enumerate(STRICTER) if name in names]
         return found
 
     assert strictness(some + more) >= max(strictness(some), strictness(more))

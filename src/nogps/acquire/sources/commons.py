@@ -16,9 +16,10 @@ from urllib.parse import unquote, urlencode
 from tqdm import tqdm
 
 from nogps.acquire.area import Box
-from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status
+from nogps.acquire.pictures import fetch_picture, followed
+from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
 from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
@@ -65,9 +66,9 @@ _USER = re.compile(r"(?:/wiki/|title=)User:([^\"?#&/]+)")
 
 @dataclass
 class Commons:
-    """Photos on Wikimedia Commons; an `area_search.Service`."""
+    """Photos on Wikimedia Commons; an `service.Service`."""
 
-    where: SearchSpec
+    spec: SearchSpec
     settings: Settings
     base_url: str = "https://commons.wikimedia.org"
     most_listed: int = 500  # which come 50 at a time
@@ -83,7 +84,7 @@ class Commons:
     def key(self, box: Box) -> list:
         """What tells this question from others."""
         url = self._url(box, self.most_listed, {})
-        return [url, self.settings.uncertain, sorted(self.where.licences)]
+        return [url, self.settings.uncertain, sorted(self.spec.licences)]
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The files in a box, whose properties come in parts."""
@@ -151,7 +152,7 @@ class Commons:
         if info.get("mime") not in PHOTOS:
             return "not_a_photo" if info else "without_picture"
         licence = _licence(extmetadata)
-        if licence is None or licence.family not in self.where.licences:
+        if licence is None or licence.family not in self.spec.licences:
             return "licence_not_wanted"
         position = self._position(page.get("coordinates") or [])
         if isinstance(position, str):

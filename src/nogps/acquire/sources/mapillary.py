@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any, Literal, cast
 from urllib.parse import urlencode
 
-from nogps.acquire.area import Box
-from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, point
+from nogps.acquire.area import Box, geojson_point
 from nogps.acquire.candidate import Candidate, Fetched, Status
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
+from nogps.acquire.pictures import fetch_picture
+from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
 from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
@@ -50,10 +51,10 @@ ADDRESSES = 2  # of a picture that are tried
 
 @dataclass
 class Mapillary:
-    """Pictures that Mapillary lists; an `area_search.Service`."""
+    """Pictures that Mapillary lists; an `service.Service`."""
 
     token: str = field(repr=False)
-    where: SearchSpec
+    spec: SearchSpec
     settings: Settings
     base_url: str = "https://graph.mapillary.com"
     most_listed: int = 2000
@@ -69,7 +70,7 @@ class Mapillary:
                 "Mapillary needs a token, which is free; set MAPILLARY_TOKEN to that of an "
                 "application from https://www.mapillary.com/dashboard/developers"
             )
-        if LICENCE.family not in self.where.licences:
+        if LICENCE.family not in self.spec.licences:
             raise InputError(
                 f"sampling.licences: Mapillary's pictures are under {LICENCE.name}; add "
                 f"{LICENCE.family} or choose another source"
@@ -103,7 +104,7 @@ class Mapillary:
 
     def _url(self, box: Box, most: int) -> str:
         query = {"bbox": str(box), "fields": FIELDS, "limit": most}
-        limits = self.where.limits
+        limits = self.spec.limits
         if limits.taken_from:
             query["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"
         if limits.taken_to:
@@ -140,7 +141,7 @@ class Mapillary:
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
-        position = point(row.get(POSITIONS[self.settings.positions]))
+        position = geojson_point(row.get(POSITIONS[self.settings.positions]))
         if position is None:
             return "without_position"
         creator = row.get("creator")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nogps.acquire.area_search import Search, Service
+from nogps.acquire.area_search import Search
 from nogps.acquire.ledger import unfetched
+from nogps.acquire.service import Service
 from nogps.acquire.source import Context, CrawlRate, OwnLimits, Source, SourceType
 from nogps.base.settings import Section
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
-from nogps.acquire.area import Box
-from nogps.acquire.area_search import Page, Refused, SearchSpec, fetch_picture, followed, point
+from nogps.acquire.area import Box, geojson_point
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
+from nogps.acquire.pictures import fetch_picture, followed
+from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import CrawlRate
 from nogps.acquire.sources.open_service import open_service
 from nogps.base.settings import Section
@@ -32,9 +33,9 @@ QUALITIES = ("sd", "hd")  # of a picture, the smaller first
 
 @dataclass
 class Panoramax:
-    """Pictures that Panoramax lists; an `area_search.Service`."""
+    """Pictures that Panoramax lists; an `service.Service`."""
 
-    where: SearchSpec
+    spec: SearchSpec
     settings: Settings
     base_url: str = "https://api.panoramax.xyz"
     most_listed: int = 1000
@@ -50,7 +51,7 @@ class Panoramax:
     def key(self, box: Box) -> list:
         """What tells this question from others."""
         url = self._url(box, self.most_listed)
-        return [url, self.settings.quality, sorted(self.where.licences)]
+        return [url, self.settings.quality, sorted(self.spec.licences)]
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The pictures in a box."""
@@ -78,9 +79,9 @@ class Panoramax:
         if not ready or properties.get("geovisio:visibility", "anyone") != "anyone":
             return "not_public"
         licence = licence_of(str(properties.get("license") or ""))
-        if licence is None or licence.family not in self.where.licences:
+        if licence is None or licence.family not in self.spec.licences:
             return "licence_not_wanted"
-        position = point(row.get("geometry"))
+        position = geojson_point(row.get("geometry"))
         if position is None:
             return "without_position"
         picture = self._picture(row)

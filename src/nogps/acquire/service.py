@@ -1,0 +1,162 @@
+"""Services that list photos by area: what they are asked, and asking them nothing twice."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+from nogps.acquire.answers import AnswerCache
+from nogps.acquire.area import Box
+from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.exclude import Excluded
+from nogps.acquire.http import HostDown, Polite, Unavailable
+from nogps.acquire.limits import Limits
+from nogps.base.errors import InputError
+
+SMALLEST = 1e-7  # square degrees, about 1,000 square metres: a full box of this size stays so
+REFUSALS = 30  # in a row that end a search
+
+
+class Refused(Unavailable):
+    """The service answers a question by an error that waiting does not cure; the text says it."""
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """What a search looks for, and how long."""
+
+    limits: Limits
+    licences: frozenset[str]  # families of nogps.rights.licences
+    places: str = "population"  # how cells are sampled: population, land or weights
+    photos: int = 0  # at most; 0: all
+    calls: int = 20_000  # at most
+    weights: dict[str, float] | None = None  # by region, for places: weights
+    seed: int = 0
+    excluded: Excluded = field(default_factory=Excluded)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a service lists for a box."""
+
+    photos: dict[str, Candidate | str]  # by id; a text is the reason why a photo is of no use
+    full: bool = False  # whether there is more in the box than is listed
+    calls: int = 1  # that it took
+
+
+class Service(Protocol):
+    """A host that lists photos by area, and what fetches them."""
+
+    @property
+    def name(self) -> str:
+        """The name of the service, as people know it."""
+
+    @property
+    def spec(self) -> SearchSpec:
+        """What the search looks for, and its limits."""
+
+    @property
+    def most_listed(self) -> int:
+        """The number of photos in one answer, at most."""
+
+    @property
+    def most_square_degrees(self) -> float:
+        """The area of one box in square degrees, at most."""
+
+    @property
+    def coarse_levels(self) -> tuple[int, ...]:
+        """S2 levels of large cells that it can be asked about as a whole, to find empty ones."""
+
+    async def fetch(self, url: str, http: Polite) -> Fetched:
+        """The picture behind a candidate's url."""
+
+    async def ask(self, box: Box, http: Polite, most: int) -> Page:
+        """At most so many photos in a box.
+
+        Raises:
+            Unavailable: no answer came; the box will be asked about in parts.
+            Refused: the same, and if it goes on, the search ends with what this says.
+            InputError: nothing can be had before somebody mends what it says.
+        """
+
+    def key(self, box: Box) -> list:
+        """What tells a question about this box from others, now and in later runs."""
+
+
+class CachedService:
+    """Asks a service about boxes; answers are kept, and not asked for again.
+
+    Raises InputError where the service is down, or has refused many times in a row.
+    """
+
+    def __init__(self, service: Service, answers: AnswerCache):
+        self.service = service
+        self._answers = answers
+        self._refusals = 0  # in a row
+        self._reason = ""  # of the last one
+        self._answered = False
+
+    async def page(self, box: Box, http: Polite) -> Page:
+        """The photos of a box, from this run or an earlier one; raises what Service.ask raises."""
+        page = self._kept(box)
+        if page is None:
+            page = await self._ask(box, http, self.service.most_listed)
+            self._keep(box, page)
+        self._answered = True
+        return page
+
+    async def has_photos(self, box: Box, http: Polite) -> bool:
+        """Whether there is any photo in a box; True where the service cannot say it."""
+        question = ["holds", *self.service.key(box)]
+        known = self._answers.get(question)
+        if known is None:
+            try:
+                known = bool((await self._ask(box, http, 1)).photos)
+            except Unavailable:
+                return True  # too much to ask: it will be asked in parts
+            self._answers.put(question, known)
+        return known
+
+    def check_answered(self) -> None:
+        """Raise InputError if the service did nothing but refuse."""
+        if self._reason and not self._answered:
+            raise self._refused()
+
+    async def _ask(self, box: Box, http: Polite, most: int) -> Page:
+        try:
+            page = await self.service.ask(box, http, most)
+        except HostDown as error:
+            raise InputError(
+                f"{self.service.name} is down or refuses to answer; run this again later: what is "
+                "answered is kept"
+            ) from error
+        except Refused as error:
+            self._refusals, self._reason = self._refusals + 1, str(error)
+            if self._refusals >= REFUSALS:
+                raise self._refused() from error
+            raise
+        self._refusals = 0
+        return page
+
+    def _refused(self) -> InputError:
+        return InputError(f"{self._reason}; run this again later: what is answered is kept")
+
+    def _kept(self, box: Box) -> Page | None:
+        answer = self._answers.get(self.service.key(box))
+        if answer is None:
+            return None
+        try:
+            photos = {
+                key: each if isinstance(each, str) else Candidate(**each)
+                for key, each in answer["photos"].items()
+            }
+            return Page(photos, answer["full"], answer["calls"])
+        except (LookupError, TypeError, AttributeError):
+            return None  # from a version that kept something else
+
+    def _keep(self, box: Box, page: Page) -> None:
+        divided = page.full and box.square_degrees > SMALLEST  # then its parts will be kept
+        photos = {
+            key: each if isinstance(each, str) else asdict(each)
+            for key, each in ({} if divided else page.photos).items()
+        }
+        answer = {"photos": photos, "full": page.full, "calls": page.calls}
+        self._answers.put(self.service.key(box), answer)
