@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nogps.base.errors import InputError
 from nogps.earth import geo
 from nogps.model.classes import Halves, Partition
 from nogps.model.heads import ClassHead, TreeHead
@@ -169,7 +170,11 @@ ANCESTORS = 1 << 32  # groups are numbered from here on, beyond any label
 
 
 def objective_class(loss: str) -> type[Objective]:
-    """The class that OBJECTIVES names."""
+    """The class that OBJECTIVES names; InputError if it names none of that name."""
+    if isinstance(loss, str) and loss not in OBJECTIVES:
+        raise InputError(
+            f"OBJECTIVES in nogps/model/settings.py has no loss `{loss}`; add its line"
+        )
     return resolve_name(OBJECTIVES[loss])
 
 

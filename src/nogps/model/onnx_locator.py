@@ -85,7 +85,7 @@ class OnnxLocator(BaseLocator):
 
     def class_scores(self, outputs: Tensor) -> Floats:
         """The outputs themselves, as float64."""
-        return np.array(outputs, dtype=np.float64)
+        return np.asarray(outputs).astype(np.float64)
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
         """What `guess` takes of each photo, in order; of one that cannot be read, the error.

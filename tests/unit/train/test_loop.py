@@ -24,34 +24,12 @@ from nogps.train.run import BANDS, Run, parameter_groups, rate
 from nogps.train.settings import TrainSettings
 from tests.locators import varied
 from tests.pictures import encoded, picture
+from tests.settings import TRAINING
 
 SIZE = 32
-SETTINGS = TrainSettings(
-    seed=0,
-    backbone="a network of two layers",
-    weights="none",
-    image_size=SIZE,
-    loss="softmax",
-    smoothing_km=75.0,
-    class_balance=0.0,
-    decoding="class_mean",
-    epochs=3,
-    head_epochs=0,
-    batch_size=16,
-    lr=1e-3,
-    head_lr=1e-3,
-    layer_decay=0.72,
-    warmup=0.1,
-    head_weight_decay=0.0,
-    weight_decay=0.0,
-    ema_decay=0.0,
-    augment=varied(),
-    patience=100,
-    precision="fp32",
-)
 
 
-def with_(settings=SETTINGS, **changes) -> TrainSettings:
+def with_(settings=TRAINING, **changes) -> TrainSettings:
     """These settings, but for some that are not checked."""
     return settings.model_copy(update=changes)
 
@@ -114,14 +92,14 @@ def forgetful(seed=0) -> nn.Module:
     return network(seed=seed, dropout=0.2)
 
 
-def prepared(net, train, settings=SETTINGS, classes=16, val=None) -> Run:
+def prepared(net, train, settings=TRAINING, classes=16, val=None) -> Run:
     """A run of a network that answers in so many classes, or in those of a partition."""
     partition = globe(classes) if isinstance(classes, int) else classes
     locator = Locator(net, partition, "none", SIZE, settings.loss, settings.decoding)
     return Run(locator, train, val or train, settings)
 
 
-def fit(tmp_path, net, train, val, classes=16, settings=SETTINGS, run_id="run"):
+def fit(tmp_path, net, train, val, classes=16, settings=TRAINING, run_id="run"):
     told = []
     state = loop.fit(
         prepared(net, train, settings, classes, val),
