@@ -40,7 +40,7 @@ TINY_CALIFORNIA = {
     "streetview.terms_accepted": True,
     "streetview.locations": 40,
     "streetview.headings": 2,
-    "streetview.size": 64,
+    "streetview.side": 64,
 }
 
 
