@@ -13,7 +13,7 @@ from nogps.acquire.sources import SOURCES, source_type
 from nogps.base.errors import InputError
 from nogps.pipeline import params as params_module
 from nogps.pipeline import paths
-from tests.project import ROOT
+from tests.project import PARAMS, ROOT
 
 # As docs/extending.md shows it.
 TOY = '''
@@ -69,7 +69,7 @@ NOT_LOCAL = TOY.replace(", local=True", "")
 
 def read_params(**changes):
     """Parameters of the sources that are registered now; `sampling__photos` is sampling.photos."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = yaml.safe_load(PARAMS.read_text())
     content |= {"world": "simulated", "exclude": str(ROOT / "data/exclude.txt")}
     for name, value in changes.items():
         section, _, key = name.rpartition("__")
@@ -139,7 +139,7 @@ def test_photos_that_the_planet_does_not_draw_never_count_as_drawn(toy, tmp_path
 @pytest.mark.parametrize("name", SOURCES)
 def test_each_source_says_what_is_to_be_known_of_it(name):
     kind = source_type(name)
-    assert name in yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert name in yaml.safe_load(PARAMS.read_text())
     assert kind.settings.__doc__
     assert not [field for field in kind.settings.model_fields.values() if not field.is_required()]
     assert kind.on_planet != kind.local
