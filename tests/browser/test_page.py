@@ -582,8 +582,8 @@ def test_a_round_ends_with_the_photo_s_credit(context, served, site):
     told = {"title": "<b>\u202eStreet", "author": "Ann", "licence": "CC BY 2.0"}
     told |= {"page_url": "javascript:alert(1)", "licence_url": "https://example.org/by"}
     photos = [photo | told for photo in photos_of_game(site)]
-    answer = json.dumps({"photos": photos})
-    context.route("**/game.json", lambda route: route.fulfill(status=200, body=answer))
+    game = json.loads((site / "game.json").read_text()) | {"photos": photos}
+    context.route("**/game.json", lambda route: route.fulfill(status=200, json=game))
     page = opened(context, served, "#game")
     page.get_by_role("button", name="Play").click()
     expect(page.locator("#game-title")).to_have_text("Where is this?")
