@@ -80,7 +80,7 @@ def measure(
     outputs = locator.predict(batch, batch_size, workers)
     answers = {"model": locator.answers(outputs)}
     if together:
-        fused = locator.answers(outputs, places_of(read["owner"]))
+        fused = locator.answers(outputs, places_of(read["owner"].tolist()))
         answers = {"model": fused, "model_alone": answers["model"]}
 
     truth, n = positions(photos), len(photos)
