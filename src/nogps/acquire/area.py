@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.earth import towns as towns_module
-from nogps.earth.coast import on_land
+from nogps.earth.land import on_land
 
 KM_PER_DEGREE = 111.195
 PEOPLE_PER_KM2 = 3000  # in a town, by which its size follows from its population

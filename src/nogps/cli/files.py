@@ -1,19 +1,20 @@
 """Files that commands are given: models, folders of photos, places to write to."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
+import nogps
 from nogps.base.errors import InputError
-from nogps.model.locator import Locator
-from nogps.model.onnx_locator import OnnxLocator
 from nogps.photos.files import image_files
 
 MODEL = Path("models/model.pt")  # asked when no other is named
 
 
-def load(path: Path) -> Locator:
-    """The model in a .pt or .onnx file."""
-    return OnnxLocator.load(path) if path.suffix == ".onnx" else Locator.load(path)
+def load(path: Path) -> nogps.Locator:
+    """The model in a .pt or .onnx file; the latter is asked without torch."""
+    return nogps.OnnxLocator.load(path) if path.suffix == ".onnx" else nogps.Locator.load(path)
 
 
 def photo_names(given: str) -> list[str]:

@@ -1,5 +1,7 @@
 """`nogps locate`: say where photos were taken."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -7,15 +9,18 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from nogps.base.errors import InputError
 from nogps.cli.files import MODEL, check_writable, load, photo_names
 from nogps.model.decode import Floats
-from nogps.model.locator import Locator
 from nogps.photos.exif import read_metadata
 from nogps.report.map_page import Located, write_map_page
+
+if TYPE_CHECKING:
+    from nogps import Locator
 
 SOME_FAILED = 3  # exit code
 
