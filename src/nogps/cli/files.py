@@ -1,5 +1,7 @@
 """Files that commands are given: models, folders of photos, places to write to."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
