@@ -759,3 +759,18 @@ def test_calibrated_radii_hold_their_share_of_new_truths(confident):
     # What is well specified needs little correction.
     assert fitted.calibration.radius_50 == pytest.approx(1, abs=0.15)
     assert fitted.calibration.radius_90 == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.35, 1.0])
+def test_photos_of_one_place_are_fused_with_the_power_that_was_fitted(power):
+    calibration = replace(CALIBRATION, together=power)
+    locator = answering(over_the_world(), calibration=calibration)
+    scores, _, _ = drawn(locator.partition, 4, seed=3)
+    log_p = np.log(softmax(scores.numpy() / calibration.temperature))
+    fused = softmax(3**power * log_p[[0, 1, 3]].mean(axis=0, keepdims=True))
+    answers = locator.answers(scores, ["here", "here", "there", "here"])
+    for each in (0, 1, 3):
+        assert answers.probabilities[each] == pytest.approx(fused[0])
+    assert answers.probabilities[2] == pytest.approx(softmax(log_p)[2])
+    guess = locator.guess([scores[each].numpy() for each in (0, 1, 3)])
+    assert guess.confidence == pytest.approx(fused.max())
