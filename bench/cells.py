@@ -14,8 +14,8 @@ Measured, medians of several runs, both sides on the same points in the same run
 Larger sets are the same points drawn again, each moved by up to some 10 km.
 """
 
+import argparse
 import math
-import sys
 import time
 import tracemalloc
 from collections import defaultdict
@@ -127,9 +127,12 @@ def grow(latitude, longitude, rng):
 
 def main():
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("points", nargs="?", metavar="POINTS.csv", help="with columns LAT and LON")
+    arguments = parser.parse_args()
     rng = np.random.default_rng(0)
-    if len(sys.argv) > 1:
-        table = pd.read_csv(sys.argv[1])
+    if arguments.points:
+        table = pd.read_csv(arguments.points)
         latitude, longitude = table["LAT"].to_numpy(float), table["LON"].to_numpy(float)
     else:
         latitude, longitude = clusters(100_000, rng)

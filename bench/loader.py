@@ -43,6 +43,7 @@ from nogps.model.batches import (
     Photos,
     collated,
 )
+from nogps.model.settings import Augmentation
 from nogps.photos import shards as shards_module
 from nogps.photos.shards import (
     Place,
@@ -57,8 +58,8 @@ PACKED_SIDE = 256
 BATCH = 64
 DRAWN = 100  # photos; each is packed PACKED / DRAWN times
 PACKED = 2000  # two shards, since webdataset needs one for each worker
-AUGMENTATION = tensors.Augmentation()
-CROPS = tensors.Augmentation(colour=0.0)
+AUGMENTATION = Augmentation(crop=0.5, colour=0.2, erase=0.0)
+CROPS = Augmentation(crop=0.5, colour=0.0, erase=0.0)
 
 
 def main() -> None:
@@ -145,7 +146,7 @@ def nogps(
     places: list[Place],
     size: int,
     workers: int,
-    augmentation: tensors.Augmentation,
+    augmentation: Augmentation,
 ) -> int:
     """Images that our loader gave."""
     photos = Photos(Shards(folder), places, size, 0, augmentation)
@@ -155,14 +156,14 @@ def nogps(
     return sum(len(pixels) for pixels, _ in batches_module.loader(photos, batches, workers))
 
 
-def image_folder(folder: Path, size: int, workers: int, augmentation: tensors.Augmentation) -> int:
+def image_folder(folder: Path, size: int, workers: int, augmentation: Augmentation) -> int:
     """Images that ImageFolder gave."""
     photos = datasets.ImageFolder(folder / "photos", varied(size, augmentation))
     loader = DataLoader(photos, BATCH, shuffle=True, num_workers=workers)
     return sum(len(pixels) for pixels, _ in loader)
 
 
-def varied(size: int, augmentation: tensors.Augmentation) -> v2.Compose:
+def varied(size: int, augmentation: Augmentation) -> v2.Compose:
     """What torchvision has that varies photos as ours are."""
     least, most = (4 / 3 * tensors.LARGEST_STRETCH**sign for sign in (-1, 1))  # photos are 4 : 3
     steps = [v2.RandomResizedCrop(size, (augmentation.crop, 1), (least, most))]

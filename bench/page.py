@@ -6,7 +6,7 @@ Debian's Chromium, WebAssembly on one thread; mobilenet_v3_large with 1,776 clas
 and 8-bit weights, untrained; a photo of 12 megapixels, laid together from those in FOLDER or drawn.
 In turn, round after round:
 
-- nogps: `nogps.model.locator(blob)`, which is what the page does with a photo;
+- nogps: `nogps.locate(blob)`, which is what the page does with a photo;
 - bare decode: createImageBitmap, drawn to a canvas as large as the model's input and read back;
 - bare runtime: the call of onnxruntime-web on pixels at hand.
 
@@ -38,7 +38,7 @@ MEASURE = """async ([rounds, size]) => {
   const session = await ort.InferenceSession.create(bytes);
   const pixels = new ort.Tensor("uint8", new Uint8Array(3 * size * size), [1, size, size, 3]);
   const sides = {
-    nogps: () => nogps.model.locator(blob),
+    nogps: () => nogps.locate(blob),
     "bare decode": async () => {
       const canvas = new OffscreenCanvas(size, size);
       const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -113,7 +113,7 @@ def measured(site: Path, rounds: int, size: int) -> dict:
             page.wait_for_timeout(2000)  # the globe turns to the guess
             works = {
                 "idle": lambda: page.wait_for_timeout(300),
-                "locating": lambda: page.evaluate("() => nogps.model.locator(blob)"),
+                "locating": lambda: page.evaluate("() => nogps.locate(blob)"),
                 "turning the globe": lambda: turn(page),
             }
             gaps = {

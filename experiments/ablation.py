@@ -12,20 +12,22 @@ stopped and goes on; results are in experiments/results/ablation.csv.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from nogps.base.errors import InputError
 from nogps.base.files import replacing
 from nogps.earth import geo
-from nogps.model.batches import predict
+from nogps.model.batches import Labelled, predict
 from nogps.model.decode import places_of
 from nogps.model.guess import Calibration
 from nogps.model.locator import Locator
 from nogps.pipeline.params import Params, read_params
-from nogps.pipeline.training import Setup, run_id, setup
+from nogps.pipeline.training import run_id, setup
 from nogps.train import loop
 
 RESULTS = Path("experiments/results/ablation.csv")
@@ -37,11 +39,10 @@ DRAWS = 2000
 TRAINED = {
     "recipe": {},
     "no head first (head_epochs: 0)": {"head_epochs": 0},
-    "one rate for all layers (first_layers_lr: 1)": {"first_layers_lr": 1.0},
+    "one rate for all layers (layer_decay: 1)": {"layer_decay": 1.0},
     "no warm-up": {"warmup": 0.0},
-    "no averaging": {"averaging": 0.0},
+    "no averaging (ema_decay: 0)": {"ema_decay": 0.0},
     "no weight decay": {"weight_decay": 0.0},
-    "mirrored photos": {"augment": {"mirror": True}},
     "no crops (augment.crop: 1)": {"augment": {"crop": 1.0}},
     "colours not varied (augment.colour: 0)": {"augment": {"colour": 0.0}},
     "nothing blanked (augment.erase: 0)": {"augment": {"erase": 0.0}},
@@ -70,7 +71,6 @@ ANSWERED = {
     "kernel not fitted": {"reach": 1.0, "together_reach": 1.0},
     "views of a place count as one": {"together": 0.0},
     "views of a place count as many": {"together": 1.0},
-    "start_share: 0.5": {"start_share": 0.5},
 }
 
 
@@ -131,44 +131,35 @@ def path_of(name: str, seed: int) -> Path:
 def run(params: Params, name: str, seed: int) -> None:
     """Train one variant and keep how far off its answers are, one by one and an owner's as one."""
     print(f"{name}, seed {seed}", flush=True)
-    start = setup(params)
-    state = loop.fit(
-        start.network,
-        start.objective,
-        start.train,
-        start.val,
-        start.settings,
+    learning = setup(params)
+    loop.fit(
+        learning,
         checkpoint=path_of(name, seed).with_suffix(".pt"),
         run_id=f"{name} {seed} {params.model_dump_json()}",
         on_epoch=lambda epoch: None,
     )
+    locator, val = learning.locator, learning.val
+    outputs = predict(locator.network, val.photos, params.batch_size, params.workers)
     if name == "recipe":
         for other, changes in ANSWERED.items():
-            how = changed(params, changes, seed)
-            weights = loop.mixed(state.start, state.best_model, how.start_share)
-            start.network.load_state_dict(weights)
+            decoding = changed(params, changes, seed).decoding
             fixed = {key: changes[key] for key in changes if hasattr(Calibration, key)}
-            answers(how, start, other, seed, fixed)
-        weights = loop.mixed(state.start, state.best_model, params.start_share)
-        start.network.load_state_dict(weights)
-    answers(params, start, name, seed)
+            answers(replace(locator, decoding=decoding), outputs, val, other, seed, fixed)
+    answers(locator, outputs, val, name, seed)
     path_of(name, seed).with_suffix(".pt").unlink(missing_ok=True)
 
 
-def answers(params: Params, start: Setup, name: str, seed: int, fixed: dict | None = None) -> None:
+def answers(
+    plain: Locator,
+    outputs: torch.Tensor,
+    val: Labelled,
+    name: str,
+    seed: int,
+    fixed: dict | None = None,
+) -> None:
     """Answer each half of the validation owners with what fits the other half."""
-    val = start.val
     owner = np.array(places_of(val.owner))
     half = np.isin(owner, np.unique(owner)[::2])
-    outputs = predict(start.network, val.photos, params.batch_size, params.workers)
-    plain = Locator(
-        start.network,
-        start.objective.partition,
-        params.backbone,
-        params.image_size,
-        params.loss,
-        params.decoding,
-    )
     alone, together, inside = np.empty(len(owner)), np.empty(len(owner)), np.zeros((2, len(owner)))
     for fitted, asked in ((half, ~half), (~half, half)):
         locator = plain.calibrated(

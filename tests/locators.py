@@ -12,6 +12,7 @@ from nogps.model import backbones, tensors
 from nogps.model.classes import Partition
 from nogps.model.guess import Calibration
 from nogps.model.locator import Locator
+from nogps.model.settings import Augmentation
 from tests.partitions import softmax
 from tests.pictures import picture
 
@@ -37,6 +38,10 @@ def over_the_world() -> Partition:
     latitude = np.degrees(np.arctan2(vectors[:, 2], np.hypot(vectors[:, 0], vectors[:, 1])))
     longitude = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
     return fixed_level(latitude, longitude, level=2, min_photos=4)
+
+
+def varied(crop=0.5, colour=0.2, erase=0.0) -> Augmentation:
+    return Augmentation(crop=crop, colour=colour, erase=erase)
 
 
 def answering(partition: Partition, **how) -> Locator:

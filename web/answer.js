@@ -1,11 +1,9 @@
-// From a network's scores to a place: nogps.locate, in JavaScript. Pure functions, no page.
+// From a network's scores to a place: nogps.model.decode, in JavaScript. Pure functions, no page.
 //
-// A model is model.json as `prepared` returns it. Angles are degrees, distances kilometres, and
+// A model is model.json as `prepared` returns it; its `constants` are those of Python. Angles are degrees, distances kilometres, and
 // probabilities Float64Arrays with one number a class.
 
-const DISC = 16; // places that stand for the spread of a class
 const RADIAN = Math.PI / 180;
-export const EARTH_RADIUS_KM = 6371.0088; // nogps.geo
 const SHOWN_MASS = 0.998; // the rest of the probability is too thin to be drawn
 const SHOWN_CLASSES = 1500;
 const STEPS = 65_536; // of the kernel's table: off by 5e-6 at most
@@ -14,15 +12,16 @@ const BINS = 4096;
 /** model.json with what follows from it: unit vectors and concentration of each class. */
 export function prepared(json) {
   const { token, latitude, longitude, spread_km: spread } = json.classes;
+  const { earth_radius_km: earthRadiusKm, disc } = json.constants;
   const n = token.length;
   const points = new Float64Array(3 * n);
   const kappa = new Float64Array(n);
   for (let i = 0; i < n; i++) {
     points.set(unitVector(latitude[i], longitude[i]), 3 * i);
-    kappa[i] = ((2 * EARTH_RADIUS_KM) / Math.max(spread[i], 0.01)) ** 2;
+    kappa[i] = ((2 * earthRadiusKm) / Math.max(spread[i], 0.01)) ** 2;
   }
   const radii = Object.values(json.radii_km);
-  return { ...json, n, points, kappa, radii, kernels: {}, sample: sample(points, kappa) };
+  return { ...json, n, points, kappa, radii, kernels: {}, sample: sample(points, kappa, disc) };
 }
 
 export function unitVector(latitude, longitude) {
@@ -30,17 +29,22 @@ export function unitVector(latitude, longitude) {
   return [Math.cos(lat) * Math.cos(lng), Math.cos(lat) * Math.sin(lng), Math.sin(lat)];
 }
 
-/** Great-circle distance (haversine). */
-export function distanceKm(latA, lngA, latB, lngB) {
+/** Great-circle distance (haversine) in radians: times the Earth's radius it is kilometres. */
+function centralAngle(latA, lngA, latB, lngB) {
   const [a, b] = [latA * RADIAN, latB * RADIAN];
   const haversine =
     Math.sin((b - a) / 2) ** 2 +
     Math.cos(a) * Math.cos(b) * Math.sin(((lngB - lngA) * RADIAN) / 2) ** 2;
-  return 2 * EARTH_RADIUS_KM * Math.asin(Math.sqrt(Math.min(haversine, 1)));
+  return 2 * Math.asin(Math.sqrt(Math.min(haversine, 1)));
 }
 
-/** GeoGuessr's score on the map of the world: 5000 for a perfect guess. */
-export const score = (km) => 5000 * Math.exp(-km / 1492.7);
+/** Kilometres between two { latitude, longitude }. */
+export const distanceKm = (a, b, constants) =>
+  constants.earth_radius_km * centralAngle(a.latitude, a.longitude, b.latitude, b.longitude);
+
+/** GeoGuessr's score on the map of the world, of its most points for a perfect guess. */
+export const score = (km, constants) =>
+  constants.geoguessr_points * Math.exp(-km / constants.geoguessr_km);
 
 /** The answer for the scores of one photo, or of several that show one place. */
 export function answer(scores, model) {
@@ -65,7 +69,7 @@ export function answer(scores, model) {
     confidence: p[argmax(p)],
     radius50Km,
     radius90Km: Math.max(radius50Km, most * factor90),
-    best: bestPlaces(p, model.classes, 5),
+    best: bestPlaces(p, model.classes, model.constants.best),
     glow: glow(p, model),
   };
 }
@@ -127,11 +131,11 @@ function gather(total, candidates, probability, i, points, kernel) {
   }
 }
 
-/** nogps.locate.kernel for chords from 0 to 2, in even steps of their square root. */
-function kernelTable({ radii }, reach) {
+/** nogps.model.decode.kernel for chords from 0 to 2, in even steps of their square root. */
+function kernelTable({ radii, constants }, reach) {
   return Float64Array.from({ length: STEPS + 2 }, (_, step) => {
     const half = Math.min(1, (step / STEPS) ** 2);
-    const km = 2 * EARTH_RADIUS_KM * Math.asin(half);
+    const km = 2 * constants.earth_radius_km * Math.asin(half);
     const worth = radii.map((radius) => 1 / (1 + (km / (reach * radius)) ** 4));
     return worth.reduce((sum, each) => sum + each) / radii.length;
   });
@@ -140,13 +144,14 @@ function kernelTable({ radii }, reach) {
 /** For each share, the radius round a position that holds it of the density. */
 export function radii(p, model, latitude, longitude, shares) {
   const { sample } = model;
+  const { disc, earth_radius_km: earthRadiusKm } = model.constants;
   const [x, y, z] = unitVector(latitude, longitude);
-  const angle = new Float64Array(p.length * DISC);
+  const angle = new Float64Array(p.length * disc);
   for (let i = 0; i < angle.length; i++) {
     const cosine = x * sample[3 * i] + y * sample[3 * i + 1] + z * sample[3 * i + 2];
     angle[i] = Math.acos(Math.min(1, Math.max(-1, cosine)));
   }
-  const mass = (k) => p[Math.floor(k / DISC)] / DISC;
+  const mass = (k) => p[Math.floor(k / disc)] / disc;
   const bin = (k) => Math.min(BINS - 1, Math.floor((angle[k] / Math.PI) * BINS));
   const binned = new Float64Array(BINS);
   for (let k = 0; k < angle.length; k++) binned[bin(k)] += mass(k);
@@ -158,25 +163,25 @@ export function radii(p, model, latitude, longitude, shares) {
     const there = Uint32Array.from(angle.keys()).filter((k) => bin(k) === reached);
     there.sort((a, b) => angle[a] - angle[b]);
     const last = there.find((k) => (held += mass(k)) >= share) ?? there.at(-1);
-    return EARTH_RADIUS_KM * angle[last];
+    return earthRadiusKm * angle[last];
   });
 }
 
-/** Unit vectors, DISC a class, evenly spread over its von Mises-Fisher distribution. */
-function sample(points, kappa) {
-  const found = new Float64Array(points.length * DISC);
+/** Unit vectors, `disc` a class, evenly spread over its von Mises-Fisher distribution. */
+function sample(points, kappa, disc) {
+  const found = new Float64Array(points.length * disc);
   for (let i = 0; i < kappa.length; i++) {
     const [x, y, z] = points.subarray(3 * i, 3 * i + 3);
     const across = Math.hypot(x, y);
     const east = across < 1e-9 ? [1, 0, 0] : [-y / across, x / across, 0]; // a pole has no east
     const north = [y * east[2] - z * east[1], z * east[0] - x * east[2], x * east[1] - y * east[0]];
-    for (let k = 0; k < DISC; k++) {
+    for (let k = 0; k < disc; k++) {
       const step = k + 0.5;
-      const cosine = 1 + Math.log1p((step / DISC) * Math.expm1(-2 * kappa[i])) / kappa[i];
+      const cosine = 1 + Math.log1p((step / disc) * Math.expm1(-2 * kappa[i])) / kappa[i];
       const sine = Math.sqrt(Math.max(0, 1 - cosine ** 2));
       const turn = step * Math.PI * (3 - Math.sqrt(5)); // Vogel's sunflower
       const [a, b] = [sine * Math.cos(turn), sine * Math.sin(turn)];
-      const at = 3 * (i * DISC + k);
+      const at = 3 * (i * disc + k);
       found[at] = cosine * x + a * east[0] + b * north[0];
       found[at + 1] = cosine * y + a * east[1] + b * north[1];
       found[at + 2] = cosine * z + a * east[2] + b * north[2];

@@ -329,9 +329,10 @@ function renderTruth(answer) {
 }
 
 function offBy(answer, pin) {
-  const km = distanceKm(answer.latitude, answer.longitude, pin.latitude, pin.longitude);
+  const { constants } = model;
+  const km = distanceKm(answer, pin, constants);
   const place = pin.place ? `It was in ${pin.place}. ` : "";
-  return `${place}The guess is ${exactKm(km)} off: ${points(score(km))} of 5,000 points by GeoGuessr’s rule.`;
+  return `${place}The guess is ${exactKm(km)} off: ${points(score(km, constants))} of ${points(constants.geoguessr_points)} points by GeoGuessr’s rule.`;
 }
 
 function renderMap(answer, turn) {
@@ -341,7 +342,7 @@ function renderMap(answer, turn) {
   const marks = [{ kind: "guess", label: pin ? "guess" : "", latitude, longitude }];
   const lines = [];
   if (pin) {
-    const off = distanceKm(latitude, longitude, pin.latitude, pin.longitude);
+    const off = distanceKm(answer, pin, model.constants);
     marks.push({ kind: "truth", label: `${exactKm(off)} off`, ...pin });
     lines.push({ from: [latitude, longitude], to: [pin.latitude, pin.longitude] });
   }
@@ -349,12 +350,12 @@ function renderMap(answer, turn) {
   if (pin) said.push(offBy(answer, pin));
   globe.show({
     glow: answer.glow,
-    circles: circlesOf(answer),
+    circles: circlesOf(answer, model.constants),
     lines,
     marks,
     words: said.join(" "),
   });
-  if (turn) globe.turnTo(latitude, longitude, answer.radius90Km);
+  if (turn) globe.turnTo(latitude, longitude, answer.radius90Km / model.constants.earth_radius_km);
   if (turn || pin) say(said.join(" "));
 }
 
@@ -376,6 +377,7 @@ function setPin(pin) {
 // ---- examples and the game
 
 let listed = null; // the photos of game.json, once it is read
+let rules = null; // and its constants
 
 async function loadGame() {
   try {
@@ -383,7 +385,8 @@ async function loadGame() {
     const json = response.ok ? await response.json() : {};
     const fits = (each) =>
       typeof each.file === "string" && isFinite(each.latitude) && isFinite(each.longitude);
-    listed = (json.photos ?? []).filter(fits);
+    rules = json.constants;
+    listed = rules ? json.photos.filter(fits) : [];
   } catch {
     listed = []; // the same as none
   }
@@ -401,6 +404,7 @@ async function loadGame() {
     game = new Game({
       globe,
       photos: listed,
+      constants: rules,
       locate: async (url) => {
         const blob = await blobOf(url);
         await started;

@@ -9,9 +9,13 @@ const APART_KM = 300; // between the photos of a game, if there are so many
 const at = (id) => document.getElementById(id);
 
 export class Game {
-  /** `photos` as in game.json, `locate(url)` asks the model, `say(text)` tells who cannot see. */
-  constructor({ globe, photos, locate, say }) {
-    Object.assign(this, { globe, photos, locate, say, stage: "intro", rounds: [], pin: null });
+  /**
+   * `photos` and `constants` as in game.json, `locate(url)` asks the model, `say(text)` tells who
+   * cannot see.
+   */
+  constructor({ globe, photos, constants, locate, say }) {
+    Object.assign(this, { globe, photos, constants, locate, say });
+    Object.assign(this, { stage: "intro", rounds: [], pin: null });
     at("game-go").addEventListener("click", () => this.go());
     this.enter();
   }
@@ -49,7 +53,8 @@ export class Game {
     this.rounds = [];
     const shuffled = this.photos.map((photo) => ({ photo, key: Math.random() }));
     shuffled.sort((a, b) => a.key - b.key);
-    this.deck = farApart(shuffled.map(({ photo }) => photo)).slice(0, ROUNDS);
+    const photos = shuffled.map(({ photo }) => photo);
+    this.deck = farApart(photos, this.constants).slice(0, ROUNDS);
     this.next();
   }
 
@@ -84,9 +89,8 @@ export class Game {
     this.setReady(false);
     at("game-text").textContent = "The model looks at the photo.";
     const rate = ({ latitude, longitude }) => {
-      const { latitude: lat, longitude: lng } = round.photo;
-      const km = distanceKm(latitude, longitude, lat, lng);
-      return { latitude, longitude, km, score: score(km) };
+      const km = distanceKm({ latitude, longitude }, round.photo, this.constants);
+      return { latitude, longitude, km, score: score(km, this.constants) };
     };
     try {
       round.located = await round.answer;
@@ -131,7 +135,8 @@ export class Game {
     const title = "You against the model";
     const text =
       "A photo, a globe: tap where you think it was taken. Then you see the truth, and where the " +
-      "model put it. The nearer, the more points: 5,000 at most. It has not seen these photos before.";
+      `model put it. The nearer, the more points: ${points(this.constants.geoguessr_points)} at most. ` +
+      "It has not seen these photos before.";
     this.frame({ title, text, button: "Play" });
     this.globe.show({});
   }
@@ -188,7 +193,7 @@ export class Game {
     const words = `${title}. ${text} ${said.join(" ")}`;
     this.globe.show({
       glow: located?.glow,
-      circles: located ? circlesOf(located) : [],
+      circles: located ? circlesOf(located, this.constants) : [],
       lines,
       marks,
       words,
@@ -206,7 +211,8 @@ export class Game {
         : you > model
           ? `You won by ${by} points`
           : `The model won by ${by} points`;
-    const text = `You have ${points(you)} points, the model ${points(model)}, of ${points(5000 * this.deck.length)}.`;
+    const most = this.constants.geoguessr_points * this.deck.length;
+    const text = `You have ${points(you)} points, the model ${points(model)}, of ${points(most)}.`;
     this.frame({ title, text, button: "Play again" });
     at("game-table").append(
       table(
@@ -254,13 +260,10 @@ function linked(text, href = "") {
 }
 
 /** Photos in another order: first those that are APART_KM from each one before. */
-function farApart(photos) {
+function farApart(photos, constants) {
   const [chosen, near] = [[], []];
   for (const photo of photos) {
-    const far = chosen.every(
-      (each) =>
-        distanceKm(each.latitude, each.longitude, photo.latitude, photo.longitude) > APART_KM,
-    );
+    const far = chosen.every((each) => distanceKm(each, photo, constants) > APART_KM);
     (far ? chosen : near).push(photo);
   }
   return [...chosen, ...near];

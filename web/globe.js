@@ -3,7 +3,7 @@
 import { geoCircle, geoContains, geoDistance, geoGraticule10, geoInterpolate } from "d3-geo";
 import { geoOrthographic, geoPath } from "d3-geo";
 import { feature, mesh } from "topojson-client";
-import { EARTH_RADIUS_KM, unitVector } from "./answer.js";
+import { unitVector } from "./answer.js";
 import { drawGlow } from "./glow.js";
 
 const DEGREE = 180 / Math.PI;
@@ -17,9 +17,9 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** The circles round an answer that hold half of the truths and nine tenths of them. */
-export const circlesOf = ({ latitude, longitude, radius50Km, radius90Km }) => [
-  { latitude, longitude, km: radius50Km },
-  { latitude, longitude, km: radius90Km, dotted: true },
+export const circlesOf = ({ latitude, longitude, radius50Km, radius90Km }, constants) => [
+  { latitude, longitude, angle: radius50Km / constants.earth_radius_km },
+  { latitude, longitude, angle: radius90Km / constants.earth_radius_km, dotted: true },
 ];
 
 /**
@@ -55,8 +55,9 @@ export class Globe {
   }
 
   /**
-   * What is marked: { glow, circles: [{ latitude, longitude, km, dotted }], lines: [{ from, to, kind }],
-   * marks: [{ kind, label, latitude, longitude }], words }. Kinds: guess, truth, you.
+   * What is marked: { glow, circles: [{ latitude, longitude, angle, dotted }], lines: [{ from, to, kind }],
+   * marks: [{ kind, label, latitude, longitude }], words }. Kinds: guess, truth, you. An angle is
+   * in radians, from the centre of the Earth.
    */
   show(shown) {
     this.shown = { circles: [], lines: [], marks: [], ...shown };
@@ -64,10 +65,10 @@ export class Globe {
     this.rest();
   }
 
-  /** Turns to a position, so near that a circle of so many km round it is seen whole. */
-  turnTo(latitude, longitude, km) {
-    const angle = Math.min((1.25 * km) / EARTH_RADIUS_KM, Math.PI / 2);
-    const zoom = Math.min(Math.max(0.92 / Math.sin(angle), 1), 14);
+  /** Turns to a position, so near that a circle of that angle round it is seen whole. */
+  turnTo(latitude, longitude, angle) {
+    const seen = Math.min(1.25 * angle, Math.PI / 2);
+    const zoom = Math.min(Math.max(0.92 / Math.sin(seen), 1), 14);
     this.fly([longitude, latitude], zoom < 1.25 ? 1 : zoom); // a little more only cuts its edges off
   }
 
@@ -79,8 +80,8 @@ export class Globe {
     const centre = [Math.atan2(sum[1], sum[0]), Math.atan2(sum[2], Math.hypot(sum[0], sum[1]))];
     const [longitude, latitude] = centre.map((each) => each * DEGREE);
     const far = positions.map(([lat, lng]) => geoDistance([lng, lat], [longitude, latitude]));
-    if (Math.max(...far) > 1.4) return this.turnTo(...positions.at(-1), EARTH_RADIUS_KM * Math.PI);
-    this.turnTo(latitude, longitude, 1.1 * Math.max(...far, 0.03) * EARTH_RADIUS_KM);
+    if (Math.max(...far) > 1.4) return this.turnTo(...positions.at(-1), Math.PI);
+    this.turnTo(latitude, longitude, 1.1 * Math.max(...far, 0.03));
   }
 
   reset() {
@@ -311,9 +312,9 @@ export class Globe {
     if (shown.glow) this.glow();
     if (map) this.stroke(map.lines, colours.border, 0.8);
     this.fill({ type: "Sphere" }, this.shade("transparent", colours.shadow));
-    for (const { latitude, longitude, km, dotted } of shown.circles) {
-      const angle = Math.min(179.9, (km / EARTH_RADIUS_KM) * DEGREE);
-      const [ring] = geoCircle().center([longitude, latitude]).radius(angle).precision(2)()
+    for (const { latitude, longitude, angle, dotted } of shown.circles) {
+      const degrees = Math.min(179.9, angle * DEGREE);
+      const [ring] = geoCircle().center([longitude, latitude]).radius(degrees).precision(2)()
         .coordinates;
       this.stroke(
         { type: "LineString", coordinates: ring },

@@ -1,37 +1,35 @@
-// From a file to what the network sees: nogps.images `pack` and `whole`, in a browser.
+// From a file to what the network sees: nogps.photos.images.square, in a browser.
 //
 // The network learned from photos that Pillow shrank, so the same steps are taken here: a JPEG that
 // is far too large is decoded at a fraction of its size, then come a bicubic and a triangle filter.
 
-const SMALLEST_SIDE = 16;
-const LARGEST_PIXELS = 300_000_000;
-const LONGEST_SHAPE = 20; // times as long as wide
 const PREVIEW_SIDE = 400;
 const MANY_PIXELS = 4_000_000; // to filter here
-const JPEG_QUALITY = 0.92;
 
 /** A file that is no photo we can use; the message says why, in a sentence for people. */
 export class BadPhoto extends Error {}
 
 /**
- * The pixels for the network, uint8 RGB of imageSize x imageSize, and a small JPEG to show.
+ * The pixels for the network, uint8 RGB of image_size x image_size, and a small JPEG to show.
  *
- * `decodeHeif` turns a HEIC file into an ImageBitmap where the browser itself cannot.
+ * `model` is model.json, which says how large, and what Python's limits are. `decodeHeif` turns a
+ * HEIC file into an ImageBitmap where the browser itself cannot.
  */
-export async function read(blob, imageSize, packSide, decodeHeif) {
+export async function read(blob, model, decodeHeif) {
+  const { pack_side: packSide, constants } = model;
   if (!blob.size) throw new BadPhoto("The file is empty.");
   const head = new DataView(await blob.slice(0, 256 * 1024).arrayBuffer());
   const claimed = sizeOf(head);
-  if (claimed) check(...claimed);
+  if (claimed) check(...claimed, constants);
   const isJpeg = head.byteLength > 2 && head.getUint16(0) === 0xffd8;
   const scale = isJpeg && claimed ? draft(Math.min(...claimed), packSide) : 1;
   const scaled = scale > 1 ? await decodeScaled(blob, claimed, scale) : null;
   const picture = scaled ?? (await decode(blob, head, claimed, decodeHeif));
   try {
     const size = [picture.displayWidth ?? picture.width, picture.displayHeight ?? picture.height];
-    check(...size);
+    check(...size, constants);
     const wanted = size.map((each) => Math.ceil(each / (scaled ? 1 : scale)));
-    const square = await squeeze(picture, wanted, imageSize, packSide);
+    const square = await squeeze(picture, wanted, model);
     return { pixels: withoutAlpha(square), preview: await preview(picture, size) };
   } finally {
     picture.close();
@@ -62,12 +60,13 @@ async function decodeScaled(blob, [width, height], scale) {
 }
 
 /** BadPhoto for a size that is none of a photo's. */
-export function check(width, height) {
+export function check(width, height, constants) {
+  const { largest_pixels: most, smallest_side: least, longest_shape: longest } = constants;
   const size = `${width.toLocaleString("en-GB")} × ${height.toLocaleString("en-GB")} pixels`;
-  if (width * height > LARGEST_PIXELS) throw new BadPhoto(`${size} are too many to decode.`);
-  if (Math.min(width, height) < SMALLEST_SIDE)
-    throw new BadPhoto(`${size} are too small: a side needs at least ${SMALLEST_SIDE}.`);
-  if (Math.max(width, height) > LONGEST_SHAPE * Math.min(width, height))
+  if (width * height > most) throw new BadPhoto(`${size} are too many to decode.`);
+  if (Math.min(width, height) < least)
+    throw new BadPhoto(`${size} are too small: a side needs at least ${least}.`);
+  if (Math.max(width, height) > longest * Math.min(width, height))
     throw new BadPhoto(`${size} are a strip, not a photo.`);
 }
 
@@ -146,15 +145,16 @@ function context(width, height) {
   return drawing;
 }
 
-async function squeeze(picture, [width, height], imageSize, packSide) {
+async function squeeze(picture, [width, height], model) {
+  const { image_size: imageSize, pack_side: packSide, constants } = model;
   const scale = packSide / Math.min(width, height);
   const packed = [width, height].map((each) => Math.max(packSide, roundEven(each * scale)));
   // What is still vast the browser halves, as far as three times of what is needed is left.
   const vast = Math.sqrt((width * height) / MANY_PIXELS);
   const fewer = Math.max(1, Math.floor(Math.min(vast, 1 / (3 * scale))));
   const size = [width, height].map((each) => Math.ceil(each / fewer));
-  const small = await throughJpeg(resample(await rgba(picture, size), ...packed, bicubic, 2));
-  return resample(small, imageSize, imageSize, triangle, 1);
+  const shrunk = shrink(await rgba(picture, size), ...packed);
+  return blend(await throughJpeg(shrunk, constants.jpeg_quality), imageSize, imageSize);
 }
 
 /** As Python rounds. */
@@ -171,10 +171,10 @@ async function rgba(picture, [width, height]) {
 }
 
 /** The same blemishes as the photos that the network learned from. */
-async function throughJpeg({ data, width, height }) {
+async function throughJpeg({ data, width, height }, quality) {
   const drawing = context(width, height);
   drawing.putImageData(new ImageData(data, width, height), 0, 0);
-  const options = { type: "image/jpeg", quality: JPEG_QUALITY };
+  const options = { type: "image/jpeg", quality: quality / 100 };
   const jpeg = await createImageBitmap(await drawing.canvas.convertToBlob(options));
   drawing.drawImage(jpeg, 0, 0);
   jpeg.close();
@@ -188,6 +188,12 @@ function bicubic(x) {
   if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
   return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0;
 }
+
+/** A picture at another size, as Pillow's bicubic filter makes it. */
+export const shrink = (picture, wide, high) => resample(picture, wide, high, bicubic, 2);
+
+/** A picture at another size, as the triangle filter ("bilinear") of Pillow and torch makes it. */
+export const blend = (picture, wide, high) => resample(picture, wide, high, triangle, 1);
 
 /**
  * A picture at another size: the filter is widened where it shrinks, one direction after the

@@ -28,7 +28,7 @@ export function position(latitude, longitude) {
 
 export const megabytes = (bytes) => number(bytes / 1e6, 1);
 
-/** How sure an answer is: Guess.sureness of nogps.locate. */
+/** How sure an answer is: nogps.Guess.sureness. */
 export function sureness({ radius50Km, radius90Km }, radii) {
   const area = (reach) => Object.entries(radii).find(([, radius]) => reach <= radius)?.[0];
   const [likely, perhaps] = [radius90Km, radius50Km].map((each) => area(each)?.split("_")[0]);

@@ -24,8 +24,7 @@ const jobs = {
   load,
   locate: async ({ blob }) => {
     if (!session) throw new Failure("The model is not loaded.");
-    const { image_size: size, pack_side: side } = model;
-    const { pixels, preview } = await read(blob, size, side, decodeHeif);
+    const { pixels, preview } = await read(blob, model, decodeHeif);
     const scores = await run(pixels).catch(onProcessor(pixels));
     return { scores, preview, answer: answer([scores], model), runtime };
   },
@@ -65,7 +64,8 @@ async function load({ wasmOnly }) {
   const { backbone, image_size, licence, learned, trained_on: trainedOn } = model;
   const { model_licence: modelLicence, n: classes } = model;
   const facts = { backbone, imageSize: image_size, licence, modelLicence, learned, trainedOn };
-  return { ...facts, classes, bytes: json.bytes, radiiKm: model.radii_km, runtime, files };
+  const { bytes, radii_km: radiiKm, constants } = model;
+  return { ...facts, classes, bytes, radiiKm, constants, runtime, files };
 }
 
 async function readModel() {
@@ -88,6 +88,7 @@ async function readModel() {
     json.image_size > 0 &&
     json.pack_side > 0 &&
     json.radii_km &&
+    json.constants?.earth_radius_km > 0 &&
     typeof json.file === "string";
   if (!fits)
     throw new Failure("The model is of another format: model.json lacks what this page needs.");
@@ -201,7 +202,7 @@ async function decodeHeif(blob) {
   const [image] = new heif.HeifDecoder().decode(new Uint8Array(await blob.arrayBuffer()));
   if (!image) throw new BadPhoto("The file is damaged: it does not decode to its end.");
   const [width, height] = [image.get_width(), image.get_height()];
-  check(width, height);
+  check(width, height, model.constants);
   const data = new ImageData(width, height);
   await new Promise((resolve, reject) => {
     const failed = new BadPhoto("The file is damaged: it does not decode to its end.");

@@ -20,11 +20,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
-from scipy.special import log_softmax
 
 from nogps.earth import geo, towns
-from nogps.model import decode
-from nogps.model.guess import Calibration
 from nogps.model.onnx_locator import OnnxLocator
 from nogps.photos import images
 from tests.pictures import encoded, picture
@@ -315,90 +312,12 @@ def test_without_a_model_the_build_says_what_to_do(project, tmp_path):
 # Answers
 
 
-def test_the_arithmetic_is_that_of_python(context, served):
-    """Random scores, one photo and several, every decoding."""
-    page = opened(context, served)
-    rng = np.random.default_rng(0)
-    model = json.loads((served.folder / "model.json").read_text())
-    partition = OnnxLocator.load(served.folder / "model.onnx").partition
-    for decoding in decode.DECODINGS:
-        for count in (1, 3):
-            scores = rng.normal(0, 2.5, (count, len(partition)))
-            fitted = Calibration(*rng.uniform(0.4, 1.6, 8).tolist())
-            python = OnnxLocator(
-                None, partition, "", 64, decoding=decoding, calibration=fitted
-            ).guess(list(scores))
-            latitude, longitude = decode.points(partition, decoding)
-            given = {
-                **model,
-                "decoding": decoding,
-                "calibration": fitted.__dict__,
-                "classes": {
-                    **model["classes"],
-                    "point_latitude": latitude.tolist(),
-                    "point_longitude": longitude.tolist(),
-                },
-            }
-            found = page.evaluate(
-                """async ([model, scores]) => {
-                    const { answer, prepared } = await import("./answer.js");
-                    return answer(scores, prepared(model));
-                }""",
-                [given, scores.tolist()],
-            )
-            assert found["latitude"] == pytest.approx(python.latitude, abs=1e-6)
-            assert found["longitude"] == pytest.approx(python.longitude, abs=1e-6)
-            assert found["confidence"] == pytest.approx(python.confidence, rel=1e-6)
-            assert found["radius50Km"] == pytest.approx(python.radius_50_km, rel=1e-6)
-            assert found["radius90Km"] == pytest.approx(python.radius_90_km, rel=1e-6)
-            p = np.exp(log_softmax(scores / fitted.temperature, axis=1))
-            if count > 1:
-                p = np.exp(decode.fuse(np.log(p), ["one"] * count, fitted.together))
-            of_towns = np.bincount(model["classes"]["town"], p[0])
-            best = [each["probability"] for each in found["best"]]
-            assert best == pytest.approx(sorted(of_towns, reverse=True)[:5], rel=1e-6)
-            most = model["classes"]["town"].index(of_towns.argmax())
-            assert found["best"][0]["name"] == model["classes"]["name"][most]
-
-
-def test_the_densest_place_is_found_among_many_classes(context, served):
-    """Against the whole sum, where probability is spread and where it is not."""
-    page = opened(context, served)
-    rng = np.random.default_rng(0)
-    n = 1500
-    latitude, longitude = rng.uniform(-80, 80, n), rng.uniform(-180, 180, n)
-    latitude[:300] = 50 + rng.normal(0, 0.1, 300)  # neighbours, as in a town
-    longitude[:300] = 8 + rng.normal(0, 0.1, 300)
-    distance = geo.distance_km(latitude[:, None], longitude[:, None], latitude, longitude)
-    for spread, reach in ((0.1, 0.1), (1, 0.35), (3, 1.4)):
-        scores = rng.normal(0, spread, n)
-        p = np.exp(log_softmax(scores))
-        gathered = p @ decode.kernel(distance, reach)
-        found = page.evaluate(
-            """async ([latitude, longitude, p, reach, radii]) => {
-                const { densest, unitVector } = await import("./answer.js");
-                const points = Float64Array.from(
-                    latitude.flatMap((each, i) => unitVector(each, longitude[i])));
-                const model = { radii, points, kernels: {} };
-                return densest(Float64Array.from(p), model, reach);
-            }""",
-            [
-                latitude.tolist(),
-                longitude.tolist(),
-                p.tolist(),
-                reach,
-                list(geo.RADII_KM.values()),
-            ],
-        )
-        assert gathered[found] == pytest.approx(gathered.max(), rel=1e-5)
-
-
 def test_photos_get_the_answer_that_python_gives(context, served, site, locator):
     page = opened(context, served)
     same, apart = 0, []
     for number in range(12):
         found = page.evaluate(
-            "async (file) => nogps.model.locator(await (await fetch(file)).blob())",
+            "async (file) => nogps.locate(await (await fetch(file)).blob())",
             photos_of_game(site)[number]["file"],
         )
         python = locator.locate(jpeg(site, number))
@@ -471,7 +390,7 @@ def test_several_photos_of_one_place_are_answered_as_one(context, served, site, 
     expect(page.locator("#kicker")).to_have_text("Best guess")
     page.evaluate("together.click(); together.click()")  # off again before the answer comes
     page.evaluate(
-        "async (file) => nogps.model.locator(await (await fetch(file)).blob())",  # after that one
+        "async (file) => nogps.locate(await (await fetch(file)).blob())",  # after that one
         photos_of_game(site)[0]["file"],
     )
     expect(page.locator("#kicker")).to_have_text("Best guess")
@@ -663,8 +582,8 @@ def test_a_round_ends_with_the_photo_s_credit(context, served, site):
     told = {"title": "<b>\u202eStreet", "author": "Ann", "licence": "CC BY 2.0"}
     told |= {"page_url": "javascript:alert(1)", "licence_url": "https://example.org/by"}
     photos = [photo | told for photo in photos_of_game(site)]
-    answer = json.dumps({"photos": photos})
-    context.route("**/game.json", lambda route: route.fulfill(status=200, body=answer))
+    game = json.loads((site / "game.json").read_text()) | {"photos": photos}
+    context.route("**/game.json", lambda route: route.fulfill(status=200, json=game))
     page = opened(context, served, "#game")
     page.get_by_role("button", name="Play").click()
     expect(page.locator("#game-title")).to_have_text("Where is this?")
@@ -756,17 +675,17 @@ def test_unusual_files_are_answered(context, served, locator, make):
     assert answered(page).startswith("Near ")
     if make is heic:  # the page's thread has no decoder for it, the worker has
         return
-    size = locator.image_size
     seen = page.evaluate(
-        """async ([body, size, side]) => {
+        """async (body) => {
             const { read } = await import("./pixels.js");
+            const model = await (await fetch("model.json")).json();
             const bytes = Uint8Array.from(atob(body), (each) => each.charCodeAt(0));
-            const { pixels } = await read(new Blob([bytes]), size, side, null);
+            const { pixels } = await read(new Blob([bytes]), model, null);
             return [...pixels];
         }""",
-        [b64encode(body).decode(), size, images.pack_side(size)],
+        b64encode(body).decode(),
     )
-    expected = images.square(body, size).ravel().astype(int)
+    expected = images.square(body, locator.image_size).ravel().astype(int)
     assert np.abs(np.array(seen) - expected).mean() < 1.5
 
 
@@ -776,7 +695,7 @@ def test_the_page_answers_while_a_vast_photo_is_read(context, served):
     found = page.evaluate(
         """async (body) => {
             const bytes = Uint8Array.from(atob(body), (each) => each.charCodeAt(0));
-            const done = nogps.model.locator(new Blob([bytes])).then(() => "done");
+            const done = nogps.locate(new Blob([bytes])).then(() => "done");
             document.querySelector("a[href='#game']").click();
             for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
             const open = !document.getElementById("view-game").hidden;
@@ -799,7 +718,7 @@ def test_a_graphics_processor_answers_alike_and_may_be_lost(launch, served, site
         page = opened(context, served)
         if "WebGPU" not in page.locator("#facts").inner_text():
             pytest.skip("this chromium has no WebGPU")
-        ask = "async (file) => nogps.model.locator(await (await fetch(file)).blob())"
+        ask = "async (file) => nogps.locate(await (await fetch(file)).blob())"
         for number in range(3):
             found = page.evaluate(ask, photos_of_game(site)[number]["file"])
             python = locator.locate(jpeg(site, number))

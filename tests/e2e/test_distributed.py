@@ -34,8 +34,9 @@ SHARED = """
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from nogps import distributed, training
 from nogps.base.errors import InputError
+from nogps.model import distributed
+from nogps.train.run import Run
 
 torch.manual_seed(0)
 batch, wanted = torch.randn(7, 3, 5, 4) * 3 + 2, torch.randn(7, 3, 5, 4)
@@ -62,7 +63,7 @@ with distributed.processes():
     assert distributed.summed(torch.tensor(distributed.rank() + 1.0)).item() == 3
     assert distributed.from_first({"rank": distributed.rank()}) == {"rank": 0}
     try:
-        training.Run.resume(None, "checkpoint.pt", f"photos of machine {distributed.rank()}")
+        Run.resume(None, "checkpoint.pt", f"photos of machine {distributed.rank()}")
     except InputError as error:
         print(error)
     print("as alone")
@@ -114,7 +115,7 @@ def data(tmp_path_factory) -> Project:
         lr=3e-3,
         batch_size=16,
         class_balance=0.5,
-        averaging=0.5,
+        ema_decay=0.5,
     )
     project.stages("sample", "download", "pack", "split", "cells")
     return project

@@ -29,7 +29,7 @@ def test_an_ablation_compares_variants_with_the_recipe(tmp_path):
         head_epochs=2,
     )
     project.stages("sample", "download", "pack", "split", "cells")
-    wanted = ["recipe", "mirrored photos", "head alone (epochs: 0)", "head alone, loss: softmax"]
+    wanted = ["recipe", "no warm-up", "head alone (epochs: 0)", "head alone, loss: softmax"]
     command = [sys.executable, "experiments/ablation.py", "--seeds", "0", "1", "--only", *wanted]
     first = project.run(*command)
     table = pd.read_csv(project.root / "experiments/results/ablation.csv")
@@ -41,10 +41,10 @@ def test_an_ablation_compares_variants_with_the_recipe(tmp_path):
     base = table[table["variant"].isin(["recipe", "head alone (epochs: 0)"])]
     assert (base[["region_200km_diff", "geoguessr_diff", "geoguessr_high"]] == 0).all(axis=None)
 
-    runs = [np.load(path) for path in sorted((project.root / "models").rglob("mirrored*.npz"))]
+    runs = [np.load(path) for path in sorted((project.root / "models").rglob("no_warm*.npz"))]
     assert len(runs) == 2
     for how in ("alone", "together"):
-        row = table[(table["variant"] == "mirrored photos") & (table["photos"] == how)].iloc[0]
+        row = table[(table["variant"] == "no warm-up") & (table["photos"] == how)].iloc[0]
         distance = np.concatenate([run[how] for run in runs])
         assert abs(row["country_750km"] - 100 * (distance <= 750).mean()) < 0.01
         assert abs(row["geoguessr"] - geo.geoguessr_score(distance).mean()) < 0.01

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from nogps.acquire.candidate import known_position
 from nogps.base.errors import InputError
 from nogps.earth import s2
-from nogps.earth import towns as towns_module
-from nogps.earth.coast import on_land
+from nogps.earth.land import on_land
+from nogps.earth.towns import towns
 
 KM_PER_DEGREE = 111.195
 PEOPLE_PER_KM2 = 3000  # in a town, by which its size follows from its population
@@ -237,13 +237,10 @@ def _weight(
 def _near_towns(
     region: Region, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    towns = towns_module.towns()
-    latitude = np.array([town.latitude for town in towns])
-    longitude = np.array([town.longitude for town in towns])
-    people = np.array([max(1.0, town.population) for town in towns])
+    latitude, longitude, people = _town_columns()
     radius = np.sqrt(people / PEOPLE_PER_KM2 / math.pi) / KM_PER_DEGREE
     reach = 3 * radius.max()
-    near = np.zeros(len(towns), dtype=bool)
+    near = np.zeros(len(people), dtype=bool)
     for box in region.boxes:
         wide = reach / max(0.05, math.cos(math.radians(max(abs(box.south), abs(box.north)))))
         across = (longitude - (box.west - wide)) % 360 <= min(360, box.east - box.west + 2 * wide)
@@ -257,6 +254,14 @@ def _near_towns(
     north = np.clip(latitude[chosen] + away * np.cos(bearing), -89.9, 89.9)
     east = longitude[chosen] + away * np.sin(bearing) / np.cos(np.radians(latitude[chosen]))
     return north, (east + 180) % 360 - 180
+
+
+@cache
+def _town_columns() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Latitude and longitude of each town in degrees, and its people, one at least."""
+    rows = [(town.latitude, town.longitude, max(1.0, town.population)) for town in towns()]
+    latitude, longitude, people = np.array(rows).T
+    return latitude, longitude, people
 
 
 def _covering(region: Region, level: int) -> list[int]:

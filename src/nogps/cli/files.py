@@ -1,19 +1,25 @@
 """Files that commands are given: models, folders of photos, places to write to."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
 from nogps.base.errors import InputError
-from nogps.model.locator import Locator
+from nogps.model.base_locator import BaseLocator
 from nogps.model.onnx_locator import OnnxLocator
 from nogps.photos.files import image_files
 
 MODEL = Path("models/model.pt")  # asked when no other is named
 
 
-def load(path: Path) -> Locator:
+def load(path: Path) -> BaseLocator:
     """The model in a .pt or .onnx file."""
-    return OnnxLocator.load(path) if path.suffix == ".onnx" else Locator.load(path)
+    if path.suffix == ".onnx":
+        return OnnxLocator.load(path)
+    from nogps.model.locator import Locator  # here: an exported model is asked without torch
+
+    return Locator.load(path)
 
 
 def photo_names(given: str) -> list[str]:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from nogps.base.errors import InputError
 from nogps.cli.files import MODEL, check_writable, load, photo_names
-from nogps.model.decode import Floats
-from nogps.model.locator import Locator
+from nogps.model.base_locator import BaseLocator
+from nogps.model.guess import Floats
 from nogps.photos.exif import read_metadata
 from nogps.report.map_page import Located, write_map_page
 
@@ -78,7 +78,7 @@ def _readable(name: str) -> Path | bytes:
 
 
 def _scored(
-    locator: Locator, photos: Sequence[Asked], together: bool, complain
+    locator: BaseLocator, photos: Sequence[Asked], together: bool, complain
 ) -> Iterator[list[tuple[Asked, Floats]]]:
     """The photos that can be read with their scores, each by itself or all in one group."""
     group = []
@@ -95,7 +95,7 @@ def _scored(
         yield group
 
 
-def _answer(locator: Locator, group: Sequence[tuple[Asked, Floats]]) -> Located:
+def _answer(locator: BaseLocator, group: Sequence[tuple[Asked, Floats]]) -> Located:
     """The answer for a photo, or for several of one place."""
     positions = []
     for (_, photo), _ in group:

@@ -25,7 +25,10 @@ COMMANDS = {
     "tune": ("nogps.pipeline.tune", "search for parameters that do better"),
     "lr-range": ("nogps.pipeline.lr_range", "find a learning rate, by the range test"),
     "site": ("nogps.pipeline.site", "build the page that locates photos in a browser"),
-    "params": ("nogps.pipeline.params_page", "write the page and the schema of all parameters"),
+    "params": (
+        "nogps.pipeline.params_page",
+        "check params.yaml and dvc.yaml, or print the page or schema of parameters",
+    ),
 }
 TORCH = {"onnx", "onnxscript", "pandas", "pyarrow", "scipy", "timm", "torch", "torchvision"}
 

@@ -9,7 +9,7 @@ from nogps.base.errors import InputError
 from nogps.dataset.settings import Cells
 from nogps.earth import s2
 from nogps.earth.geo import spherical_mean
-from nogps.model.classes import Partition, _half_tokens, _levels_and_parents
+from nogps.model.classes import Halves, Partition, half_tokens, levels_and_parents
 
 # About 1 cm. The last bits of trigonometry differ between processors; a file must not.
 _DECIMALS = 7
@@ -98,8 +98,8 @@ def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
         divide = float(latitude[latitude > divide].min())
     halves = [latitude < divide, latitude >= divide]
     means = np.array([_mean(latitude[half], longitude[half]) for half in halves])
-    return Partition(
-        tokens=np.array(_half_tokens(divide)),
+    return Halves(
+        tokens=np.array(half_tokens(divide)),
         levels=np.array([-1, -1]),
         parents=np.array(["", ""]),
         photos=np.array([half.sum() for half in halves]),
@@ -152,7 +152,7 @@ def _of_cells(cells: NDArray[np.uint64], photos: _Photos, min_photos: int) -> Pa
         ]
     )
     centres = np.array([_rounded(*centre) for centre in zip(*s2.centre(cells), strict=True)])
-    levels, parents = _levels_and_parents(cells)
+    levels, parents = levels_and_parents(cells)
     return Partition(
         tokens=np.array([s2.to_token(cell) for cell in cells]),
         levels=levels,

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 EARTH_RADIUS_KM = 6371.0088
 FARTHEST_KM = math.pi * EARTH_RADIUS_KM  # the other end of the world
 
+GEOGUESSR_POINTS = 5000  # for a perfect guess
+GEOGUESSR_KM = 1492.7  # each so far away, a guess has 1/e of the points
+
 # A guess is a hit when distance <= radius. Names as used since PlaNet.
 RADII_KM = {
     "street_1km": 1.0,
@@ -59,4 +62,4 @@ def spherical_mean(latitude: ArrayLike, longitude: ArrayLike) -> tuple[float, fl
 
 def geoguessr_score(distance: ArrayLike) -> NDArray[np.float64]:
     """GeoGuessr's world-map score, 5000 for a perfect guess, of distances in km."""
-    return 5000 * np.exp(-np.asarray(distance, dtype=np.float64) / 1492.7)
+    return GEOGUESSR_POINTS * np.exp(-np.asarray(distance, dtype=np.float64) / GEOGUESSR_KM)

@@ -114,9 +114,9 @@ def reliability(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """
     known = predictions[predictions["label"] >= 0].dropna(subset="confidence")
     right = known["label"] == known["guess_label"]
-    inside = np.minimum((known["confidence"] * bins).astype(int), bins - 1)
+    inside = np.minimum((known["confidence"].to_numpy() * bins).astype(int), bins - 1)
     table = pd.DataFrame({"confidence": 100 * known["confidence"], "right": right})
-    table = table.groupby(inside.to_numpy()).agg(
+    table = table.groupby(inside).agg(
         n=("right", "size"), confidence=("confidence", "mean"), right=("right", "sum")
     )
     return _with_share(table, "right", "n").reset_index(drop=True)

@@ -15,10 +15,10 @@ from nogps.earth import geo
 from nogps.evaluate import analysis, baselines, protocol
 from nogps.evaluate.protocol import Points
 from nogps.model import decode
+from nogps.model.base_locator import BaseLocator
 from nogps.model.batches import Photos
 from nogps.model.decode import places_of
 from nogps.model.guess import Answers
-from nogps.model.locator import Locator
 from nogps.photos import shards
 from nogps.rights import credits
 
@@ -56,7 +56,7 @@ def measure(
     name: str,
     photos: pd.DataFrame,
     folder: Path,
-    locator: Locator,
+    locator: BaseLocator,
     reference: Reference | None = None,
     *,
     batch_size: int,
@@ -80,7 +80,7 @@ def measure(
     outputs = locator.predict(batch, batch_size, workers)
     answers = {"model": locator.answers(outputs)}
     if together:
-        fused = locator.answers(outputs, places_of(read["owner"]))
+        fused = locator.answers(outputs, places_of(read["owner"].tolist()))
         answers = {"model": fused, "model_alone": answers["model"]}
 
     truth, n = positions(photos), len(photos)
@@ -113,7 +113,7 @@ def measure(
 
 
 def _baselines(
-    truth: Points, locator: Locator, reference: Reference | None, similar: Points | None
+    truth: Points, locator: BaseLocator, reference: Reference | None, similar: Points | None
 ) -> dict[str, Points]:
     """The answers of the baselines, by row; `similar` are those of the nearest neighbours."""
     points = np.stack(decode.points(locator.partition, locator.decoding), axis=1)
@@ -189,7 +189,7 @@ def _likeliest(answers: Answers, readable: NDArray[np.int64]) -> pd.DataFrame:
     return pd.DataFrame(found, index=readable)
 
 
-def _same_class(locator: Locator, label: NDArray[np.int64], guess: Points) -> NDArray[np.bool_]:
+def _same_class(locator: BaseLocator, label: NDArray[np.int64], guess: Points) -> NDArray[np.bool_]:
     """Whether each guess lies in the class of the truth, whose label is given."""
     answered = np.flatnonzero(np.isfinite(guess[:, 0]))
     guessed = locator.partition.assign(*guess[answered].T)

@@ -57,8 +57,8 @@ class Row:
             figures["n"],
             {key: figures[key] for key in intervals},
             intervals,
-            *(figures[key] for key in MEANS),
-            {key: value for key, value in figures.items() if key not in known},
+            **{key: figures[key] for key in MEANS},
+            more={key: value for key, value in figures.items() if key not in known},
         )
 
 

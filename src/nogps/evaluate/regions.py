@@ -33,11 +33,15 @@ def by_region(
     rows = []
     for number, cell in enumerate(ids):
         inside = region == number
-        row = {"region": s2.to_token(cell)}
-        row["latitude"], row["longitude"] = geo.spherical_mean(latitude[inside], longitude[inside])
-        row |= accuracy(pd.Series(distance[inside]))
-        row["geoguessr"] = float(score[inside].mean())
-        rows.append(row)
+        mean = geo.spherical_mean(latitude[inside], longitude[inside])
+        rows.append(
+            {
+                "region": s2.to_token(cell),
+                **dict(zip(("latitude", "longitude"), mean, strict=True)),
+                **accuracy(pd.Series(distance[inside])),
+                "geoguessr": float(score[inside].mean()),
+            }
+        )
     table = pd.DataFrame(rows)
     return table.assign(weight=weights(table["n"].to_numpy(), table["geoguessr"].to_numpy()))
 

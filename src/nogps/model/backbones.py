@@ -35,6 +35,7 @@ def build(backbone: str, classes: int, weights: str = "none") -> nn.Module:
     if weights != "none":
         _load_body(model, _state_dict(backbone, weights), backbone, weights)
     head = model.get_submodule(head_name(model))
+    assert isinstance(head, nn.Linear | nn.Conv2d)
     nn.init.normal_(head.weight, std=1e-3)  # so that the first loss is ln(classes)
     if head.bias is not None:
         nn.init.zeros_(head.bias)

@@ -2,16 +2,17 @@
 
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torchvision.transforms.v2  # noqa: F401  here, else each worker would spend seconds on it
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
 from nogps.model import distributed, tensors
-from nogps.model.tensors import Augmentation
+from nogps.model.settings import Augmentation
 from nogps.photos.shards import Place, Shards
 
 WHOLE = -1  # instead of an epoch: the photo as it is, not augmented
@@ -21,7 +22,8 @@ class Photos(Dataset):
     """Packed photos; an item is (uint8 square of shape (3, size, size), its number).
 
     Keys are (epoch, number): how a photo is augmented depends on seed, epoch and number alone,
-    so that a run can go on from any point, with any number of workers.
+    so that a run can go on from any point, with any number of workers. Without `augmentation`
+    every photo is shown as it is.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class Photos(Dataset):
         places: Sequence[Place],
         image_size: int,
         seed: int = 0,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008  it is frozen
+        augmentation: Augmentation | None = None,
     ):
         self.shards = shards
         self.places = list(places)
@@ -48,10 +50,20 @@ class Photos(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key
         pixels = tensors.to_tensor(self.jpeg(number))
-        if epoch == WHOLE:
+        if epoch == WHOLE or self.augmentation is None:
             return tensors.whole(pixels, self.image_size), number
         rng = np.random.default_rng((self.seed, epoch, number))
         return tensors.augmented(pixels, self.image_size, self.augmentation, rng), number
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Photos, where they were taken in degrees, and whose they are; arrays (n,)."""
+
+    photos: Photos
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
+    owner: NDArray[np.object_]
 
 
 def loader(photos: Photos, batches: list[list[tuple[int, int]]], workers: int) -> DataLoader:

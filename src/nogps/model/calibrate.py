@@ -1,29 +1,89 @@
-"""What is fitted on the validation fold: temperature, power of photos together, reach."""
+"""What is fitted on the validation fold: temperature, power of photos together, reach, radii."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
 
 from nogps.earth import geo
 from nogps.model.classes import Partition
-from nogps.model.decode import Floats, fuse, place
-from nogps.model.guess import Answers
+from nogps.model.decode import Decoder, fuse
+from nogps.model.guess import Answers, Calibration, Floats, Names
 
-REACHES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # those that `calibrated` tries
+REACHES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # those that are tried
 POWERS = np.linspace(0, 1, 21)
+SHARES = (0.5, 0.9)
+
+
+def fit(
+    decoder: Decoder,
+    scores: Floats,
+    truth: Floats,
+    together: Names,
+    fixed: Mapping[str, float],
+) -> Calibration:
+    """The calibration that suits photos with these scores (n, classes), taken at truth (2, n).
+
+    The temperature and the power of photos together minimise the loss of the right class, the
+    kernel's reaches maximise the hits within the protocol's radii, and the circles come to hold
+    their share of the truths: of those of half of the places when all else is fitted to the other
+    half, and the other way round. `fixed` gives some of the values but the radii.
+    """
+    place = np.asarray(together, dtype=object)
+    half = np.isin(place, np.unique(place)[::2])
+    halves = [(half, ~half), (~half, half)] if not half.all() else [(half, half)]
+    alone, fused = [], []
+    for known, asked in halves:
+        fitted = _all_but_radii(
+            decoder.partition, scores[known], truth[:, known], place[known], fixed
+        )
+        fitted_decoder = replace(decoder, calibration=fitted)
+        alone.append(_off(fitted_decoder.answers(scores[asked]), *truth[:, asked]))
+        answers = fitted_decoder.answers(scores[asked], place[asked])
+        fused.append(_off(answers, *truth[:, asked]))
+    names = [f"{of}radius_{100 * share:.0f}" for of in ("", "together_") for share in SHARES]
+    off = np.concatenate([np.concatenate(alone, axis=1), np.concatenate(fused, axis=1)])
+    factors = {
+        name: float(np.quantile(each, share))
+        for name, share, each in zip(names, 2 * SHARES, off, strict=True)
+    }
+    return replace(_all_but_radii(decoder.partition, scores, truth, place, fixed), **factors)
+
+
+def _all_but_radii(
+    partition: Partition,
+    scores: Floats,
+    truth: Floats,
+    place: NDArray[np.object_],
+    fixed: Mapping[str, float],
+) -> Calibration:
+    label = partition.assign(*truth)
+    inside = np.flatnonzero(label >= 0)
+    fitted = Calibration()
+    log_p = Decoder(partition).log_probabilities(scores.copy())
+    if len(inside):
+        fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
+        fitted = replace(fitted, **fixed)
+        log_p = Decoder(partition, calibration=fitted).log_probabilities(scores.copy())
+        fitted = replace(fitted, together=_power(log_p, label, inside, place))
+        fitted = replace(fitted, **fixed)
+    fused = fuse(log_p, place, fitted.together)
+    reaches = _reaches([np.exp(log_p), np.exp(fused)], partition, *truth)
+    return replace(replace(fitted, reach=reaches[0], together_reach=reaches[1]), **fixed)
 
 
 def _temperature(log_p: Floats, label: NDArray[np.int64]) -> float:
-    from scipy.optimize import minimize_scalar  # here: who only locates does not wait for it
-
     def loss(log_t: float) -> float:
         return _loss(log_p / np.exp(log_t), label)
 
     return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
 
 
-def _power(log_p: Floats, label: NDArray[np.int64], inside: NDArray, together) -> float:
+def _power(log_p: Floats, label: NDArray[np.int64], inside: NDArray, together: Names) -> float:
     if len(set(together)) == len(together):
         return 0.0  # nothing to fit it on
     tried = [_loss(fuse(log_p, together, power)[inside], label[inside]) for power in POWERS]
@@ -39,17 +99,20 @@ def _reaches(
     each: list[Floats], partition: Partition, latitude: Floats, longitude: Floats
 ) -> list[float]:
     """The best of REACHES for each of several probabilities (n, classes) of photos there."""
-
-    def hits(p: Floats, reach: float) -> float:
-        there = place(p, partition, "densest", reach)
-        distance = geo.distance_km(latitude, longitude, *there)
-        return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
-
-    table = [[hits(p, reach) for p in each] for reach in REACHES]
+    table = []
+    for reach in REACHES:
+        decoder = Decoder(partition, "densest", Calibration(reach=reach))
+        table.append([_hits(decoder.place(p), latitude, longitude) for p in each])
     return [REACHES[best] for best in np.argmax(table, axis=0)]
 
 
-def _off(answers: Answers, latitude: Floats, longitude: Floats) -> Floats:
+def _hits(point: tuple[Floats, Floats], latitude: Floats, longitude: Floats) -> float:
+    """The share of photos within each of the protocol's radii, averaged over those."""
+    distance = geo.distance_km(latitude, longitude, *point)
+    return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
+
+
+def _off(answers: Answers, latitude: ArrayLike, longitude: ArrayLike) -> Floats:
     """How far truths are from the answers, as shares of the two radii: shape (2, n)."""
     distance = geo.distance_km(latitude, longitude, answers.latitude, answers.longitude)
     return distance / np.stack([answers.radius_50_km, answers.radius_90_km])

@@ -5,12 +5,13 @@ small where photos are many. Photos are counted, not places: a hundred photos at
 are a hundred.
 """
 
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nogps.base.errors import InputError
@@ -18,16 +19,16 @@ from nogps.base.files import replacing
 from nogps.earth import s2
 from nogps.earth.geo import EARTH_RADIUS_KM
 
-_COLUMNS = {
-    "label": "int64",
-    "token": "str",
-    "level": "int64",
-    "parent": "str",
-    "photos": "int64",
-    "centre_latitude": "float64",
-    "centre_longitude": "float64",
-    "mean_latitude": "float64",
-    "mean_longitude": "float64",
+COLUMNS = {  # of the CSV file: the kind of value, and the array of a Partition
+    "label": ("int64", ""),
+    "token": ("str", "tokens"),
+    "level": ("int64", "levels"),
+    "parent": ("str", "parents"),
+    "photos": ("int64", "photos"),
+    "centre_latitude": ("float64", "centre_latitude"),
+    "centre_longitude": ("float64", "centre_longitude"),
+    "mean_latitude": ("float64", "mean_latitude"),
+    "mean_longitude": ("float64", "mean_longitude"),
 }
 
 
@@ -35,12 +36,12 @@ _COLUMNS = {
 class Partition:
     """The classes: arrays (n,) of which element `label` describes the class of that label.
 
-    Classes are S2 cells, none within another, in the order of their ids; or else the two halves
-    of `north_south`, whose tokens hold the latitude between them. Angles are degrees.
+    They are S2 cells, none within another, in the order of their ids; or else `Halves`. Angles are
+    degrees.
     """
 
-    tokens: NDArray[np.str_]  # S2 tokens, or "south<37.5" and "north>=37.5"
-    levels: NDArray[np.int64]  # S2 levels; -1 for a half
+    tokens: NDArray[np.str_]  # S2 tokens
+    levels: NDArray[np.int64]  # S2 levels
     parents: NDArray[np.str_]  # token of the S2 cell one level up; "" where there is none
     photos: NDArray[np.int64]  # how many photos each class was made from
     centre_latitude: NDArray[np.float64]
@@ -56,9 +57,6 @@ class Partition:
 
         InputError names a position off the globe.
         """
-        if self.divide is not None:
-            latitude, _ = s2.positions(latitude, longitude)
-            return (latitude >= self.divide).astype(np.int64)
         ids = s2.cell_ids(latitude, longitude)
         labels = np.searchsorted(s2.range_min(self._cells), ids, side="right") - 1
         # Before the first cell the label is -1 already, whatever the last cell's end says.
@@ -70,17 +68,12 @@ class Partition:
 
     def spread_km(self) -> NDArray[np.float64]:
         """Radius (n,) of a disc as large as a cell of each class's level on average, in km."""
-        area = 4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0 ** np.maximum(self.levels, 0))
-        return np.sqrt(np.where(self.levels < 0, 3 * area, area) / np.pi)  # a half is three faces
+        area = 4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0**self.levels)
+        return np.sqrt(area / np.pi)
 
     @cached_property
     def ancestors(self) -> NDArray[np.uint64]:
-        """Ids of the cells that hold two or more classes, the coarsest first; S2 order in a level.
-
-        None for the two halves.
-        """
-        if self.divide is not None:
-            return np.array([], dtype=np.uint64)
+        """Ids of the cells with two or more classes, the coarsest first; S2 order in a level."""
         found = []
         for level in range(int(self.levels.max())):
             deeper = self._cells[self.levels > level]
@@ -96,8 +89,8 @@ class Partition:
         return self._ancestry(np.atleast_1d(s2.cell_ids(latitude, longitude)))
 
     def descent(self) -> NDArray[np.int64]:
-        """The same of the classes themselves, shape (classes, levels)."""
-        return self._ancestry(self._cells) if len(self.ancestors) else np.empty((len(self), 0), int)
+        """Which ancestor holds each class at each level, as `ancestry`; shape (classes, levels)."""
+        return self._ancestry(self._cells)
 
     def _ancestry(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
         # The last ancestor of each level that does not begin behind an id may hold it.
@@ -113,37 +106,30 @@ class Partition:
 
     def to_csv(self, path: Path) -> None:
         """Write the classes, a row each; `from_csv` reads exactly the same back."""
-        arrays = [np.arange(len(self)), self.tokens, self.levels, self.parents, self.photos]
-        arrays += [self.centre_latitude, self.centre_longitude, *self.points()]
-        table = pd.DataFrame(dict(zip(_COLUMNS, arrays, strict=True)))
-        with replacing(Path(path)) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+        arrays = [
+            np.arange(len(self)),
+            *(getattr(self, name) for _, name in COLUMNS.values() if name),
+        ]
+        with replacing(Path(path)) as temporary, temporary.open("w", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            table.writerows(zip(*(each.tolist() for each in arrays), strict=True))
 
-    @classmethod
-    def from_csv(cls, path: Path) -> "Partition":
+    @staticmethod
+    def from_csv(path: Path) -> "Partition":
         """Read what `to_csv` wrote; InputError if there is no such file or it is no partition."""
+        table = _read_table(path)
+        arrays = {
+            name or "label": _read_column(path, table, column, kind)
+            for column, (kind, name) in COLUMNS.items()
+        }
+        labels = arrays.pop("label")
         try:
-            # As text: pandas would take the token 47e9 for a number, and not keep every bit.
-            table = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False)
-        except FileNotFoundError:
-            raise InputError(f"{path} is not there; `dvc repro` makes it") from None
-        except ValueError:
-            raise InputError(f"{path} is not a CSV file; make the partition again") from None
-        labels, tokens, levels, parents, *numbers = (
-            _read_column(path, table, column) for column in _COLUMNS
-        )
-        partition = cls(tokens, levels, parents, *numbers)
-        try:
+            partition = partition_of(arrays)
             partition._check(labels)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         return partition
-
-    @cached_property
-    def divide(self) -> float | None:
-        """The latitude between the two halves; None if the classes are S2 cells."""
-        south, _, latitude = str(self.tokens[0]).partition("<")
-        return float(latitude) if south == "south" else None
 
     @cached_property
     def _cells(self) -> NDArray[np.uint64]:
@@ -159,24 +145,7 @@ class Partition:
             raise InputError("a class has no photos; make the partition again")
         s2.positions(self.centre_latitude, self.centre_longitude)
         s2.positions(self.mean_latitude, self.mean_longitude)
-        if str(self.tokens[0]).startswith("south"):
-            self._check_halves()
-        else:
-            self._check_cells()
-
-    def _check_halves(self) -> None:
-        try:
-            divide = self.divide
-        except ValueError:
-            divide = None
-        if (
-            divide is None
-            or not abs(divide) <= 90
-            or list(self.tokens) != _half_tokens(divide)
-            or (self.levels != -1).any()
-            or (self.parents != "").any()
-        ):
-            raise InputError("its two halves do not fit together; make the partition again")
+        self._check_cells()
 
     def _check_cells(self) -> None:
         cells = self._cells
@@ -187,7 +156,7 @@ class Partition:
                 f"cells {self.tokens[first]} and {self.tokens[first + 1]} overlap or are not in "
                 "the order of S2 ids; make the partition again"
             )
-        levels, parents = _levels_and_parents(cells)
+        levels, parents = levels_and_parents(cells)
         wrong = (levels != self.levels) | (parents != self.parents)
         if wrong.any():
             token = self.tokens[int(wrong.argmax())]
@@ -196,21 +165,81 @@ class Partition:
             )
 
 
-def _read_column(path: Path, table: pd.DataFrame, column: str) -> NDArray:
+class Halves(Partition):
+    """South (0) and north (1) of a latitude, which the tokens hold: "south<37.5", "north>=37.5".
+
+    A position on the line is north. The levels are -1, the parents "".
+    """
+
+    @cached_property
+    def divide(self) -> float:
+        """The latitude between the two, in degrees."""
+        return float(str(self.tokens[0]).removeprefix("south<"))
+
+    def assign(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
+        """Labels (n,) of positions (n,) in degrees; InputError names one off the globe."""
+        latitude, _ = s2.positions(latitude, longitude)
+        return (latitude >= self.divide).astype(np.int64)
+
+    def spread_km(self) -> NDArray[np.float64]:
+        """Radius (2,) of a disc as large as half of the globe, in km."""
+        return np.full(2, np.sqrt(3 * (4 * np.pi * EARTH_RADIUS_KM**2 / 6) / np.pi))
+
+    @cached_property
+    def ancestors(self) -> NDArray[np.uint64]:
+        """No cells hold them."""
+        return np.array([], dtype=np.uint64)
+
+    def descent(self) -> NDArray[np.int64]:
+        """No cells hold them: shape (2, 0)."""
+        return np.empty((2, 0), dtype=np.int64)
+
+    def _check_cells(self) -> None:
+        try:
+            fits = abs(self.divide) <= 90 and list(self.tokens) == half_tokens(self.divide)
+        except ValueError:
+            fits = False
+        if not fits or (self.levels != -1).any() or (self.parents != "").any():
+            raise InputError("its two halves do not fit together; make the partition again")
+
+
+def partition_of(arrays: Mapping[str, Sequence | NDArray]) -> Partition:
+    """The classes of these arrays or lists, by the names of Partition's fields."""
+    made = {name: np.array(values) for name, values in arrays.items()}
+    halves = len(made["tokens"]) and str(made["tokens"][0]).startswith("south")
+    return (Halves if halves else Partition)(**made)
+
+
+def half_tokens(divide: float) -> list[str]:
+    """Tokens of the two halves; repr, and so a CSV file, keeps every bit of the latitude."""
+    return [f"south<{divide!r}", f"north>={divide!r}"]
+
+
+def _read_table(path: Path) -> dict[str, list[str]]:
+    try:
+        with Path(path).open(newline="") as file:
+            table = csv.DictReader(file, restval="", strict=True)
+            rows = list(table)
+        if not table.fieldnames or any(None in row for row in rows):
+            raise ValueError
+        return {name: [row[name] for row in rows] for name in table.fieldnames}
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there; `dvc repro` makes it") from None
+    except (ValueError, csv.Error):
+        raise InputError(f"{path} is not a CSV file; make the partition again") from None
+
+
+def _read_column(path: Path, table: dict[str, list[str]], column: str, kind: str) -> NDArray:
     if column not in table:
         raise InputError(f"{path} has no column `{column}`; make the partition again")
     try:
-        return table[column].to_numpy(dtype=str).astype(_COLUMNS[column])
+        return np.array(table[column], dtype=str).astype(kind)
     except ValueError as error:
         raise InputError(f"{path}, column `{column}`: {error}; make the partition again") from None
 
 
-def _half_tokens(divide: float) -> list[str]:
-    # repr, and so a CSV file, keeps every bit of the latitude.
-    return [f"south<{divide!r}", f"north>={divide!r}"]
-
-
-def _levels_and_parents(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+def levels_and_parents(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """S2 level and parent's token of each cell (n,); "" for the parent of a cube face."""
     levels = s2.level(cells)
     parents = s2.parent(cells, np.maximum(levels - 1, 0))
     tokens = [

@@ -1,56 +1,152 @@
-"""From probabilities of classes to a point and circles, in NumPy."""
+"""From scores of classes to a point and circles, in NumPy.
+
+Scores become probabilities by a temperature (Guo et al., ICML 2017), probabilities of photos of
+one place become one, and probabilities become a density over the globe: a point, and the radii
+round it that hold half and nine tenths.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
-from scipy.special import log_softmax
+from numpy.typing import ArrayLike
 
 from nogps.earth import geo
 from nogps.earth.geo import EARTH_RADIUS_KM
 from nogps.model.classes import Partition
+from nogps.model.guess import Answers, Calibration, Floats, Names
 
 DECODINGS = ("densest", "class_mean", "class_centre")
-DISC = 16  # places that stand for the spread of a class
-Floats = NDArray[np.float64]
+DISC = 16  # points that stand for the spread of a class
 
 
-def places_of(owner: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Decoder:
+    """What turns scores of the classes into places.
+
+    What it works out of the partition alone is kept: with `densest`, 8 bytes for each pair of
+    classes for photos alone, and as much for photos of one place.
+    """
+
+    partition: Partition
+    decoding: str = "densest"  # of DECODINGS
+    calibration: Calibration = Calibration()  # noqa: RUF009  it is frozen
+
+    def log_probabilities(self, scores: Floats) -> Floats:
+        """Of the classes, shape (n, classes), in place of their scores, which are overwritten."""
+        for chunk in chunks(*scores.shape):
+            scores[chunk] = log_softmax(scores[chunk] / self.calibration.temperature)
+        return scores
+
+    def answers(self, scores: Floats, together: Names | None = None) -> Answers:
+        """Where n photos are, by scores of shape (n, classes), which are overwritten.
+
+        `together` names the place of each photo: those of one name are answered as one.
+        """
+        log_p, fitted = self.log_probabilities(scores), self.calibration
+        factors = fitted.radius_50, fitted.radius_90
+        if together is not None:
+            log_p = fuse(log_p, together, fitted.together)
+            factors = fitted.together_radius_50, fitted.together_radius_90
+        p = np.exp(log_p, out=log_p)
+        latitude, longitude = self.place(p, together is not None)
+        half, most = self.radii(p, latitude, longitude, (0.5, 0.9))
+        label = p.argmax(axis=1)
+        return Answers(
+            p,
+            latitude,
+            longitude,
+            label,
+            p[np.arange(len(p)), label],
+            half * factors[0],
+            np.maximum(half * factors[0], most * factors[1]),
+        )
+
+    def place(self, p: Floats, together: bool = False) -> tuple[Floats, Floats]:
+        """The point, latitudes and longitudes (n,), for probabilities of shape (n, classes).
+
+        `class_centre` and `class_mean` are the centre of the most probable cell, and the spherical
+        mean of its photos. `densest` is the class point that gathers the most probability around
+        it, as `kernel` counts it; `together` says that photos of one place were fused.
+        """
+        best = p.argmax(axis=1)
+        latitude, longitude = points(self.partition, self.decoding)
+        if self.decoding == "densest":
+            gathers = self._kernel_together if together else self._kernel_alone
+            for chunk in chunks(len(p), len(self.partition)):
+                best[chunk] = (p[chunk] @ gathers).argmax(axis=1)
+        return latitude[best], longitude[best]
+
+    def radii(
+        self, p: Floats, latitude: Floats, longitude: Floats, shares: Sequence[float]
+    ) -> list[Floats]:
+        """For each share, the radius (n,) in km round positions (n,) that holds it."""
+        centre = geo.to_unit_vectors(latitude, longitude)
+        found = []
+        for chunk in chunks(len(p), len(self._sample)):
+            # Not as a product of matrices, whose last bits depend on how many photos there are.
+            cosine = sum(centre[chunk, axis, None] * self._sample[:, axis] for axis in range(3))
+            angle = np.arccos(np.clip(cosine, -1, 1))
+            order = np.argsort(angle, axis=1)
+            mass = np.repeat(p[chunk] / DISC, DISC, axis=1)
+            held = np.take_along_axis(mass, order, axis=1).cumsum(axis=1)
+            angle = np.take_along_axis(angle, order, axis=1)
+            last = angle.shape[1] - 1
+            reached = [np.minimum((held < share).sum(axis=1), last) for share in shares]
+            found.append([angle[np.arange(len(angle)), each] for each in reached])
+        return [EARTH_RADIUS_KM * np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    def density(self, p: Floats, latitude: ArrayLike, longitude: ArrayLike) -> Floats:
+        """Probability per square km at m positions, for probabilities (n, classes): (n, m).
+
+        Each class is a von Mises-Fisher distribution round its point, as wide as its cell.
+        """
+        there = geo.to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
+        cosine = geo.to_unit_vectors(*self.partition.points()) @ there.T
+        kappa = _kappa(self.partition)[:, None]
+        peak = kappa / (2 * np.pi * -np.expm1(-2 * kappa) * EARTH_RADIUS_KM**2)
+        return p @ (peak * np.exp(kappa * (cosine - 1)))
+
+    @cached_property
+    def _kernel_alone(self) -> Floats:
+        return between_classes(self.partition, self.calibration.reach)
+
+    @cached_property
+    def _kernel_together(self) -> Floats:
+        if self.calibration.together_reach == self.calibration.reach:
+            return self._kernel_alone
+        return between_classes(self.partition, self.calibration.together_reach)
+
+    @cached_property
+    def _sample(self) -> Floats:
+        return spread_points(self.partition).reshape(-1, 3)
+
+
+def places_of(owner: Iterable[str]) -> list[str]:
     """For `together`: photos of one owner are of one place, one without an owner is alone."""
     return [each or f"photo {number}" for number, each in enumerate(owner)]
 
 
-def fuse(log_p: Floats, together: Sequence[str], power: float) -> Floats:
+def fuse(log_p: Floats, together: Names, power: float) -> Floats:
     """Log probabilities (n, classes) where each photo has those of its whole place.
 
     Views of a place mostly err alike, so that k of them count as k ** `power`.
     """
-    number, _ = pd.factorize(np.asarray(together, dtype=object))
+    known: dict[Hashable, int] = {}
+    number = np.array([known.setdefault(name, len(known)) for name in together])
     count = np.bincount(number)
-    here = np.arange(len(number))
-    mean = csr_array((1 / count[number], (number, here)), (len(count), len(number))) @ log_p
-    return log_softmax(mean * count[:, None] ** power, axis=1)[number]
+    mean = np.zeros((len(count), log_p.shape[1]))
+    np.add.at(mean, number, log_p * (1 / count)[number, None])
+    return log_softmax(mean * count[:, None] ** power)[number]
 
 
-def place(p: Floats, partition: Partition, decoding: str, reach: float) -> tuple[Floats, Floats]:
-    """The point, latitudes and longitudes (n,), for probabilities of shape (n, classes).
-
-    `class_centre` and `class_mean` are the centre of the most probable cell, and the spherical
-    mean of its photos. `densest` is the class point that gathers the most probability around it,
-    as `kernel` counts it.
-    """
-    best = p.argmax(axis=1)
-    latitude, longitude = points(partition, decoding)
-    if decoding == "densest":
-        gathers = _between_classes(partition, reach)
-        for chunk in _chunks(len(p), len(partition)):
-            best[chunk] = (p[chunk] @ gathers).argmax(axis=1)
-    return latitude[best], longitude[best]
+def log_softmax(scores: Floats) -> Floats:
+    """Log probabilities (n, classes) for scores (n, classes)."""
+    relative = scores - scores.max(axis=1, keepdims=True)
+    return relative - np.log(np.exp(relative).sum(axis=1, keepdims=True))
 
 
 def points(partition: Partition, decoding: str) -> tuple[Floats, Floats]:
@@ -60,18 +156,17 @@ def points(partition: Partition, decoding: str) -> tuple[Floats, Floats]:
     return partition.points()
 
 
-@lru_cache(maxsize=2)  # a model has one for photos alone and one for those of a place together
-def _between_classes(partition: Partition, reach: float) -> Floats:
-    """The kernel from each class to each, shape (classes, classes): 8 bytes for each pair."""
+def between_classes(partition: Partition, reach: float) -> Floats:
+    """The kernel from each class to each, shape (classes, classes)."""
     latitude, longitude = partition.points()
     found = np.empty((len(partition), len(partition)))
-    for chunk in _chunks(len(partition), 8 * len(partition)):
+    for chunk in chunks(len(partition), 8 * len(partition)):
         there = latitude[chunk, None], longitude[chunk, None]
         found[chunk] = kernel(geo.distance_km(*there, latitude, longitude), reach)
     return found
 
 
-def _chunks(n: int, wide: int) -> Iterator[slice]:
+def chunks(n: int, wide: int) -> Iterator[slice]:
     """Parts of n rows that are so wide, 32 MB of float64 each: so memory stays bounded."""
     step = max(1, 4_000_000 // wide)
     for start in range(0, n, step):
@@ -91,49 +186,13 @@ def kernel(distance_km: Floats, reach: float) -> Floats:
     return total / len(geo.RADII_KM)
 
 
-def density(
-    p: Floats, partition: Partition, latitude: ArrayLike, longitude: ArrayLike
-) -> NDArray[np.float64]:
-    """Probability per square km at m positions, for probabilities (n, classes): shape (n, m).
-
-    Each class is a von Mises-Fisher distribution round its point, as wide as its cell.
-    """
-    there = geo.to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
-    cosine = geo.to_unit_vectors(*partition.points()) @ there.T
-    kappa = _kappa(partition)[:, None]
-    peak = kappa / (2 * np.pi * -np.expm1(-2 * kappa) * EARTH_RADIUS_KM**2)
-    return p @ (peak * np.exp(kappa * (cosine - 1)))
-
-
-def radii(
-    p: Floats, partition: Partition, latitude: Floats, longitude: Floats, shares: Sequence[float]
-) -> list[Floats]:
-    """For each share, the radius (n,) in km round positions (n,) that holds it of the density."""
-    centre = geo.to_unit_vectors(latitude, longitude)
-    sample = _sample(partition).reshape(-1, 3)
-    found = []
-    for chunk in _chunks(len(p), len(sample)):
-        # Not as a product of matrices, whose last bits depend on how many photos there are.
-        cosine = sum(centre[chunk, axis, None] * sample[:, axis] for axis in range(3))
-        angle = np.arccos(np.clip(cosine, -1, 1))
-        order = np.argsort(angle, axis=1)
-        mass = np.repeat(p[chunk] / DISC, DISC, axis=1)
-        held = np.take_along_axis(mass, order, axis=1).cumsum(axis=1)
-        angle = np.take_along_axis(angle, order, axis=1)
-        last = angle.shape[1] - 1
-        reached = [np.minimum((held < share).sum(axis=1), last) for share in shares]
-        found.append([angle[np.arange(len(angle)), each] for each in reached])
-    return [EARTH_RADIUS_KM * np.concatenate(parts) for parts in zip(*found, strict=True)]
-
-
 def _kappa(partition: Partition) -> Floats:
     """Concentration of each class: the variance of a uniform disc as large as its cell."""
     # Narrower than 10 m there is only rounding noise.
     return (2 * EARTH_RADIUS_KM / np.maximum(partition.spread_km(), 0.01)) ** 2
 
 
-@lru_cache(maxsize=1)
-def _sample(partition: Partition) -> Floats:
+def spread_points(partition: Partition) -> Floats:
     """Unit vectors (classes, DISC, 3), evenly spread over each class's distribution."""
     mean = geo.to_unit_vectors(*partition.points())
     east = np.cross([0.0, 0.0, 1.0], mean)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -25,6 +26,12 @@ def processes() -> Iterator[torch.device]:
         yield device
     finally:
         distributed.destroy_process_group()
+
+
+def described(device: torch.device) -> str:
+    """The device by name, and the number of processes, in words."""
+    gpu = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device.type}{gpu}, processes: {world()}"
 
 
 def world() -> int:
@@ -54,8 +61,8 @@ def summed(value: Tensor) -> Tensor:
     return value
 
 
-def from_first(value: object) -> object:
-    """What the first process has."""
+def from_first(value: Any) -> Any:
+    """The value that the first process has, for all."""
     if world() == 1:
         return value
     box = [value]
@@ -75,6 +82,11 @@ def share_batch_norm(model: nn.Module) -> None:
 
 class _SharedBatchNorm(nn.BatchNorm2d):
     """nn.SyncBatchNorm, which knows only GPUs, for CPUs."""
+
+    num_batches_tracked: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
 
     def forward(self, batch: Tensor) -> Tensor:
         if not self.training:

@@ -4,34 +4,29 @@ The graph takes `pixels`, uint8 of shape (n, image_size, image_size, 3), whole u
 squeezed to a square; normalising them is part of it. It gives `scores`, the logits of the classes,
 float32 of shape (n, classes), still to be divided by the temperature. The file's metadata holds the
 rest of the model, each value as JSON.
-
-torch is imported only to write: asking takes ONNX Runtime alone.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import onnx
+import torch
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from nogps.base.files import replacing
 from nogps.model import preprocessing, tensors
-from nogps.model.decode import Floats
 from nogps.model.locator import Locator
-from nogps.photos import images
-
-if TYPE_CHECKING:
-    import onnx
-
 from nogps.model.onnx_locator import OnnxLocator
+from nogps.photos import images
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 BLOCK = 32  # weights that share a scale
@@ -53,8 +48,6 @@ PREPROCESSING = {
 
 def export(locator: Locator, path: Path, small: bool = False) -> None:
     """Write a model as ONNX; `small` keeps its weights in 8 bits, a quarter of the size."""
-    import onnx
-
     written = _traced(locator)
     if small:
         _quantise(written.graph)
@@ -65,9 +58,7 @@ def export(locator: Locator, path: Path, small: bool = False) -> None:
         "model_licence": locator.about.get("model_licence", ""),
     }
     del described["loss"]  # whatever it was, the graph's scores are those of the classes
-    onnx.helper.set_model_props(
-        written, {name: json.dumps(value) for name, value in described.items()}
-    )
+    helper.set_model_props(written, {name: json.dumps(value) for name, value in described.items()})
     with replacing(path) as temporary:
         temporary.write_bytes(written.SerializeToString())
 
@@ -94,26 +85,23 @@ def compare(locator: Locator, exported: OnnxLocator, squares: Iterable[NDArray])
     return Parity(len(differences), sum(same_cell), sum(same_place), max(differences))
 
 
+class _Graph(torch.nn.Module):
+    """From uint8 pixels (n, image_size, image_size, 3) to scores of the classes (n, classes)."""
+
+    def __init__(self, locator: Locator):
+        super().__init__()
+        self.network = locator.network
+        self.head = locator.head
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.head(self.network(tensors.normalise(pixels.permute(0, 3, 1, 2))))
+
+
 def _traced(locator: Locator) -> onnx.ModelProto:
-    import onnx
-    import torch
-
-    from nogps.model import objectives
-
-    class Graph(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.network = locator.network
-            self.objective = objectives.build(locator.loss, locator.partition, 1.0)
-
-        def forward(self, pixels):
-            outputs = self.network(tensors.normalise(pixels.permute(0, 3, 1, 2)))
-            return self.objective.scores(outputs)
-
     side = locator.image_size
     pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    graph = Graph().eval()
-    graph(pixels)  # `images` keeps its constants, which must not be first made by the tracer
+    graph = _Graph(locator).eval()
+    graph(pixels)  # `tensors` keeps its constants, which must not be first made by the tracer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter deprecates parts of itself
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -127,9 +115,8 @@ def _traced(locator: Locator) -> onnx.ModelProto:
             dynamo=True,
             verbose=False,
         )
-    buffer = io.BytesIO()
-    program.save(buffer)
-    model = onnx.load_from_string(buffer.getvalue())
+    assert program is not None  # it is, with dynamo
+    model = onnx.load_from_string(program.model_proto.SerializeToString())
     for group in (model.graph.node, model.graph.input, model.graph.output, model.graph.value_info):
         for each in group:
             del each.metadata_props[:]  # the exporter's notes, with paths of this machine
@@ -144,8 +131,6 @@ def _quantise(graph: onnx.GraphProto) -> None:
     the graph whose inputs are constants: runtimes do that once, as they load, so that answers take
     no longer.
     """
-    from onnx import helper, numpy_helper
-
     large = _large_weights(graph)
     left = FLOAT16_SHARE * sum(rows.size for rows, _ in large.values())
     unpack = []
@@ -167,7 +152,7 @@ def _quantise(graph: onnx.GraphProto) -> None:
         )
         for kind, inputs, output in nodes:
             named = [f"{name}.{part}" for part in inputs]
-            to = {"to": helper.TensorProto.FLOAT} if kind == "Cast" else {}
+            to: dict[str, Any] = {"to": onnx.TensorProto.FLOAT} if kind == "Cast" else {}
             unpack.append(
                 helper.make_node(kind, named, [f"{name}.{output}" if output else name], **to)
             )
@@ -176,10 +161,8 @@ def _quantise(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _large_weights(graph: onnx.GraphProto) -> dict[str, tuple[Floats, bool]]:
+def _large_weights(graph: onnx.GraphProto) -> dict[str, tuple[NDArray[np.float32], bool]]:
     """By name: large weights as (outputs, inputs), and whether the graph has them transposed."""
-    from onnx import numpy_helper
-
     values = {each.name: each for each in graph.initializer if each.data_type == each.FLOAT}
     found = {}
     for node in graph.node:

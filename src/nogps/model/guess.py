@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nogps.earth import geo
-from nogps.model.decode import Floats
+from nogps.earth import geo, towns
+from nogps.model.classes import Partition
 
+Floats = NDArray[np.float64]
+Names = Sequence[Hashable] | NDArray[np.object_]  # one for each photo
 BEST = 5  # cells that a guess names
 
 
@@ -76,10 +79,10 @@ class Guess:
     def sureness(self) -> str:
         """How sure the model is, in a sentence."""
         likely, perhaps = (_area(each) for each in (self.radius_90_km, self.radius_50_km))
-        said = [f"likely the right {likely}"] if likely else []
+        parts = [f"likely the right {likely}"] if likely else []
         if perhaps and perhaps != likely:
-            said.append(f"perhaps the right {perhaps}")
-        said = ", ".join(said) or "it does not know"
+            parts.append(f"perhaps the right {perhaps}")
+        said = ", ".join(parts) or "it does not know"
         return (
             f"{said[0].upper()}{said[1:]}: half of such guesses are within "
             f"{_km(self.radius_50_km)} km, nine of ten within {_km(self.radius_90_km)} km."
@@ -98,6 +101,33 @@ class Guess:
             "geometry": {"type": "Point", "coordinates": position},
             "properties": properties,
         }
+
+
+def guesses_of(answers: Answers, partition: Partition, n: int) -> list[Guess]:
+    """The first n answers one by one, with the BEST cells and the names of the nearest towns."""
+    best = np.argsort(-answers.probabilities[:n], axis=1, kind="stable")[:, :BEST]
+    probability = np.take_along_axis(answers.probabilities[:n], best, axis=1)
+    latitude, longitude = (axis[best] for axis in partition.points())
+    named = towns.nearest_town(
+        np.column_stack([answers.latitude[:n], latitude]).ravel(),
+        np.column_stack([answers.longitude[:n], longitude]).ravel(),
+    )
+    names = np.array(list(map(str, named)), dtype=object).reshape(n, -1)
+    columns = (partition.tokens[best], probability, latitude, longitude)
+    guesses = []
+    for each in range(n):
+        cells = map(Cell, *(column[each].tolist() for column in columns), names[each, 1:])
+        guesses.append(
+            Guess(
+                float(answers.latitude[each]),
+                float(answers.longitude[each]),
+                float(answers.radius_50_km[each]),
+                float(answers.radius_90_km[each]),
+                names[each, 0],
+                tuple(cells),
+            )
+        )
+    return guesses
 
 
 def _area(radius_km: float) -> str:

@@ -1,10 +1,11 @@
 """What a network is trained for: the parameter `loss` names one of OBJECTIVES.
 
-Each objective says how many outputs the network needs, what it is told of a photo, and how its
-outputs become scores of the classes. Photos outside every class teach where the loss allows it.
+Each objective says which head the network needs, what it is told of a photo, and what it loses by
+an answer. Photos outside every class teach where the loss allows it.
 """
 
 import math
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -12,42 +13,53 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nogps.base.errors import InputError
 from nogps.earth import geo
-from nogps.model.classes import Partition
+from nogps.model.classes import Halves, Partition
+from nogps.model.heads import ClassHead, TreeHead
+from nogps.model.settings import OBJECTIVES
 
 
-class Softmax(nn.Module):
-    """Each photo is of its own class and of no other."""
+class Objective(nn.Module):
+    """A loss over the outputs of a head; `smoothing_km` is for those that smooth their targets."""
+
+    Head: type[ClassHead] = ClassHead  # what the outputs stand for
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__()
         self.partition = partition
-        self.outputs = len(partition)
+        self.head = self.Head(partition)
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """What `forward` takes of photos at positions (n,) in degrees, a row each."""
         return torch.from_numpy(self.partition.assign(latitude, longitude))
 
     def teaches(self, targets: Tensor) -> Tensor:
-        """Which photos there is anything to learn from, shape (n,)."""
+        """Which photos there is anything to learn from, shape (n,): those in a class."""
         return targets >= 0
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each photo, shape (n,), of float outputs of shape (n, outputs)."""
+        raise NotImplementedError
+
+
+class Softmax(Objective):
+    """Cross-entropy: each photo is of its own class and of no other."""
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with the label of each photo, shape (n,)."""
         return functional.cross_entropy(outputs, targets, reduction="none")
 
-    def scores(self, outputs: Tensor) -> Tensor:
-        """Logits of the classes, shape (n, classes)."""
-        return outputs
 
-
-class Smoothed(Softmax):
+class Smoothed(Objective):
     """Near classes are nearly right: targets fall off as exp(-distance / smoothing_km).
 
     Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids. The
     point of a half of the world says little of where it ends, so for the two halves distance is
-    that from the half itself. Every photo teaches, those outside every class too.
+    that from the half itself.
     """
+
+    points: Tensor  # unit vectors, shape (classes, 3)
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
@@ -60,7 +72,7 @@ class Smoothed(Softmax):
         return torch.from_numpy(geo.to_unit_vectors(latitude, longitude).astype(np.float32))
 
     def teaches(self, targets: Tensor) -> Tensor:
-        """All of them."""
+        """Every photo, shape (n,)."""
         return torch.ones(len(targets), dtype=torch.bool)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -69,7 +81,7 @@ class Smoothed(Softmax):
 
     def smooth(self, targets: Tensor) -> Tensor:
         """Probability that each class should have, shape (n, classes)."""
-        if self.partition.divide is not None:
+        if isinstance(self.partition, Halves):
             latitude = torch.asin(targets[:, 2].clamp(-1.0, 1.0))
             north = geo.EARTH_RADIUS_KM * (latitude - math.radians(self.partition.divide))
             km = torch.stack([north, -north], dim=1).clamp(min=0.0)
@@ -79,13 +91,15 @@ class Smoothed(Softmax):
         return torch.softmax(-km / self.smoothing_km, dim=1)
 
 
-class Hierarchical(Softmax):
+class Hierarchical(Objective):
     """One softmax over the classes, and a loss at each level of the cells that hold them.
 
     The probability of a cell is the sum of those of the classes in it; the loss is the mean over
     the levels, as in OpenStreetView-5M (Astruc et al., CVPR 2024). A photo outside every class
     teaches about those cells that hold it and some class.
     """
+
+    groups: Tensor  # that hold each class at each level, shape (classes, levels + 1)
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
@@ -98,7 +112,7 @@ class Hierarchical(Softmax):
         return torch.from_numpy(groups(self.partition.ancestry(latitude, longitude), label))
 
     def teaches(self, targets: Tensor) -> Tensor:
-        """Those in any of the cells."""
+        """Those that lie in a class, or in a cell that holds some."""
         return (targets >= 0).any(dim=1)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -112,34 +126,35 @@ class Hierarchical(Softmax):
         return total / (targets >= 0).sum(dim=1).clamp(min=1)
 
 
-class MultiLabel(Softmax):
-    """A yes or no for each class and for each cell that holds some, with weight on the yes.
+class MultiLabel(Objective):
+    """Binary cross-entropy for each class and each cell that holds some, with weight on the yes.
 
     Unweighted, no for everything is a good answer; the yeses of an output weigh as much as its
-    noes. A class scores with its own yes and those of the cells around it.
+    noes. A photo in no cell is a no for each of them.
     """
+
+    Head = TreeHead
+    head: TreeHead
+    yes_weight: Tensor
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        chain = self._outputs(partition.descent(), np.arange(len(partition)))
-        self.outputs = len(partition) + len(partition.ancestors)
-        photos = np.zeros(self.outputs)
-        for column in chain.T:
+        photos = np.zeros(self.head.outputs)
+        for column in self.head.chain.numpy().T:
             held = column >= 0
-            photos += np.bincount(column[held], partition.photos[held], self.outputs)
+            photos += np.bincount(column[held], partition.photos[held], self.head.outputs)
         noes = np.maximum(partition.photos.sum() - photos, 1)
-        self.register_buffer("chain", torch.from_numpy(chain), persistent=False)
-        self.register_buffer(
-            "yes_weight", torch.from_numpy(noes / photos).float(), persistent=False
-        )
+        weight = torch.from_numpy(noes / photos).float()
+        self.register_buffer("yes_weight", weight, persistent=False)
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """The outputs that should say yes, shape (n, levels + 1), filled up with -1."""
         label = self.partition.assign(latitude, longitude)
-        return torch.from_numpy(self._outputs(self.partition.ancestry(latitude, longitude), label))
+        ancestry = self.partition.ancestry(latitude, longitude)
+        return torch.from_numpy(self.head.chains(ancestry, label))
 
     def teaches(self, targets: Tensor) -> Tensor:
-        """All of them: a photo in no cell is a no for each."""
+        """Every photo, shape (n,)."""
         return torch.ones(len(targets), dtype=torch.bool)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -150,35 +165,22 @@ class MultiLabel(Softmax):
             outputs, yes, pos_weight=self.yes_weight, reduction="none"
         ).mean(dim=1)
 
-    def scores(self, outputs: Tensor) -> Tensor:
-        """Mean log of the yeses from the largest cell down, shape (n, classes).
-
-        A mean, since a sum would favour the coarse classes, which have fewer cells around them.
-        """
-        log_yes = -functional.softplus(-outputs)  # logsigmoid, also where ONNX has float32 only
-        total = torch.zeros_like(log_yes[:, : len(self.chain)])
-        for column in self.chain.T:
-            total += torch.where(column >= 0, log_yes[:, column.clamp(min=0)], 0.0)
-        return total / (self.chain >= 0).sum(dim=1)
-
-    def _outputs(self, ancestry: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
-        beyond = np.where(ancestry >= 0, len(self.partition) + ancestry, -1)
-        return np.concatenate([beyond, label[:, None]], axis=1)
-
 
 ANCESTORS = 1 << 32  # groups are numbered from here on, beyond any label
 
-OBJECTIVES = {
-    "softmax": Softmax,
-    "smoothed": Smoothed,
-    "multilabel": MultiLabel,
-    "hierarchical": Hierarchical,
-}
+
+def objective_class(loss: str) -> type[Objective]:
+    """The class that OBJECTIVES names; InputError if it names none of that name."""
+    if isinstance(loss, str) and loss not in OBJECTIVES:
+        raise InputError(
+            f"OBJECTIVES in nogps/model/settings.py has no loss `{loss}`; add its line"
+        )
+    return resolve_name(OBJECTIVES[loss])
 
 
-def build(loss: str, partition: Partition, smoothing_km: float) -> Softmax:
+def build(loss: str, partition: Partition, smoothing_km: float) -> Objective:
     """The objective of that name."""
-    return OBJECTIVES[loss](partition, smoothing_km)
+    return objective_class(loss)(partition, smoothing_km)
 
 
 def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance: float) -> Tensor:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nogps.base.errors import InputError
-from nogps.model.decode import Floats
-from nogps.model.guess import Calibration
-from nogps.model.locator import FORMAT, Locator, ahead, partition_of
+from nogps.model.base_locator import FORMAT, BaseLocator, ahead
+from nogps.model.classes import partition_of
+from nogps.model.guess import Calibration, Floats
 from nogps.photos import images
 from nogps.photos.images import BadImage, Photo
 
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OnnxLocator(Locator):
-    """A `Locator` whose network runs in ONNX Runtime: of one photo on all cores."""
+class OnnxLocator(BaseLocator):
+    """A locator whose network runs in ONNX Runtime: of one photo on all cores.
+
+    Its outputs are the scores of the classes, whatever loss it was trained with.
+    """
 
     network: onnxruntime.InferenceSession
     file: bytes = field(default=b"", repr=False)
@@ -54,7 +57,7 @@ class OnnxLocator(Locator):
                 calibration=Calibration(**content["calibration"]),
                 about=content["about"],
                 file=file,
-            ).tried()
+            ).smoke_test()
         except InputError:
             raise
         except Exception:  # what is in the file may break anything
@@ -79,6 +82,10 @@ class OnnxLocator(Locator):
             return torch.from_numpy(np.stack([self.scores(each) for each in squares]))
 
         return of_each(photos, seen, 1, workers, "predict")
+
+    def class_scores(self, outputs: Tensor) -> Floats:
+        """The outputs themselves, as float64."""
+        return np.asarray(outputs).astype(np.float64)
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
         """What `guess` takes of each photo, in order; of one that cannot be read, the error.

@@ -1,19 +1,18 @@
 """Packed photos as tensors: whole to be answered, augmented to be learned, normalised."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, device
+from torch.nn.functional import conv2d
+from torchvision.transforms.v2 import functional as transforms
 
-if TYPE_CHECKING:
-    from torch import Tensor, device
 from nogps.model.preprocessing import MEAN, STD
+from nogps.model.settings import Augmentation
 
 GREY = (0.299, 0.587, 0.114)  # how bright each colour is, ITU-R BT.601
 LARGEST_STRETCH = 1.1  # how much higher or wider than the photo's shape a crop may be
@@ -25,8 +24,6 @@ def to_tensor(jpeg: bytes) -> Tensor:
     As they come from the decoder, a pixel's three colours side by side (torch's channels_last);
     torchvision resizes this order in half the time of the other.
     """
-    import torch
-
     return torch.from_numpy(simplejpeg.decode_jpeg(jpeg)).permute(2, 0, 1)
 
 
@@ -35,19 +32,7 @@ def whole(pixels: Tensor, image_size: int) -> Tensor:
 
     Squeezed rather than cropped, since what tells a place is often at the edge.
     """
-    from torchvision.transforms.v2 import functional as transforms
-
     return transforms.resize(pixels, [image_size, image_size], antialias=True)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How photos are varied while a model trains."""
-
-    crop: float = 0.5  # smallest share of the photo's area that a crop keeps; 1: the whole photo
-    colour: float = 0.2  # how far brightness, contrast and saturation vary, each 1 +- colour
-    mirror: bool = False  # half of the photos; it changes the side of the road people drive on
-    erase: float = 0.0  # share of the photos in which a rectangle is blanked
 
 
 def augmented(
@@ -58,19 +43,16 @@ def augmented(
     What is drawn for one kind of variation does not depend on whether the others are on. Blanked
     rectangles are those of Zhong et al. 2020 (Random Erasing), 2 to 20 % of the area.
     """
-    from torchvision.transforms.v2 import functional as transforms
-
-    top, left, high, wide = _crop(pixels.shape[1:], augmentation.crop, rng.random(4))
+    top, left, high, wide = _crop(
+        (pixels.shape[1], pixels.shape[2]), augmentation.crop, rng.random(4)
+    )
     factors = 1 + augmentation.colour * rng.uniform(-1, 1, 3)
-    mirrored = rng.random() < 0.5
     erased, *rectangle = rng.random(5)
     square = transforms.resized_crop(
         pixels, top, left, high, wide, [image_size, image_size], antialias=True
     )
     if augmentation.colour:
         square = _recoloured(square, *factors.tolist())
-    if augmentation.mirror and mirrored:
-        square = square.flip(2)
     if erased < augmentation.erase:
         _erase(square, rectangle)
     return square
@@ -94,9 +76,6 @@ def _recoloured(pixels: Tensor, brightness: float, contrast: float, saturation: 
 
     All three at once, as one linear map of a pixel's colours.
     """
-    import torch
-    from torch.nn.functional import conv2d
-
     values = pixels[None].float()
     scale = brightness * contrast
     grey = torch.tensor(GREY).expand(3, 3)
@@ -108,8 +87,6 @@ def _recoloured(pixels: Tensor, brightness: float, contrast: float, saturation: 
 
 def _erase(pixels: Tensor, drawn: list[float]) -> None:
     """Blank a rectangle in place with the colour that normalises to nothing."""
-    import torch
-
     side = pixels.shape[1]
     area, shape = 0.02 + 0.18 * drawn[0], 0.3 ** (2 * drawn[1] - 1)
     high, wide = (
@@ -128,8 +105,6 @@ def normalise(batch: Tensor) -> Tensor:
 
 @cache  # else each batch would make a GPU wait for six numbers
 def _mean_and_std(device: device) -> tuple[Tensor, Tensor]:
-    import torch
-
     with torch.inference_mode(False):
         mean, std = (torch.tensor(each, device=device).view(3, 1, 1) * 255 for each in (MEAN, STD))
     return mean, std

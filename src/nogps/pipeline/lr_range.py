@@ -19,6 +19,8 @@ from nogps.model.batches import loader
 from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
 from nogps.train import loop, lr_range
+from nogps.train.head import fit_head
+from nogps.train.run import Run
 
 CSV = paths.METRICS / "lr_range.csv"
 PNG = paths.METRICS / "lr_range.png"
@@ -29,13 +31,11 @@ def range_test(low: float, high: float, steps: int) -> None:
     if not 0 < low < high < float("inf") or steps < 20:
         raise InputError("--from, --to, --steps: take 0 < from < to, and 20 steps or more")
     params = read_params()
-    start = training.setup(params)
-    start.network.to("cuda" if torch.cuda.is_available() else "cpu")
-    run = loop.Run(start.network, start.train, start.settings, start.objective)
-    if start.settings.pretrained and start.settings.head_epochs:
-        loop.fit_head(run, start.train, start.val)  # `lr` is of what comes after
+    run = training.setup(params, "cuda" if torch.cuda.is_available() else "cpu")
+    if params.pretrained and params.head_epochs:
+        fit_head(run)  # `lr` is of what comes after
     rates = lr_range.growing(low, high, steps)
-    losses = lr_range.losses(run, tqdm(batches(run, start.train, steps), total=steps), rates)
+    losses = lr_range.losses(run, tqdm(batches(run, steps), total=steps), rates)
     curve = pd.DataFrame({"lr": rates[: len(losses)], "loss": losses})
     curve["smoothed"] = lr_range.smoothed(losses, steps)
     with replacing(CSV) as path:
@@ -52,16 +52,14 @@ def range_test(low: float, high: float, steps: int) -> None:
     print(f"\ndvc exp run -S lr={found.tenth:.2g}")
 
 
-def batches(
-    run: loop.Run, photos: loop.Labelled, steps: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(run: Run, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """As many batches as there are steps, from as many epochs as that takes."""
     keys: list = []
     epoch = 0
     while len(keys) < steps:
         keys += loop.batches(run, epoch)
         epoch += 1
-    yield from loader(photos.photos, keys[:steps], run.settings.workers)
+    yield from loader(run.train.photos, keys[:steps], run.workers)
 
 
 def draw(curve: pd.DataFrame) -> Figure:

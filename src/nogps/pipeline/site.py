@@ -25,7 +25,7 @@ from nogps.base.errors import InputError
 from nogps.dataset import tables
 from nogps.earth import geo
 from nogps.earth.towns import nearest_town
-from nogps.model import decode, export
+from nogps.model import decode, export, guess
 from nogps.model.locator import Locator
 from nogps.photos import images, panorama
 from nogps.photos.panorama import Settings as Panorama
@@ -111,7 +111,7 @@ def put_together(locator: Locator, new: Path, photos: int) -> None:
     export.export(locator, new / "model.onnx", small=True)
     write_json(new / "model.json", described(locator, new / "model.onnx"))
     shown = game(new / "game", photos)
-    write_json(new / "game.json", {"photos": shown})
+    write_json(new / "game.json", {"photos": shown, "constants": constants()})
     complete_credits(new, [each for each in shown if each["title"]])
     complete_service_worker(new)
 
@@ -141,7 +141,7 @@ def copy_libraries(modules: Path, vendor: Path) -> None:
 
 
 def described(locator: Locator, path: Path) -> dict:
-    """What web/answer.js needs to make places of the scores."""
+    """What web/answer.js and web/pixels.js need to make places of photos."""
     latitude, longitude = locator.partition.points()
     towns = nearest_town(latitude, longitude)
     number = {town: number for number, town in enumerate(dict.fromkeys(towns))}
@@ -166,8 +166,24 @@ def described(locator: Locator, path: Path) -> dict:
             "town": [number[town] for town in towns],  # of one name there may be several
         },
         "radii_km": geo.RADII_KM,
+        "constants": constants(),
         **locator.about,
         "learned": locator.learned,
+    }
+
+
+def constants() -> dict[str, float]:
+    """The numbers by which the page answers as Python does."""
+    return {
+        "earth_radius_km": geo.EARTH_RADIUS_KM,
+        "geoguessr_points": geo.GEOGUESSR_POINTS,
+        "geoguessr_km": geo.GEOGUESSR_KM,
+        "disc": decode.DISC,
+        "best": guess.BEST,
+        "largest_pixels": images.LARGEST_PIXELS,
+        "longest_shape": images.LONGEST_SHAPE,
+        "smallest_side": images.SMALLEST_SIDE,
+        "jpeg_quality": images.JPEG_QUALITY,
     }
 
 
@@ -180,18 +196,16 @@ def game(folder: Path, most: int) -> list[dict]:
     table = showable(params).iloc[:most]
     towns = nearest_town(table["latitude"], table["longitude"])
     shards, found = Shards(paths.PHOTOS), []
-    for row, at, town in zip(table.itertuples(), places(table), towns, strict=True):
-        jpeg = shown(params.panorama, shards.read(at), row.bearing)
+    for row, at, town in zip(table.to_dict("records"), places(table), towns, strict=True):
+        jpeg = shown(params.panorama, shards.read(at), row["bearing"])
         # Named by its content: a browser that has kept another one will not show that instead.
         file = f"game/{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg"
         (folder.parent / file).write_bytes(jpeg)
         found.append(
             {
                 "file": file,
-                "latitude": row.latitude,
-                "longitude": row.longitude,
                 "place": str(town),
-                **{name: getattr(row, name) for name in credits.CREDIT},
+                **{name: row[name] for name in ("latitude", "longitude", *credits.CREDIT)},
             }
         )
     return found

@@ -11,9 +11,9 @@ from jinja2 import Environment, StrictUndefined
 
 from nogps.base.files import replacing
 from nogps.earth import geo
+from nogps.model.base_locator import BaseLocator
 from nogps.model.classes import Partition
 from nogps.model.guess import Guess
-from nogps.model.locator import Locator
 from nogps.photos import images
 from nogps.photos.images import BadImage
 from nogps.report import svg
@@ -54,7 +54,7 @@ class Located:
         return {**names, "gps": gps, "off_km": self.off_km}
 
 
-def write_map_page(path: Path, located: Sequence[Located], locator: Locator) -> None:
+def write_map_page(path: Path, located: Sequence[Located], locator: BaseLocator) -> None:
     """Write the page; it needs no network. Of more than SHOWN photos the others are dots only."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -48,14 +48,15 @@ def to_show(predictions: pd.DataFrame, packed: Path) -> list[Photo]:
     found = dict(zip(index["photo_id"], shards.places(index), strict=True))
     store = shards.Shards(packed)
     photos = []
-    for row in table.itertuples():
+    columns = (table["photo_id"], table["likeliest"], table["likeliest_p"])
+    for photo_id, labels, probabilities in zip(*columns, strict=True):
         thumbnail: bytes = b""
         top: list[tuple[int, float]] = []
-        if row.photo_id in found:
-            thumbnail = images.thumbnail(store.read(found[row.photo_id]), THUMBNAIL)
-            top = list(zip(row.likeliest.tolist(), row.likeliest_p.tolist(), strict=True))
-        places = (known.get(row.photo_id, "") for known in (true_place, guessed_place))
-        photos.append(Photo(row.photo_id, thumbnail, top, *places))
+        if photo_id in found:
+            thumbnail = images.thumbnail(store.read(found[photo_id]), THUMBNAIL)
+            top = list(zip(labels.tolist(), probabilities.tolist(), strict=True))
+        places = (known.get(photo_id, "") for known in (true_place, guessed_place))
+        photos.append(Photo(photo_id, thumbnail, top, *places))
     return photos
 
 
@@ -79,11 +80,11 @@ def as_json(photos: Sequence[Photo], predictions: pd.DataFrame, classes: pd.Data
     content = {
         "classes": {
             label: {
-                "name": one.name,
-                "token": one.token,
-                "disc": svg.circle((one.latitude, one.longitude), one.spread_km),
+                "name": one["name"],
+                "token": one["token"],
+                "disc": svg.circle((one["latitude"], one["longitude"]), one["spread_km"]),
             }
-            for label, one in zip(classes.index, classes.itertuples(index=False), strict=True)
+            for label, one in enumerate(classes.to_dict("records"))
             if label in used
         },
         "photos": [_card(photo, rows[photo.photo_id], classes) for photo in photos],
@@ -104,8 +105,8 @@ def _card(photo: Photo, row: dict, classes: pd.DataFrame) -> dict:
         drawn |= {"guess": svg.dot(guess), "line": svg.arc(truth, guess)}
         drawn |= {f"r{held}": svg.circle(guess, row[f"radius_{held}_km"]) for held in (50, 90)}
         likely = classes.iloc[[label for label, p in photo.top if p >= LIKELY]]
-        seen += svg.rim(guess, row["radius_50_km"])[:, ::-1].tolist()
-        seen += likely[["latitude", "longitude"]].to_numpy(float).tolist()
+        seen += map(tuple, svg.rim(guess, row["radius_50_km"])[:, ::-1])
+        seen += zip(likely["latitude"], likely["longitude"], strict=True)
     return {
         "id": photo.photo_id,
         "jpeg": b64encode(photo.thumbnail_jpeg).decode(),

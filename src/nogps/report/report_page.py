@@ -6,7 +6,7 @@ of towns and positions on paper. report_page.html is the page and report_page.js
 
 import math
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files as resources
@@ -56,7 +56,7 @@ class PhotoSet:
 def write_report(
     path: Path,
     *,
-    facts: dict[str, str | int | float],
+    facts: Mapping[str, str | float],
     sets: Sequence[PhotoSet],
     classes: pd.DataFrame,
     predictions: pd.DataFrame,

@@ -97,7 +97,7 @@ def _on_both_sides(points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     return [points + np.array([turn, 0]) for turn in turns]
 
 
-def _line(points: NDArray[np.float64]) -> str:
+def _line(points: NDArray[np.floating]) -> str:
     """SVG path through points (longitude, latitude); empty if it would not leave one place."""
     units = np.round(points * [10, -10]).astype(int)
     steps = np.diff(units, axis=0)

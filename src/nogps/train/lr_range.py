@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from nogps.base.errors import InputError
-from nogps.train.loop import Run
+from nogps.train.run import Run
 
 DIVERGED = 4.0  # the test ends where the running loss is so many times its lowest
 MEMORY = 0.9  # of the running loss, a step

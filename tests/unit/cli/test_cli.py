@@ -271,7 +271,7 @@ def test_a_command_that_is_misspelt_has_a_suggestion():
 
 def test_a_wrong_option_shows_the_usage_of_its_command():
     photo = {"locate": ["a.jpg"], "evaluate": ["photos"]}
-    for name in ("locate", "export", "evaluate", "sets", "site", "results"):
+    for name in main.COMMANDS:
         done = called(name, "--nothing", *photo.get(name, []))
         assert done.code == 2
         assert done.err.startswith(f"usage: nogps {name} ") and "--nothing" in done.err

@@ -17,7 +17,8 @@ from nogps.model.guess import Calibration
 from nogps.model.locator import Locator
 from nogps.photos import images, shards
 from nogps.pipeline import benchmarks
-from nogps.train import loop
+from nogps.train.head import features
+from nogps.train.run import Run
 from tests.pictures import XMP, encoded, picture
 
 BACKBONE = "shufflenet_v2_x0_5"
@@ -259,16 +260,16 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
         jpeg = images.pack((folder / name).read_bytes(), images.pack_side(SIZE)).jpeg
         expected.append(tensors.normalise(tensors.whole(tensors.to_tensor(jpeg), SIZE)[None])[0])
     network = locator.network
-    run = loop.Run.__new__(loop.Run)
-    run.model, run.device, run.autocast = network, torch.device("cpu"), nullcontext()
-    run.settings = SimpleNamespace(batch_size=4, workers=0)
+    run = Run.__new__(Run)
+    run.network, run.device, run.autocast = network, torch.device("cpu"), nullcontext()
+    run.settings, run.workers = SimpleNamespace(batch_size=4), 0
     ways = {
         "locate": lambda: [locator.locate(folder / name) for name in names],
         "together": lambda: locator.locate([folder / name for name in names], together=True),
         "measure": lambda: measured(packed, locator),
         "predict": lambda: predict(network, batch, 4, 0),  # by which training validates
         "baselines": lambda: baselines.features(batch, network, 4, 0),
-        "features": lambda: loop._features(run, batch),  # on which the head learns first
+        "features": lambda: features(run, batch),  # on which the head learns first
     }
     for way, act in ways.items():
         shown = seen_by(network, act)

@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torchvision
 
 from nogps.base.errors import InputError
-from nogps.model import backbones
+from nogps.model import backbones, tensors
 
 ONE_OF_EACH = [
     "alexnet",
@@ -103,3 +104,10 @@ def test_batch_norm_can_be_frozen():
     network(torch.rand(4, 3, 64, 64))
     assert torch.equal(network.bn1.running_mean, before)
     assert network.training
+
+
+def test_pixels_are_normalised_as_they_were_when_the_networks_were_pretrained():
+    usual = torchvision.models.get_model_weights("resnet18").DEFAULT.transforms()
+    pixels = torch.tensor([0, 40, 80, 120, 200, 255], dtype=torch.uint8).view(2, 3, 1, 1)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (usual.mean, usual.std))
+    assert tensors.normalise(pixels).numpy() == pytest.approx(((pixels / 255 - mean) / std).numpy())

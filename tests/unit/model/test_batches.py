@@ -9,6 +9,7 @@ from nogps.dataset import packing
 from nogps.model import tensors
 from nogps.model.batches import WHOLE, Photos, loader, of_each
 from nogps.photos import shards
+from tests.locators import varied
 from tests.pictures import encoded, picture
 
 SIZE = 32
@@ -34,7 +35,7 @@ def seen(photos, keys, workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_do_not_depend_on_the_number_of_workers(packed, workers):
-    photos = Photos(*packed, SIZE, 5, tensors.Augmentation(mirror=True, erase=0.5))
+    photos = Photos(*packed, SIZE, 5, varied(erase=0.5))
     order = np.random.default_rng(0).permutation(11).tolist()
     keys = [(epoch, number) for epoch in (0, 1) for number in order]
     alone, numbers = seen(photos, keys, 0)
@@ -44,23 +45,28 @@ def test_batches_do_not_depend_on_the_number_of_workers(packed, workers):
 
 
 def test_a_variant_depends_on_seed_epoch_and_number(packed):
-    photos = Photos(*packed, SIZE, 5)
+    photos = Photos(*packed, SIZE, 5, varied())
     assert (photos[0, 3][0] == photos[0, 3][0]).all()
     assert (photos[0, 3][0] != photos[1, 3][0]).any()
-    assert (photos[0, 3][0] != Photos(*packed, SIZE, 6)[0, 3][0]).any()
-    twice = Photos(packed[0], [packed[1][3]] * 2, SIZE, 5)  # one photo under two numbers
+    assert (photos[0, 3][0] != Photos(*packed, SIZE, 6, varied())[0, 3][0]).any()
+    twice = Photos(packed[0], [packed[1][3]] * 2, SIZE, 5, varied())  # one photo under two numbers
     assert (twice[0, 0][0] != twice[0, 1][0]).any()
 
 
 def test_settings_of_augmentation_are_followed(packed):
-    plain = Photos(*packed, SIZE, 5, tensors.Augmentation(crop=1, colour=0))
+    plain = Photos(*packed, SIZE, 5, varied(crop=1, colour=0))
     assert (plain[0, 3][0] == plain[WHOLE, 3][0]).all()
-    assert (Photos(*packed, SIZE, 5)[0, 3][0] != plain[0, 3][0]).any()
+    assert (Photos(*packed, SIZE, 5, varied())[0, 3][0] != plain[0, 3][0]).any()
+
+
+def test_without_augmentation_a_photo_is_shown_as_it_is(packed):
+    photos = Photos(*packed, SIZE, 5)
+    assert (photos[0, 3][0] == photos[WHOLE, 3][0]).all()
 
 
 def test_whole_photos_are_seen_as_everywhere_else(packed):
     """Training's validation, eval and Locator all look through images.whole."""
-    photos = Photos(*packed, SIZE, 5, tensors.Augmentation(crop=0.1, mirror=True, erase=1))
+    photos = Photos(*packed, SIZE, 5, varied(crop=0.1, erase=1))
     looked = of_each(photos, lambda pixels: pixels, 4, 2, "look")
     assert len(looked) == 11
     for number, pixels in enumerate(looked):

@@ -19,9 +19,11 @@ from nogps.base.errors import InputError
 from nogps.dataset.cells import fixed_level, north_south
 from nogps.earth import geo, towns
 from nogps.model import backbones, calibrate, decode, objectives
+from nogps.model.base_locator import AHEAD
 from nogps.model.classes import Partition
 from nogps.model.guess import BEST, Calibration, Cell, Guess
-from nogps.model.locator import AHEAD, Locator
+from nogps.model.locator import Locator
+from nogps.model.settings import DECODINGS
 from nogps.photos.images import BadImage
 from tests.locators import BACKBONE, CALIBRATION, answering, drawn, over_the_world, same, seeing
 from tests.partitions import KINDS, classes, holders, labels, right_outputs, softmax
@@ -40,15 +42,19 @@ def classes_at(latitude, longitude, level=3) -> Partition:
 def looking(loss="softmax", **how) -> Locator:
     partition = over_the_world()
     torch.manual_seed(0)
-    network = backbones.build(BACKBONE, objectives.build(loss, partition, 75.0).outputs)
+    network = backbones.build(BACKBONE, objectives.build(loss, partition, 75.0).head.outputs)
     network.fc.weight.data *= 1000  # so that classes differ
     return Locator(network.eval(), partition, BACKBONE, 64, loss, **how)
+
+
+def place(p, partition: Partition, decoding: str, reach: float):
+    return decode.Decoder(partition, decoding, Calibration(reach=reach)).place(p)
 
 
 # Model files
 
 
-@pytest.mark.parametrize("decoding", decode.DECODINGS)
+@pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_what_is_saved_is_all_there_when_loaded(loss, decoding, tmp_path):
     locator = looking(loss, decoding=decoding, calibration=CALIBRATION)
@@ -403,14 +409,14 @@ def test_places_have_a_reach_and_circles_of_their_own():
         ),
     ):
         found, bare = locator.answers(scores, together), plain.answers(scores, together)
-        there = decode.place(found.probabilities, partition, "densest", reach)
+        there = place(found.probabilities, partition, "densest", reach)
         assert [found.latitude, found.longitude] == [pytest.approx(each) for each in there]
         half, most = bare.radius_50_km * factors[0], bare.radius_90_km * factors[1]
         assert found.radius_50_km == pytest.approx(half)
         assert found.radius_90_km == pytest.approx(np.maximum(half, most))
 
 
-@pytest.mark.parametrize("decoding", decode.DECODINGS)
+@pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loss", objectives.OBJECTIVES)
 def test_who_knows_the_class_is_put_in_it(loss, kind, decoding):
@@ -435,9 +441,9 @@ def test_class_centre_and_class_mean_are_those_of_the_most_probable_class():
     partition = over_the_world()
     p = np.full((1, len(partition)), 0.5 / (len(partition) - 1))
     p[0, 5] = 0.5
-    centre = decode.place(p, partition, "class_centre", 1.0)
+    centre = place(p, partition, "class_centre", 1.0)
     assert centre == (partition.centre_latitude[[5]], partition.centre_longitude[[5]])
-    mean = decode.place(p, partition, "class_mean", 1.0)
+    mean = place(p, partition, "class_mean", 1.0)
     assert mean == (partition.mean_latitude[[5]], partition.mean_longitude[[5]])
 
 
@@ -447,11 +453,11 @@ def test_three_neighbours_outweigh_one_that_is_far_away():
     far = int(np.argmax(partition.mean_latitude))
     p = np.full((1, 5), 0.2)
     p[0, far], p[0, np.argmin(partition.mean_latitude)] = 0.3, 0.1
-    assert decode.place(p, partition, "class_mean", 1.0)[0] == partition.mean_latitude[far]
-    _, longitude = decode.place(p, partition, "densest", 1.0)
+    assert place(p, partition, "class_mean", 1.0)[0] == partition.mean_latitude[far]
+    _, longitude = place(p, partition, "densest", 1.0)
     assert abs(longitude[0]) >= 178
     # Nothing is near on a small enough scale.
-    assert decode.place(p, partition, "densest", 0.01)[0] == partition.mean_latitude[far]
+    assert place(p, partition, "densest", 0.01)[0] == partition.mean_latitude[far]
 
 
 @settings(max_examples=40)
@@ -460,7 +466,7 @@ def test_densest_is_the_point_with_the_largest_sum(seed, reach):
     partition = classes_at([0.0, 0.0, 8.0, 45.0, -80.0], [175.0, -175.0, 179.0, 10.0, 60.0])
     p = np.random.default_rng(seed).dirichlet(np.full(5, 0.5), size=3)
     latitude, longitude = partition.points()
-    guess = np.stack(decode.place(p, partition, "densest", reach), axis=1)
+    guess = np.stack(place(p, partition, "densest", reach), axis=1)
     for row, found in zip(p, guess, strict=True):
 
         def mass(lat, lng, row=row):
@@ -616,7 +622,7 @@ def test_each_reach_is_the_one_that_hits_most(fixed):
     for found, p in ((fitted.reach, log_p), (fitted.together_reach, fused)):
         hits = {}
         for reach in calibrate.REACHES:
-            there = decode.place(np.exp(p), partition, "densest", reach)
+            there = place(np.exp(p), partition, "densest", reach)
             distance = geo.distance_km(*truth, *there)
             hits[reach] = sum((distance <= radius).mean() for radius in geo.RADII_KM.values())
         assert hits[found] == max(hits.values())
@@ -655,18 +661,18 @@ EDGES = ([89.99, -89.99, 0.1, 0.1, 45.0], [10.0, -70.0, 179.99, -179.99, 0.1])
 def test_a_density_integrates_to_one_at_poles_and_antimeridian_too(level):
     for latitude, longitude in zip(*EDGES, strict=True):
         partition = classes_at([latitude], [longitude], level)
-        found = decode.density(np.ones((1, 1)), partition, *sphere(20_000))
+        found = decode.Decoder(partition).density(np.ones((1, 1)), *sphere(20_000))
         assert found.mean() * GLOBE_KM2 == pytest.approx(1, abs=0.01)
 
 
 def test_a_mixture_integrates_to_one():
     partition = over_the_world()
     p = np.random.default_rng(0).dirichlet(np.ones(len(partition)), size=3)
-    found = decode.density(p, partition, *sphere(20_000))
+    found = decode.Decoder(partition).density(p, *sphere(20_000))
     assert found.shape == (3, 20_000)
     assert found.mean(axis=1) * GLOBE_KM2 == pytest.approx(1, abs=0.01)
     halves = north_south([-10, 30], [0, 5])
-    found = decode.density(np.array([[0.3, 0.7]]), halves, *sphere(20_000))
+    found = decode.Decoder(halves).density(np.array([[0.3, 0.7]]), *sphere(20_000))
     assert found.mean() * GLOBE_KM2 == pytest.approx(1, abs=0.01)
 
 
@@ -676,13 +682,13 @@ def test_a_class_is_as_wide_as_its_cell(level):
     partition = classes_at([48.2], [16.4], level)
     spread = partition.spread_km()[0]
     latitude, longitude, area = cap(48.2, 16.4, 6 * spread / geo.EARTH_RADIUS_KM, 20_000)
-    found = decode.density(np.ones((1, 1)), partition, latitude, longitude)[0]
+    found = decode.Decoder(partition).density(np.ones((1, 1)), latitude, longitude)[0]
     assert found.mean() * area == pytest.approx(1, abs=0.01)
     away = geo.distance_km(48.2, 16.4, latitude, longitude)
     # On a sphere as on a plane but for the coarsest cells.
     variance = (away**2 * found).sum() / found.sum()
     assert variance == pytest.approx(spread**2 / 2, rel=0.03)
-    radii = decode.radii(np.ones((1, 1)), partition, [48.2], [16.4], (0.5, 0.9))
+    radii = decode.Decoder(partition).radii(np.ones((1, 1)), [48.2], [16.4], (0.5, 0.9))
     for share, radius in zip((0.5, 0.9), radii, strict=True):
         assert found[away <= radius].sum() / found.sum() == pytest.approx(share, abs=0.035)
 
@@ -695,9 +701,9 @@ def test_radii_hold_their_share_of_a_mixture():
     latitude, longitude = (
         each[rng.permutation(300) % len(partition)] for each in partition.points()
     )
-    radii = decode.radii(p, partition, latitude, longitude, (0.5, 0.9))
+    radii = decode.Decoder(partition).radii(p, latitude, longitude, (0.5, 0.9))
     there = sphere(8_000)
-    found = decode.density(p, partition, *there)
+    found = decode.Decoder(partition).density(p, *there)
     away = geo.distance_km(latitude[:, None], longitude[:, None], *there)
     for share, radius in zip((0.5, 0.9), radii, strict=True):
         held = (found * (away <= radius[:, None])).sum(axis=1) / found.sum(axis=1)
@@ -710,7 +716,7 @@ def test_radii_hold_their_share_of_a_mixture():
 def test_the_larger_share_has_the_larger_radius(seed, latitude, longitude):
     partition = classes_at(*EDGES)
     p = np.random.default_rng(seed).dirichlet(np.full(5, 0.3), size=1)
-    half, most, all_ = decode.radii(p, partition, [latitude], [longitude], (0.5, 0.9, 1.0))
+    half, most, all_ = decode.Decoder(partition).radii(p, [latitude], [longitude], (0.5, 0.9, 1.0))
     assert 0 < half <= most <= all_ <= np.pi * geo.EARTH_RADIUS_KM
 
 
@@ -753,3 +759,18 @@ def test_calibrated_radii_hold_their_share_of_new_truths(confident):
     # What is well specified needs little correction.
     assert fitted.calibration.radius_50 == pytest.approx(1, abs=0.15)
     assert fitted.calibration.radius_90 == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.35, 1.0])
+def test_photos_of_one_place_are_fused_with_the_power_that_was_fitted(power):
+    calibration = replace(CALIBRATION, together=power)
+    locator = answering(over_the_world(), calibration=calibration)
+    scores, _, _ = drawn(locator.partition, 4, seed=3)
+    log_p = np.log(softmax(scores.numpy() / calibration.temperature))
+    fused = softmax(3**power * log_p[[0, 1, 3]].mean(axis=0, keepdims=True))
+    answers = locator.answers(scores, ["here", "here", "there", "here"])
+    for each in (0, 1, 3):
+        assert answers.probabilities[each] == pytest.approx(fused[0])
+    assert answers.probabilities[2] == pytest.approx(softmax(log_p)[2])
+    guess = locator.guess([scores[each].numpy() for each in (0, 1, 3)])
+    assert guess.confidence == pytest.approx(fused.max())

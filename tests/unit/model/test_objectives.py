@@ -23,12 +23,12 @@ KM = 75.0
 ALL = list(objectives.OBJECTIVES)
 
 
-def built(loss: str, kind: str, smoothing_km: float = KM) -> objectives.Softmax:
+def built(loss: str, kind: str, smoothing_km: float = KM) -> objectives.Objective:
     return objectives.build(loss, classes(kind), smoothing_km)
 
 
-def outputs_for(objective: objectives.Softmax, n: int = 400, seed: int = 0) -> torch.Tensor:
-    return 3 * torch.randn(n, objective.outputs, generator=torch.Generator().manual_seed(seed))
+def outputs_for(objective: objectives.Objective, n: int = 400, seed: int = 0) -> torch.Tensor:
+    return 3 * torch.randn(n, objective.head.outputs, generator=torch.Generator().manual_seed(seed))
 
 
 def haversine_km(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -172,7 +172,7 @@ def test_multilabel_says_yes_to_a_class_and_the_cells_around_it(kind):
     objective = built("multilabel", kind)
     yes = chains(kind)
     targets = objective.targets(*positions())
-    said = np.arange(objective.outputs) == targets.numpy()[:, :, None]
+    said = np.arange(objective.head.outputs) == targets.numpy()[:, :, None]
     assert (said.any(axis=1) == yes).all()
     outputs = outputs_for(objective)
     p = 1 / (1 + np.exp(-outputs.double().numpy()))
@@ -184,7 +184,7 @@ def test_multilabel_says_yes_to_a_class_and_the_cells_around_it(kind):
         held = [n for n, family in enumerate(families(kind).values()) if label in family]
         around = [len(classes(kind)) + n for n in held]
         score = np.log(p[:, [label, *around]]).mean(axis=1)
-        assert objective.scores(outputs)[:, label].numpy() == pytest.approx(score, rel=1e-4)
+        assert objective.head(outputs)[:, label].numpy() == pytest.approx(score, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -192,11 +192,11 @@ def test_the_yeses_of_multilabel_weigh_as_much_as_its_noes(kind):
     """So that without any evidence nothing pulls an output up or down."""
     objective = built("multilabel", kind)
     inside = np.flatnonzero(labels(kind) >= 0)
-    bias = torch.zeros(objective.outputs, requires_grad=True)
+    bias = torch.zeros(objective.head.outputs, requires_grad=True)
     targets = objective.targets(*positions())
     objective(bias.expand(len(inside), -1), targets[inside]).sum().backward()
     yeses = chains(kind)[inside].sum(axis=0)
-    pull = 0.5 * (len(inside) - yeses) / objective.outputs  # of the noes alone
+    pull = 0.5 * (len(inside) - yeses) / objective.head.outputs  # of the noes alone
     assert (pull > 0).all()
     assert bias.grad.numpy() / pull == pytest.approx(0, abs=1e-4)
 
@@ -226,7 +226,7 @@ def test_each_loss_works_with_two_halves(loss):
     each.sum().backward()
     assert each.shape == (400,) and torch.isfinite(each).all()
     assert torch.isfinite(outputs.grad).all()
-    assert objective.scores(outputs).shape == (400, 2)
+    assert objective.head(outputs).shape == (400, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,7 +240,7 @@ def test_knowing_the_right_class_costs_nothing_and_the_next_class_much(loss, kin
     targets = objective.targets(latitude, longitude)
     known = right_outputs(loss, kind)
     assert objective(torch.from_numpy(known).float(), targets).max() < 1e-3
-    scores = objective.scores(torch.from_numpy(known))
+    scores = objective.head(torch.from_numpy(known))
     assert (scores.argmax(dim=1).numpy() == labels(kind)[inside]).all()
     n = len(classes(kind))
     for shift in (1, -1):

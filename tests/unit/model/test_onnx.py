@@ -16,11 +16,13 @@ from torch import nn
 
 import nogps.model.export
 from nogps.base.errors import InputError
-from nogps.model import decode, objectives
+from nogps.model import objectives
+from nogps.model.base_locator import FORMAT
 from nogps.model.export import OPSET, SMALLEST, compare, export
-from nogps.model.locator import FORMAT, Locator
+from nogps.model.locator import Locator
 from nogps.model.onnx_locator import OnnxLocator
 from nogps.model.preprocessing import MEAN, STD
+from nogps.model.settings import DECODINGS
 from nogps.photos import images
 from tests.locators import CALIBRATION, over_the_world, same, seeing
 from tests.pictures import encoded, picture
@@ -51,7 +53,7 @@ def squares(locator) -> list[np.ndarray]:
 def linear(loss="softmax", **how) -> Locator:
     """A model that is exported in a second."""
     torch.manual_seed(0)
-    outputs = objectives.build(loss, over_the_world(), 75.0).outputs
+    outputs = objectives.build(loss, over_the_world(), 75.0).head.outputs
     network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * 8 * 8, outputs)).eval()
     network[2].weight.data *= 10
     return Locator(network, over_the_world(), "linear", SIZE, loss, **how)
@@ -103,7 +105,7 @@ def test_compare_counts_what_differs(locator, files, squares):
 
 
 @pytest.mark.parametrize(
-    ("loss", "decoding"), list(zip(objectives.OBJECTIVES, cycle(decode.DECODINGS), strict=False))
+    ("loss", "decoding"), list(zip(objectives.OBJECTIVES, cycle(DECODINGS), strict=False))
 )
 def test_every_loss_and_decoding_is_answered_alike(loss, decoding, tmp_path):
     locator = linear(loss, decoding=decoding, calibration=CALIBRATION)

@@ -7,6 +7,7 @@ import grimp
 import pytest
 import yaml
 
+from nogps.acquire.sources import SOURCES
 from tests.project import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -18,9 +19,12 @@ HARMLESS = {
     "nogps.pipeline.params": "how parameters are checked; a stage depends on their values",
     "nogps.pipeline.paths": "where outs lie, which dvc.yaml names",
     "nogps.pipeline.run": "how a stage begins and ends",
+    "nogps.pipeline.planet_process": "how the planet is started; what it answers is src/planet",
+    "nogps.dataset.settings": "what the parameters of the data set may be",
     "nogps.photos.status": "words that stand in the tables on which a stage depends",
 }
 HARMLESS_FOR = {
+    "sample": {"nogps.photos.shards": "how photos are kept that were fetched"},
     "download": {"nogps.earth": "which photos there are; data/candidates.parquet says that"},
     "eval": {
         "nogps.acquire": "how the photos of a benchmark are found and read, and these are not "
@@ -37,6 +41,8 @@ def imports() -> grimp.ImportGraph:
     # It takes the names of their sections from all of the library, and none of the rest.
     for module in graph.find_modules_directly_imported_by("nogps.pipeline.params"):
         graph.remove_import(importer="nogps.pipeline.params", imported=module)
+    for module in SOURCES.values():  # imported when one is asked for
+        graph.add_import(importer="nogps.acquire.sources", imported=module)
     return graph
 
 

@@ -49,7 +49,7 @@ def test_every_file_and_column_of_the_contract(finished):
         "metrics/report.html",
         "metrics/regions.csv",
         "metrics/train/plots/metrics/val_loss.tsv",
-        *(f"metrics/{stage}.json" for stage in STAGES),
+        *(f"metrics/{stage}.json" for stage in STAGES if stage != "report"),
     ]:
         assert (finished.root / name).stat().st_size > 0, name
 

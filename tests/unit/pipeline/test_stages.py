@@ -1,9 +1,9 @@
 """What a user may get wrong, as they see it: a stage's exit code and its one sentence."""
 
-import ast
 import json
 import runpy
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -14,10 +14,10 @@ from nogps.earth import s2
 from nogps.evaluate import regions
 from nogps.model import objectives
 from nogps.model.classes import Partition
-from nogps.model.tensors import Augmentation
+from nogps.model.settings import Augmentation
 from nogps.pipeline import training
 from nogps.pipeline.params import read_params
-from tests.project import ROOT, fill_folder
+from tests.project import ROOT, environment, fill_folder
 from tests.stages import STAGES, InProcess, make_folder
 
 FIRST = ["sample", "download", "pack", "split", "cells"]
@@ -25,10 +25,25 @@ FIRST = ["sample", "download", "pack", "split", "cells"]
 
 @pytest.mark.parametrize("script", ["train", "eval"])
 def test_openmp_is_calmed_before_torch_is_there(script):
-    tree = ast.parse((ROOT / f"src/{script}.py").read_text())
-    imports = [each for each in tree.body if isinstance(each, (ast.Import, ast.ImportFrom))]
-    packages = [ast.unparse(each).split()[1].split(".")[0] for each in imports]
-    assert "nogps" in packages[: packages.index("torch") if "torch" in packages else None]
+    """It reads the variable when torch is imported, which is where this process ends."""
+    code = (
+        "import os, runpy, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            sys.exit(os.environ.get('GOMP_SPINCOUNT'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        f"runpy.run_path('src/{script}.py')\n"
+    )
+    environ = {name: value for name, value in environment().items() if name != "GOMP_SPINCOUNT"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environ | {"PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.strip() == "1000"
 
 
 def refused(project: InProcess, name: str, *words: str) -> str:
@@ -150,13 +165,12 @@ def test_what_training_cannot_do(project, changes, words):
 
 
 def test_the_parameters_reach_the_training(project, monkeypatch):
-    augment = {"crop": 0.9, "colour": 0.1, "mirror": True, "erase": 0.3}
-    project.set(loss="multilabel", lr=0.003, averaging=0.7, start_share=0.1, augment=augment)
+    augment = {"crop": 0.9, "colour": 0.1, "erase": 0.3}
+    project.set(loss="multilabel", lr=0.003, ema_decay=0.7, augment=augment)
     monkeypatch.chdir(project.root)
     start = training.setup(read_params())
     assert start.train.photos.augmentation == Augmentation(**augment)
-    assert (start.settings.lr, start.settings.averaging) == (0.003, 0.7)
-    assert start.settings.start_share == 0.1
+    assert (start.settings.lr, start.settings.ema_decay) == (0.003, 0.7)
     assert not start.settings.pretrained
     assert isinstance(start.objective, objectives.MultiLabel)
     splits = pd.read_parquet("data/splits.parquet")

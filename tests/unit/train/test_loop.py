@@ -13,36 +13,28 @@ from nogps.base.errors import InputError
 from nogps.dataset import cells, packing
 from nogps.earth import geo
 from nogps.model import backbones, objectives, tensors
-from nogps.model.batches import WHOLE, Photos, predict
+from nogps.model.batches import WHOLE, Labelled, Photos, predict
 from nogps.model.classes import Partition
-from nogps.model.decode import place
-from nogps.model.tensors import Augmentation
+from nogps.model.decode import Decoder
+from nogps.model.locator import Locator
 from nogps.photos import shards
 from nogps.train import loop
+from nogps.train.head import fit_head
+from nogps.train.run import BANDS, Run, parameter_groups, rate
+from nogps.train.settings import TrainSettings
+from tests.locators import varied
 from tests.pictures import encoded, picture
+from tests.settings import TRAINING
 
 SIZE = 32
-SETTINGS = loop.Settings(
-    epochs=3,
-    head_epochs=0,
-    batch_size=16,
-    lr=1e-3,
-    head_lr=1e-3,
-    first_layers_lr=0.1,
-    warmup=0.1,
-    head_weight_decay=0.0,
-    weight_decay=0.0,
-    averaging=0.0,
-    start_share=0.0,
-    class_balance=0.0,
-    patience=100,
-    workers=0,
-    seed=0,
-    pretrained=False,
-    precision="fp32",
-    decoding="class_mean",
-)
-PRETRAINED = dataclasses.replace(SETTINGS, pretrained=True, head_epochs=2, epochs=2)
+
+
+def with_(settings=TRAINING, **changes) -> TrainSettings:
+    """These settings, but for some that are not checked."""
+    return settings.model_copy(update=changes)
+
+
+PRETRAINED = with_(weights="imagenet", head_epochs=2, epochs=2)
 
 
 def globe(classes: int) -> Partition:
@@ -55,21 +47,21 @@ def globe(classes: int) -> Partition:
     return made
 
 
-def album(folder, pictures, labels, classes, copies=1) -> loop.Labelled:
+def album(folder, pictures, labels, classes, copies=1) -> Labelled:
     """Photos taken at the points of their classes."""
     photos = {str(each): encoded(image, quality=95) for each, image in enumerate(pictures)}
     index = packing.pack(list(photos), photos.__getitem__, folder, side=36)
     labels = np.tile(np.asarray(labels, dtype=np.int64), copies)
     latitude, longitude = globe(classes).points()
-    return loop.Labelled(
-        Photos(shards.Shards(folder), shards.places(index) * copies, SIZE),
+    return Labelled(
+        Photos(shards.Shards(folder), shards.places(index) * copies, SIZE, 0, varied()),
         latitude[labels],
         longitude[labels],
         labels.astype(str).astype(object),
     )
 
 
-def moved(photos: loop.Labelled, latitude: float, longitude: float, count: int):
+def moved(photos: Labelled, latitude: float, longitude: float, count: int):
     """The same photos, the first few taken somewhere else."""
     there = photos.latitude.copy(), photos.longitude.copy()
     there[0][:count], there[1][:count] = latitude, longitude
@@ -100,24 +92,23 @@ def forgetful(seed=0) -> nn.Module:
     return network(seed=seed, dropout=0.2)
 
 
-def fit(tmp_path, net, train, val, classes=16, settings=SETTINGS, run_id="run", loss="softmax"):
+def prepared(net, train, settings=TRAINING, classes=16, val=None) -> Run:
+    """A run of a network that answers in so many classes, or in those of a partition."""
+    partition = globe(classes) if isinstance(classes, int) else classes
+    locator = Locator(net, partition, "none", SIZE, settings.loss, settings.decoding)
+    return Run(locator, train, val or train, settings)
+
+
+def fit(tmp_path, net, train, val, classes=16, settings=TRAINING, run_id="run"):
     told = []
     state = loop.fit(
-        net,
-        objectives.build(loss, globe(classes), 75.0),
-        train,
-        val,
-        settings,
+        prepared(net, train, settings, classes, val),
         checkpoint=tmp_path / "checkpoint.pt",
         run_id=run_id,
         on_epoch=told.append,
     )
     assert told == state.history
     return state
-
-
-def prepared(net, train, settings=SETTINGS, loss="softmax", classes=16):
-    return loop.Run(net, train, settings, objectives.build(loss, globe(classes), 75.0))
 
 
 def weights(net) -> dict[str, torch.Tensor]:
@@ -141,7 +132,7 @@ def test_the_first_loss_is_that_of_knowing_nothing(tmp_path, backbone):
     few = album(
         tmp_path / "packed", [picture(48, 48, seed=each) for each in range(16)], range(16), 200
     )
-    settings = dataclasses.replace(SETTINGS, epochs=1)
+    settings = with_(epochs=1)
     torch.manual_seed(0)
     state = fit(tmp_path, backbones.build(backbone, 200), few, few, 200, settings)
     assert state.first_loss == pytest.approx(math.log(200), rel=0.02)
@@ -157,13 +148,13 @@ def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, l
         photos=Photos(many.photos.shards, many.photos.places[:16], SIZE),
         **{each: getattr(many, each)[:16] for each in ("latitude", "longitude", "owner")},
     )
-    objective = objectives.build(loss, globe(16), 75.0)
-    net = network(classes=objective.outputs)
-    settings = dataclasses.replace(SETTINGS, epochs=20, lr=3e-3)
-    state = fit(tmp_path, net, many, once, 16, settings, loss=loss)
+    head = objectives.build(loss, globe(16), 75.0).head
+    net = network(classes=head.outputs)
+    settings = with_(epochs=20, lr=3e-3, loss=loss)
+    state = fit(tmp_path, net, many, once, 16, settings)
     assert state.history[state.best_epoch].val_accuracy >= 99
-    p = objective.scores(predict(net, once.photos, 16, 0).double()).softmax(dim=1).numpy()
-    there = place(p, objective.partition, "class_mean", 1000.0)
+    p = head(predict(net, once.photos, 16, 0).double()).softmax(dim=1).numpy()
+    there = Decoder(globe(16), "class_mean").place(p)
     assert (geo.distance_km(once.latitude, once.longitude, *there) < 1).mean() >= 0.99
 
 
@@ -178,7 +169,7 @@ def test_shuffled_labels_end_at_chance(tmp_path):
         )
         for name, start, count in (("train", 0, 96), ("val", 1000, 400))
     ]
-    settings = dataclasses.replace(SETTINGS, epochs=5)
+    settings = with_(epochs=5)
     state = fit(tmp_path, network(classes=8), *folds, 8, settings)
     # 12.5 % by chance, standard error 1.7 points.
     assert max(epoch.val_accuracy for epoch in state.history) < 12.5 + 4 * 1.7
@@ -189,17 +180,15 @@ class Killed(BaseException):
 
 
 KINDS = {
-    "from scratch": dataclasses.replace(SETTINGS, averaging=0.9),
-    "pretrained": dataclasses.replace(
-        PRETRAINED, epochs=3, averaging=0.9, start_share=0.2, class_balance=0.5, weight_decay=0.05
-    ),
+    "from scratch": with_(ema_decay=0.9),
+    "pretrained": with_(PRETRAINED, epochs=3, ema_decay=0.9, class_balance=0.5, weight_decay=0.05),
 }
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def calm(request, pictures, tmp_path_factory):
     """Settings, and what an undisturbed run with them ends with."""
-    settings = dataclasses.replace(KINDS[request.param], batch_size=2)
+    settings = with_(KINDS[request.param], batch_size=2)
     net = forgetful()
     state = fit(tmp_path_factory.mktemp("calm"), net, pictures, pictures, 16, settings)
     return settings, weights(net), state
@@ -215,7 +204,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
     """Killed after a number of batches, bit for bit; 0: after the head, if it has learned."""
     settings, expected, calm_state = calm
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", interval)
-    done, step = [0], loop.Run.step
+    done, step = [0], Run.step
 
     def counted(*args):
         if done[0] == batch:
@@ -223,10 +212,10 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
         done[0] += 1
         return step(*args)
 
-    monkeypatch.setattr(loop.Run, "step", counted)
+    monkeypatch.setattr(Run, "step", counted)
     with pytest.raises(Killed):
         fit(tmp_path, forgetful(), pictures, pictures, 16, settings)
-    monkeypatch.setattr(loop.Run, "step", step)
+    monkeypatch.setattr(Run, "step", step)
     # What came before in the process must not matter.
     resumed = forgetful(seed=1 if (tmp_path / "checkpoint.pt").exists() else 0)
     state = fit(tmp_path, resumed, pictures, pictures, 16, settings)
@@ -239,7 +228,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
 def test_a_run_that_is_killed_over_and_over_gets_to_its_end(tmp_path, pictures, calm, monkeypatch):
     settings, expected, _ = calm
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
-    step, left, steps = loop.Run.step, [0], [0]
+    step, left, steps = Run.step, [0], [0]
 
     def counted(*args):
         if not left[0]:
@@ -248,7 +237,7 @@ def test_a_run_that_is_killed_over_and_over_gets_to_its_end(tmp_path, pictures, 
         steps[0] += 1
         return step(*args)
 
-    monkeypatch.setattr(loop.Run, "step", counted)
+    monkeypatch.setattr(Run, "step", counted)
     for _ in range(4):
         left[0] = 5
         with pytest.raises(Killed):
@@ -260,7 +249,7 @@ def test_a_run_that_is_killed_over_and_over_gets_to_its_end(tmp_path, pictures, 
 
 
 def test_a_checkpoint_of_another_run_is_left_alone(tmp_path, pictures):
-    settings = dataclasses.replace(SETTINGS, epochs=1)
+    settings = with_(epochs=1)
     fit(tmp_path, network(), pictures, pictures, 16, settings, run_id="a")
     state = fit(tmp_path, network(), pictures, pictures, 16, settings, run_id="b")
     assert state.first_loss == pytest.approx(math.log(16), rel=0.02)
@@ -268,14 +257,14 @@ def test_a_checkpoint_of_another_run_is_left_alone(tmp_path, pictures):
 
 def test_a_broken_checkpoint_starts_again(tmp_path, pictures):
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
-    settings = dataclasses.replace(SETTINGS, epochs=1)
+    settings = with_(epochs=1)
     assert len(fit(tmp_path, network(), pictures, pictures, 16, settings).history) == 1
 
 
 def test_the_head_learns_first_and_alone(tmp_path, pictures):
     net = network()
     before = weights(net)
-    settings = dataclasses.replace(PRETRAINED, epochs=0)
+    settings = with_(PRETRAINED, epochs=0)
     state = fit(tmp_path, net, pictures, pictures, 16, settings)
     changed = {name for name, value in weights(net).items() if (value != before[name]).any()}
     assert changed == {"fc.weight", "fc.bias"}
@@ -286,7 +275,7 @@ def test_the_head_learns_what_its_features_tell(tmp_path, pictures):
     """Also those of a network whose features are far from zero mean and unit variance."""
     net = network()
     net.bn2.bias.data += 3.0
-    settings = dataclasses.replace(PRETRAINED, epochs=0, head_epochs=400, head_lr=0.1)
+    settings = with_(PRETRAINED, epochs=0, head_epochs=400, head_lr=0.1)
     state = fit(tmp_path, net, pictures, pictures, 16, settings)
     assert state.history[0].val_accuracy == 100
     assert state.history[0].train_loss == pytest.approx(state.history[0].val_loss, rel=0.05)
@@ -295,7 +284,7 @@ def test_the_head_learns_what_its_features_tell(tmp_path, pictures):
 def test_the_head_learns_from_the_photos_that_teach_and_their_own_labels(tmp_path, pictures):
     """The first four are in no class; each of the others finds its own."""
     some = moved(pictures, 90.0, 0.0, 4)
-    settings = dataclasses.replace(PRETRAINED, epochs=0, head_epochs=400, head_lr=0.1)
+    settings = with_(PRETRAINED, epochs=0, head_epochs=400, head_lr=0.1)
     state = fit(tmp_path, network(), some, some, 16, settings)
     assert state.history[0].photos == 12 * 400
     assert state.history[0].val_accuracy == 100
@@ -304,7 +293,7 @@ def test_the_head_learns_from_the_photos_that_teach_and_their_own_labels(tmp_pat
 @pytest.mark.parametrize("epochs", [0, 1])
 @pytest.mark.parametrize(("head_lr", "decay"), [(1.0, 10.0), (1e-3, 1e4)])
 def test_a_head_that_explodes_is_one_sentence(tmp_path, pictures, epochs, head_lr, decay):
-    settings = dataclasses.replace(
+    settings = with_(
         PRETRAINED, epochs=epochs, head_epochs=120, head_lr=head_lr, head_weight_decay=decay
     )
     with pytest.raises(InputError, match=r"head_lr: at .*the head's loss"):
@@ -314,7 +303,7 @@ def test_a_head_that_explodes_is_one_sentence(tmp_path, pictures, epochs, head_l
 def test_the_body_sees_each_photo_once_however_long_the_head_learns(tmp_path, pictures):
     net, seen = network(), []
     net.conv1.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    settings = dataclasses.replace(PRETRAINED, epochs=0, head_epochs=7)
+    settings = with_(PRETRAINED, epochs=0, head_epochs=7)
     fit(tmp_path, net, pictures, pictures, 16, settings)
     assert sum(seen) == 16 + 16 + 16  # features of both folds; and the score at the end
 
@@ -327,7 +316,7 @@ def test_a_head_that_cannot_learn_alone_says_so(tmp_path, pictures):
 def test_pretrained_batch_norm_statistics_stay(tmp_path, pictures):
     net = network()
     before = weights(net)
-    fit(tmp_path, net, pictures, pictures, 16, dataclasses.replace(PRETRAINED, head_epochs=0))
+    fit(tmp_path, net, pictures, pictures, 16, with_(PRETRAINED, head_epochs=0))
     after = weights(net)
     for name in before:
         if "running" in name or "num_batches" in name:
@@ -338,13 +327,13 @@ def test_pretrained_batch_norm_statistics_stay(tmp_path, pictures):
 def test_batch_norm_statistics_of_a_new_network_are_learned(tmp_path, pictures):
     net = network()
     before = net.bn1.running_mean.clone()
-    fit(tmp_path, net, pictures, pictures, 16, dataclasses.replace(SETTINGS, epochs=1))
+    fit(tmp_path, net, pictures, pictures, 16, with_(epochs=1))
     assert not torch.equal(net.bn1.running_mean, before)
 
 
 def rates(settings) -> list[float]:
     net = network()
-    groups = loop.parameter_groups(net, settings)
+    groups = parameter_groups(net, settings)
     given = [parameter for group in groups for parameter in group["params"]]
     assert {id(each) for each in given} == {id(each) for each in net.parameters()}
     assert len(given) == len(list(net.parameters()))
@@ -354,16 +343,14 @@ def rates(settings) -> list[float]:
 
 
 def test_the_first_layers_learn_slower_and_the_head_at_a_rate_of_its_own():
-    found = rates(dataclasses.replace(PRETRAINED, lr=1e-3, head_lr=5e-3, first_layers_lr=0.01))
-    assert len(found) == loop.BANDS + 1
-    assert found[0] == pytest.approx(1e-5)
-    assert found[-2:] == pytest.approx([1e-3, 5e-3])
-    steps = np.diff(np.log(found[:-1]))
-    assert steps == pytest.approx(steps[0]) and steps[0] > 0
+    found = rates(with_(PRETRAINED, lr=1e-3, head_lr=5e-3, layer_decay=0.5))
+    assert len(found) == BANDS + 1 == 9
+    assert found[:-1] == pytest.approx([1e-3 * 0.5**each for each in range(7, -1, -1)])
+    assert found[-1] == pytest.approx(5e-3)
 
 
 def test_without_pretrained_weights_all_layers_learn_at_one_rate():
-    found = rates(dataclasses.replace(SETTINGS, lr=1e-3, head_lr=5e-3, first_layers_lr=0.01))
+    found = rates(with_(lr=1e-3, head_lr=5e-3, layer_decay=0.01))
     assert found == pytest.approx([1e-3] * len(found))
 
 
@@ -378,7 +365,7 @@ def test_every_rate_follows_the_schedule(pictures):
 
 @given(st.integers(2, 500), st.floats(0, 0.9))
 def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(steps, warmup):
-    found = np.array([loop.rate(step, steps, warmup) for step in range(steps)])
+    found = np.array([rate(step, steps, warmup) for step in range(steps)])
     rising = max(1, round(warmup * steps))
     assert found[:rising] == pytest.approx(np.arange(1, rising + 1) / rising)
     falling = (np.arange(rising, steps) - rising) / max(1, steps - rising)
@@ -389,12 +376,10 @@ def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(steps, warmup):
 def test_an_epoch_is_judged_by_the_averaged_weights_and_training_goes_on_with_its_own(
     tmp_path, pictures, monkeypatch
 ):
-    settings = dataclasses.replace(
-        SETTINGS, epochs=2, batch_size=4, averaging=0.4, first_layers_lr=1.0
-    )
+    settings = with_(epochs=2, batch_size=4, ema_decay=0.4, layer_decay=1.0)
     net = network()
     by_hand, learning, judged, scores = weights(net), [weights(net)], [], iter([1.0, 2.0])
-    step, average = loop.Run.step, loop.Run.average
+    step, average = Run.step, Run.update_ema
 
     def checked(run, *args):
         assert_same(weights(net), learning[-1])
@@ -415,9 +400,9 @@ def test_an_epoch_is_judged_by_the_averaged_weights_and_training_goes_on_with_it
         judged.append((weights(net), dict(by_hand)))
         return 1.0, 1.0, next(scores)
 
-    monkeypatch.setattr(loop.Run, "step", checked)
-    monkeypatch.setattr(loop.Run, "average", averaged)
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr(Run, "step", checked)
+    monkeypatch.setattr(Run, "update_ema", averaged)
+    monkeypatch.setattr(Run, "validate", validate)
     fit(tmp_path, net, pictures, pictures, 16, settings)
     assert len(learning) == 1 + 8
     for found, wanted in [*judged, (weights(net), by_hand)]:
@@ -429,55 +414,24 @@ def test_an_epoch_is_judged_by_the_averaged_weights_and_training_goes_on_with_it
 def test_without_averaging_the_weights_are_those_of_the_last_step(pictures):
     net = network()
     run = prepared(net, pictures)
-    run.averaged = weights(net)
+    run.ema = weights(net)
     run.train_mode()
     run.step(torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8), torch.tensor([0, 1]))
-    run.average()
-    assert_same(run.averaged, weights(net))
-
-
-def test_a_share_of_the_start_is_mixed_into_the_final_weights(tmp_path, pictures, monkeypatch):
-    found = {}
-    for share in (0.0, 0.3, 1.0):
-        scores = iter(range(10))
-        monkeypatch.setattr(loop, "validate", lambda *_, scores=scores: (1.0, 1.0, next(scores)))
-        net = network()
-        each = dataclasses.replace(PRETRAINED, start_share=share)
-        state = fit(tmp_path, net, pictures, pictures, 16, each, run_id=str(share))
-        found[share] = weights(net)
-    start = weights(network())
-    # The head has learned before the start.
-    assert not torch.equal(state.start["fc.weight"], start["fc.weight"])
-    del start["fc.weight"], start["fc.bias"]
-    for name, value in start.items():
-        assert torch.equal(state.start[name], value), name
-    for name, end in found[0.0].items():
-        if end.dtype.is_floating_point:
-            assert torch.equal(found[0.3][name], torch.lerp(end, state.start[name], 0.3)), name
-            assert torch.equal(found[1.0][name], state.start[name]), name
-    assert not torch.equal(found[0.0]["conv1.weight"], found[0.3]["conv1.weight"])
-
-
-def test_random_weights_are_never_mixed_in(tmp_path, pictures):
-    nets = []
-    for share in (0.0, 1.0):
-        nets.append(network())
-        settings = dataclasses.replace(SETTINGS, epochs=1, start_share=share)
-        fit(tmp_path, nets[-1], pictures, pictures, 16, settings, run_id=str(share))
-    assert_same(weights(nets[0]), weights(nets[1]))
+    run.update_ema()
+    assert_same(run.ema, weights(net))
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "varied"), [(Augmentation(crop=1.0, colour=0.0), 0), (Augmentation(), 16)]
+    ("augmentation", "count"), [(varied(crop=1.0, colour=0.0), 0), (varied(), 16)]
 )
 def test_photos_are_augmented_as_told_and_validated_as_they_are(
-    tmp_path, pictures, monkeypatch, augmentation, varied
+    tmp_path, pictures, monkeypatch, augmentation, count
 ):
     shown = {"train": {}, "val": {}}
     places = pictures.photos.places
     photos = Photos(pictures.photos.shards, places, SIZE, augmentation=augmentation)
     whole = {number: photos[(WHOLE, number)][0] for number in range(16)}
-    step = loop.Run.step
+    step = Run.step
 
     def watched(run, pixels, numbers, *args):
         shown["train"].update(zip(numbers.tolist(), pixels.clone(), strict=True))
@@ -489,12 +443,12 @@ def test_photos_are_augmented_as_told_and_validated_as_they_are(
         return original(pixels)
 
     original = tensors.normalise
-    monkeypatch.setattr(loop.Run, "step", watched)
+    monkeypatch.setattr(Run, "step", watched)
     monkeypatch.setattr(tensors, "normalise", normalise)
     train = dataclasses.replace(pictures, photos=photos)
-    fit(tmp_path, network(), train, train, 16, dataclasses.replace(SETTINGS, epochs=1))
+    fit(tmp_path, network(), train, train, 16, with_(epochs=1))
     different = [n for n in range(16) if not torch.equal(shown["train"][n], whole[n])]
-    assert len(different) == varied
+    assert len(different) == count
     assert all(torch.equal(shown["val"][n], whole[n]) for n in range(16))
 
 
@@ -505,15 +459,14 @@ def test_balance_gives_each_class_the_same_say(tmp_path, pictures):
     classes = cells.fixed_level(latitude[labels], longitude[labels], level=6, min_photos=1)
     assert classes.photos.tolist() == [5, 1, 1, 1]
     few = album(tmp_path / "packed", [picture(48, 48, seed=each) for each in range(8)], labels, 4)
-    objective = objectives.build("softmax", classes, 75.0)
     numbers = torch.tensor([0, 1, 5, 6])
     pixels = torch.stack([few.photos[(WHOLE, number)][0] for number in numbers.tolist()])
     found = {}
     for balance in (0.0, 0.5, 1.0):
-        settings = dataclasses.replace(SETTINGS, class_balance=balance)
+        settings = with_(class_balance=balance)
         net = network(classes=4)
         net.fc.weight.data *= 1000
-        run = loop.Run(net, few, settings, objective)
+        run = prepared(net, few, settings, classes)
         say = np.bincount(labels, weights=run.weights.numpy())
         assert run.weights.mean() == pytest.approx(1)
         assert say / say[1] == pytest.approx([5 ** (1 - balance), 1, 1, 1])
@@ -534,19 +487,18 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
         few = dataclasses.replace(pictures, latitude=latitude[labels], longitude=longitude[labels])
         classes = cells.fixed_level(few.latitude, few.longitude, level=6, min_photos=1)
         few = moved(few, 90.0, 0.0, 3)  # in no class
-        objective = objectives.build("softmax", classes, 75.0)
-        settings = dataclasses.replace(PRETRAINED, class_balance=balance, head_epochs=5)
-        run = loop.Run(network(classes=4), few, settings, objective)
-        loop.fit_head(run, few, few)
-        outputs = predict(run.model, few.photos, 16, 0)
+        settings = with_(PRETRAINED, class_balance=balance, head_epochs=5)
+        run = prepared(network(classes=4), few, settings, classes)
+        fit_head(run)
+        outputs = predict(run.network, few.photos, 16, 0)
         found.append(outputs.softmax(dim=1).mean(dim=0)[0].item())
     assert found[1] < found[0] - 0.005  # less for the class of the many
 
 
 def test_training_stops_when_nothing_improves(tmp_path, pictures, monkeypatch):
     scores = iter([500.0, 900.0] + [800.0] * 20)
-    monkeypatch.setattr(loop, "validate", lambda *args: (1.0, 1.0, next(scores)))
-    settings = dataclasses.replace(SETTINGS, epochs=20, patience=4)
+    monkeypatch.setattr(Run, "validate", lambda *args: (1.0, 1.0, next(scores)))
+    settings = with_(epochs=20, patience=4)
     state = fit(tmp_path, network(), pictures, pictures, 16, settings)
     assert state.best_epoch == 1
     assert len(state.history) == 2 + 4
@@ -561,30 +513,36 @@ def test_the_best_epoch_is_the_one_that_is_kept(tmp_path, pictures, monkeypatch)
         kept[score] = weights(net)
         return 1.0, 1.0, score
 
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr(Run, "validate", validate)
     fit(tmp_path, net, pictures, pictures)
     assert_same(weights(net), kept[9.0])
     assert not torch.equal(net.fc.weight, kept[2.0]["fc.weight"])
 
 
 def test_the_head_alone_is_kept_if_nothing_after_it_is_better(tmp_path, pictures, monkeypatch):
+    net, judged = network(), []
     scores = iter([9.0, 1.0, 2.0])
-    monkeypatch.setattr(loop, "validate", lambda *args: (1.0, 1.0, next(scores)))
-    net = network()
+
+    def validate(*_):
+        judged.append(weights(net))
+        return 1.0, 1.0, next(scores)
+
+    monkeypatch.setattr(Run, "validate", validate)
     state = fit(tmp_path, net, pictures, pictures, 16, PRETRAINED)
     assert (state.best_epoch, len(state.history)) == (0, 3)
-    assert_same(weights(net), state.start)
+    assert_same(weights(net), judged[0])
+    assert not torch.equal(judged[0]["conv1.weight"], judged[2]["conv1.weight"])
 
 
 def test_equal_scores_are_no_improvement(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(loop, "validate", lambda *args: (1.0, 1.0, 500.0))
-    settings = dataclasses.replace(SETTINGS, epochs=20, patience=3)
+    monkeypatch.setattr(Run, "validate", lambda *args: (1.0, 1.0, 500.0))
+    settings = with_(epochs=20, patience=3)
     state = fit(tmp_path, network(), pictures, pictures, 16, settings)
     assert (state.best_epoch, len(state.history)) == (0, 4)
 
 
 def test_a_loss_that_explodes_is_one_sentence(tmp_path, pictures):
-    settings = dataclasses.replace(SETTINGS, lr=1e30)
+    settings = with_(lr=1e30)
     with pytest.raises(InputError, match=r"lr: at 1e\+30 the loss became (nan|inf)"):
         fit(tmp_path, network(), pictures, pictures, 16, settings)
 
@@ -599,27 +557,18 @@ def test_photos_outside_every_class_teach_what_the_loss_can_use(tmp_path, pictur
     classes = cells.fixed_level(latitude, longitude, level=6, min_photos=1)
     some = dataclasses.replace(pictures, latitude=latitude, longitude=longitude)
     some = moved(moved(some, 0.0, 180.0, 4), 1.0, 1.0, 2)
-    objective = objectives.build(loss, classes, 75.0)
-    state = loop.fit(
-        network(objective.outputs),
-        objective,
-        some,
-        some,
-        dataclasses.replace(SETTINGS, epochs=1),
-        checkpoint=tmp_path / "checkpoint.pt",
-        run_id="run",
-        on_epoch=lambda _: None,
-    )
+    outputs = objectives.build(loss, classes, 75.0).head.outputs
+    settings = with_(epochs=1, loss=loss)
+    state = fit(tmp_path, network(outputs), some, some, classes, settings)
     assert state.history[0].photos == taught
     assert math.isfinite(state.history[0].train_loss)
 
 
 def test_photos_outside_every_class_count_in_validation(pictures):
     nobody = moved(pictures, 90.0, 0.0, 16)
-    objective = objectives.build("softmax", globe(16), 75.0)
-    assert (objective.partition.assign(nobody.latitude, nobody.longitude) == -1).all()
-    run = prepared(network(), pictures)
-    loss, accuracy, score = loop.validate(run, nobody)
+    assert (globe(16).assign(nobody.latitude, nobody.longitude) == -1).all()
+    run = prepared(network(), pictures, val=nobody)
+    loss, accuracy, score = run.validate()
     assert math.isnan(loss) and math.isnan(accuracy)
     assert score > 0
 
@@ -631,9 +580,9 @@ def test_photos_that_teach_nothing_are_one_sentence(pictures):
 
 @given(st.integers(1, 40), st.integers(2, 16), st.integers(0, 3))
 def test_an_epoch_shows_each_photo_once_in_an_order_of_its_own(photos, size, epoch):
-    run = loop.Run.__new__(loop.Run)
+    run = Run.__new__(Run)
     run.teaching = np.arange(0, 2 * photos, 2)
-    run.settings = dataclasses.replace(SETTINGS, batch_size=size)
+    run.settings = with_(batch_size=size)
     groups = loop.batches(run, epoch)
     keys = [key for group in groups for key in group]
     assert sorted(keys) == [(epoch, number) for number in range(0, 2 * photos, 2)]

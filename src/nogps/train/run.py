@@ -1,0 +1,236 @@
+"""A locator in training: what trains its network, and the checkpoint that holds all of it."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nogps.base.errors import InputError
+from nogps.model import distributed, objectives, tensors
+from nogps.model.backbones import freeze_batch_norm, head_name, write_torch
+from nogps.model.batches import Labelled, predict
+from nogps.model.locator import Locator
+from nogps.train.settings import TrainSettings
+
+BANDS = 8  # groups of layers that learn at rates of their own
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training photos came to."""
+
+    train_loss: float
+    val_loss: float  # negative log probability of the right class, over the photos in a class
+    val_accuracy: float  # percent of those
+    val_geoguessr: float  # mean score over all of them: what decides which epoch is best
+    lr: float  # at its end
+    photos: int
+    seconds: float
+
+
+@dataclass
+class State:
+    """Where a run is."""
+
+    epoch: int = 0  # of the whole network
+    step: int = 0  # batches of this epoch that are done
+    loss_sum: float = 0.0
+    seconds: float = 0.0  # of this epoch, before the last interruption
+    spent: float = 0.0  # seconds of the whole run, up to the last interruption's checkpoint
+    first_loss: float = math.nan
+    best_epoch: int = -1  # in the history
+    best_model: dict[str, Tensor] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)  # the linear probe first, if there is one
+
+
+class Run:
+    """A locator whose network learns from one fold and is judged on another."""
+
+    def __init__(
+        self,
+        locator: Locator,
+        train: Labelled,
+        val: Labelled,
+        settings: TrainSettings,
+        workers: int = 0,
+    ):
+        self.locator, self.train, self.val = locator, train, val
+        self.settings, self.workers = settings, workers
+        self.network = locator.network.to(memory_format=torch.channels_last)
+        self.device = next(self.network.parameters()).device
+        objective = objectives.build(settings.loss, locator.partition, settings.smoothing_km)
+        self.targets = objective.targets(train.latitude, train.longitude)
+        self.teaching = np.flatnonzero(objective.teaches(self.targets).numpy())
+        if not len(self.teaching):
+            raise InputError("loss: no train photo lies in any class; lower cells.min_photos")
+        self.objective = objective.to(self.device)
+        self.weights = objectives.class_weights(
+            locator.partition.photos,
+            locator.partition.assign(train.latitude, train.longitude),
+            settings.class_balance,
+        )
+        self.autocast, self.scaler = _precision(settings.precision, self.device)
+        groups = parameter_groups(self.network, settings)
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        self.ema: dict[str, Tensor] = {}  # moving average of the weights; {}: not yet begun
+        self.steps = 0
+        self.state = State()
+        self.began = time.monotonic()
+
+    @cached_property
+    def trained(self) -> nn.Module:
+        """The network, its gradients averaged over the processes."""
+        if distributed.world() == 1:
+            return self.network
+        if not self.settings.pretrained:
+            distributed.share_batch_norm(self.network)
+        return DistributedDataParallel(self.network)
+
+    def train_mode(self) -> None:
+        """As for learning; the statistics of pretrained batch norms stay as they are."""
+        self.network.train()
+        if self.settings.pretrained:
+            freeze_batch_norm(self.network)
+
+    def step(self, pixels: Tensor, numbers: Tensor, photos: int | None = None) -> Tensor:
+        """Learn from a batch of uint8 pixels and the numbers of its photos; its loss.
+
+        `photos` says how many the batch has over all processes.
+        """
+        share = distributed.world() / (photos or len(numbers))
+        pixels = tensors.normalise(pixels.to(self.device, non_blocking=True))
+        targets = self.targets[numbers].to(self.device, non_blocking=True)
+        weights = self.weights[numbers].to(self.device, non_blocking=True)
+        with self.autocast:
+            outputs = self.trained(pixels.contiguous(memory_format=torch.channels_last))
+        loss = (self.objective(outputs.float(), targets) * weights).sum() * share
+        self.optimiser.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return loss.detach() / distributed.world()
+
+    def set_rate(self, share: float) -> None:
+        """Set every learning rate to a share of its highest."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["scale"] * self.settings.lr * share
+
+    def update_ema(self) -> None:
+        """Move the average of the weights a little toward those of now."""
+        self.steps += 1
+        # Young averages are short, lest they remember the start.
+        keep = min(self.settings.ema_decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.network.state_dict().items():
+            if value.dtype.is_floating_point and self.settings.ema_decay:
+                self.ema[name].lerp_(value, 1 - keep)
+            else:
+                self.ema[name].copy_(value)
+
+    def validate(self) -> tuple[float, float, float]:
+        """Loss, accuracy and score on the validation fold, as `Locator.judge` gives them."""
+        outputs = predict(self.network, self.val.photos, self.settings.batch_size, self.workers)
+        return self.locator.judge(outputs, self.val)
+
+    def save(self, path: Path, run_id: str) -> None:
+        """Write everything that `resume` needs."""
+        if distributed.rank():
+            return
+        spent = self.state.spent + time.monotonic() - self.began
+        content = {
+            "run_id": run_id,
+            "state": {
+                **vars(self.state),
+                "history": [asdict(epoch) for epoch in self.state.history],
+                "spent": spent,
+            },
+            "network": self.network.state_dict(),
+            "ema": self.ema,
+            "steps": self.steps,
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        write_torch(path, content)
+
+    def resume(self, path: Path, run_id: str) -> None:
+        """Go back to where the checkpoint was written; stay at the beginning if it is no use.
+
+        Raises:
+            InputError: not all processes would train the same.
+        """
+        if len(set(distributed.gathered([run_id]))) > 1:
+            raise InputError(
+                "params.yaml, photos or classes differ between the machines; bring all of them to "
+                "one commit and `dvc pull` there"
+            )
+        # Of several machines only the first may have it.
+        content = distributed.from_first({} if distributed.rank() else _read_checkpoint(path))
+        if content.get("run_id") != run_id:
+            return
+        history = [Epoch(**epoch) for epoch in content["state"]["history"]]
+        self.state = State(**{**content["state"], "history": history})
+        self.network.load_state_dict(content["network"])
+        self.ema = {name: value.to(self.device) for name, value in content["ema"].items()}
+        self.steps = content["steps"]
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.scaler.load_state_dict(content["scaler"])
+
+
+def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
+    """The layers in BANDS groups from the first to the last, then the head, each with its rate.
+
+    The group's `scale` times `lr` is its highest rate. It falls by `layer_decay` from each group of
+    layers to the one before it (layer-wise learning rate decay), and the head has its own; without
+    pretrained weights all learn at `lr`.
+    """
+    head = set(network.get_submodule(head_name(network)).parameters())
+    body = [each for each in network.parameters() if each not in head]
+    edges = np.linspace(0, len(body), BANDS + 1).astype(int)
+    groups: list[dict[str, Any]] = []
+    for band in range(BANDS):
+        scale = settings.layer_decay ** (BANDS - 1 - band) if settings.pretrained else 1.0
+        groups.append({"params": body[edges[band] : edges[band + 1]], "scale": scale})
+    scale = settings.head_lr / settings.lr if settings.pretrained else 1.0
+    groups.append({"params": list(head), "scale": scale})
+    return [{**group, "lr": group["scale"] * settings.lr} for group in groups if group["params"]]
+
+
+def rate(step: int, steps: int, warmup: float) -> float:
+    """Share of the highest rate at a step: it rises in a line, then falls as half a cosine."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _precision(precision: str, device: torch.device) -> tuple[torch.autocast, torch.amp.GradScaler]:
+    """What computes in half precision where that is asked for, and scales losses for float16."""
+    on_gpu = device.type == "cuda"
+    half = (
+        torch.bfloat16
+        if not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+        else torch.float16
+    )
+    lower = precision == "bf16" or (precision == "auto" and on_gpu)
+    autocast = torch.autocast(device.type, half, enabled=lower)
+    return autocast, torch.amp.GradScaler(enabled=lower and half is torch.float16)
+
+
+def _read_checkpoint(path: Path) -> dict:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return {}
+    except Exception:  # written by another version, or not a checkpoint: start again
+        return {}
