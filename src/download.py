@@ -15,7 +15,7 @@ from nogps.base.errors import InputError
 from nogps.photos import shards
 from nogps.pipeline import paths, run
 from nogps.pipeline.open_source import open_source, scratch
-from nogps.pipeline.params import Params, drawn
+from nogps.pipeline.params import Params, synthetic
 from nogps.rights import credits, licences
 
 FETCHED = [status for status in Status if status is not Status.UNREADABLE]  # pack finds those
@@ -46,12 +46,12 @@ def download(params: Params) -> None:
     )
     _check_enough(params, counts)
     missing = credits.without_credit(credited)
-    if missing and not drawn(params):
+    if missing and not synthetic(params):
         print(f"{missing:,} photos lack an author or a link, though their licence asks for both")
     print(f"photos under {licences.counted(photos['licence'])}")
-    model = licences.for_model(photos, synthetic=drawn(params))
+    model = licences.for_model(photos, synthetic=synthetic(params))
     print(f"a model that learns from them must carry: {model}")
-    if drawn(params):
+    if synthetic(params):
         print(f"if they were real photos: {licences.for_model(photos)}")
 
 

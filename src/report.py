@@ -9,7 +9,7 @@ from nogps.evaluate.protocol import Row, distance_column
 from nogps.model.classes import Partition
 from nogps.model.locator import Locator
 from nogps.pipeline import paths, run
-from nogps.pipeline.params import Params, drawn, origin
+from nogps.pipeline.params import Params, origin, synthetic
 from nogps.report.photos import to_show
 from nogps.report.report_page import PhotoSet, write_report
 
@@ -29,7 +29,7 @@ def report(params: Params) -> None:
         predictions=test,
         regions=regions[regions["fold"] == "test"],
         photos=to_show(test, paths.PACKED),
-        drawn=drawn(params),
+        drawn=synthetic(params),
     )
     print(f"The page to look at: {paths.REPORT}")
 

@@ -138,7 +138,7 @@ def origin(params: Params) -> str:
     return f"{params.source}, {params.world}"
 
 
-def drawn(params: Params) -> bool:
+def synthetic(params: Params) -> bool:
     """Whether this program draws the photos, so that nobody owns them."""
     return params.world == "simulated" and source_type(params.source).on_planet
 

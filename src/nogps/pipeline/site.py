@@ -32,7 +32,7 @@ from nogps.photos.panorama import Settings as Panorama
 from nogps.photos.panorama import View
 from nogps.photos.shards import Shards, places, read_index
 from nogps.pipeline import paths
-from nogps.pipeline.params import Params, drawn, read_params
+from nogps.pipeline.params import Params, read_params, synthetic
 from nogps.rights import credits
 
 WEB = Path("web")
@@ -228,7 +228,7 @@ def showable(params: Params) -> pd.DataFrame:
     originals = read_index(paths.PHOTOS).set_index("photo_id")
     where = ["shard", "offset", "size"]
     table = table.drop(columns=where).join(originals[where], on="candidate_id")
-    if drawn(params):
+    if synthetic(params):
         # Whatever licence the planet's people chose, nobody owns them.
         table = table.assign(**dict.fromkeys(credits.CREDIT, ""))
     else:

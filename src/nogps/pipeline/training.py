@@ -21,7 +21,7 @@ from nogps.model.decode import places_of
 from nogps.model.locator import Locator
 from nogps.photos import shards
 from nogps.pipeline import paths
-from nogps.pipeline.params import Params, drawn, origin
+from nogps.pipeline.params import Params, origin, synthetic
 from nogps.pipeline.run import number
 from nogps.rights.licences import counted, for_model
 from nogps.train.run import Epoch, Run
@@ -64,7 +64,7 @@ def about(params: Params) -> dict[str, str]:
     return {
         "trained_on": f"{len(photos):,} photos ({origin(params)})",
         "licence": f"photos under {counted(photos['licence'])}",
-        "model_licence": str(for_model(photos, synthetic=drawn(params))),
+        "model_licence": str(for_model(photos, synthetic=synthetic(params))),
     }
 
 
