@@ -12,6 +12,7 @@ import aiohttp
 from dotenv import load_dotenv
 from tqdm import tqdm
 
+from nogps import __version__
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
 from nogps.acquire.service import SearchSpec
@@ -103,7 +104,7 @@ def _http(params: Params) -> Callable[..., Polite]:
 def user_agent() -> str:
     """Who asks: Wikimedia turns away programs that do not say how somebody can be reached."""
     contact = os.environ.get("NOGPS_CONTACT", "").strip() or "no contact given"
-    return f"nogps/0.1 ({contact}) aiohttp/{aiohttp.__version__}"
+    return f"nogps/{__version__} ({contact}) aiohttp/{aiohttp.__version__}"
 
 
 def scratch(params: Params) -> Path:
