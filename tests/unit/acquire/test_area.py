@@ -152,16 +152,16 @@ def centres(cells) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("region", ["world", FRANCE, FIJI])
 def test_cells_are_distinct_of_their_level_in_the_region_and_the_same_each_time(how, region):
     where = Region.read(region)
-    cells = cells_to_search(where, how, 9, 3000, None, 0)
+    cells = cells_to_search(where, how, 9, 600, None, 0)
     assert len(set(cells.tolist())) == len(cells) > 100
     assert (s2.level(cells) == 9).all()
     if region != "world":
         boxes = [box for cell in cells.tolist() for box in cell_boxes(cell)]
         hit = [where.shape.intersects(shapely.box(b.west, b.south, b.east, b.north)) for b in boxes]
         assert np.mean(hit) > 0.99
-    assert cells_to_search(where, how, 9, 3000, None, 0).tolist() == cells.tolist()
+    assert cells_to_search(where, how, 9, 600, None, 0).tolist() == cells.tolist()
     assert cells_to_search(where, how, 9, 50, None, 0).tolist() == cells[:50].tolist()
-    assert cells_to_search(where, how, 9, 3000, None, 1).tolist() != cells.tolist()
+    assert cells_to_search(where, how, 9, 600, None, 1).tolist() != cells.tolist()
 
 
 def test_by_population_towns_come_first_and_large_ones_more():

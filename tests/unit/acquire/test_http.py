@@ -189,6 +189,23 @@ def test_one_moment_of_trouble_does_not_take_a_host_down(connections):
     assert all(isinstance(answer, Answer) for answer in answers)
 
 
+def test_only_failures_in_a_row_count(capsys):
+    """However many there are, with answers between them."""
+    seen = set()
+
+    def every_other(path, number):
+        first = path not in seen and int(path[1:]) % 2
+        seen.add(path)
+        return (RESET,) if first else GOOD
+
+    with answering(reply=every_other) as (base, heard):
+        urls = [f"{base}/{each}" for each in range(3 * FAILURES_TO_OPEN)]
+        answers = get(*urls, client={"connections": 1, "tell": print})
+    assert all(isinstance(answer, Answer) for answer in answers)
+    assert len(heard) == 4.5 * FAILURES_TO_OPEN
+    assert capsys.readouterr().out == ""
+
+
 def test_a_host_that_comes_back_is_used_again():
     def down_for_a_while(path, number):
         return (500,) if number < FAILURES_TO_OPEN + 6 else GOOD
