@@ -14,7 +14,7 @@ from nogps.pipeline.params import Params
 
 
 def split(params: Params) -> None:
-    """Deal the photos out."""
+    """Assign each photo to a fold."""
     photos = tables.read_photos(paths.PACKED, paths.CANDIDATES)
     latitude, longitude = (photos[axis].to_numpy() for axis in ("latitude", "longitude"))
     bonds = folds.bonds(

@@ -56,7 +56,7 @@ LOW:HIGH:log and LOW:HIGH:linear say it outright. With commas between, values ar
 
 
 def search(arguments: list[str], trials: int) -> None:
-    """Run trials until there are so many, then tell of the best."""
+    """Run trials until there are `trials` of them, then print the best."""
     params = read_params()
     space = parse_space(arguments, params)
     if params.weights not in ("none", "imagenet") and not Path(params.weights).is_absolute():
@@ -256,7 +256,7 @@ def remove_copy(name: str) -> None:
 
 
 def log_path(name: str) -> Path:
-    """What a trial printed."""
+    """The file that holds what a trial printed."""
     return FOLDER / f"{name}.log"
 
 

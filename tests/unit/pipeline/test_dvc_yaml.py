@@ -1,6 +1,7 @@
 """What dvc.yaml says that a stage depends on, against what its code imports."""
 
 import ast
+import re
 from pathlib import Path
 
 import grimp
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from nogps.acquire.sources import SOURCES
+from nogps.pipeline.params import Machine, Params, stages_by_parameter
 from tests.project import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -84,6 +86,21 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(name, imports):
     for dep in (ROOT / each for each in STAGES[name]["deps"] if each.startswith("src/nogps")):
         paths = [path_of(module) for module in modules]
         assert any(path == dep or dep in path.parents for path in paths), dep
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        *((name, f"src/{name}.py") for name in STAGES),
+        ("sample", "src/nogps/pipeline/sampling.py"),
+        ("train", "src/nogps/pipeline/training.py"),
+    ],
+)
+def test_a_stage_names_the_parameters_that_it_reads(name, path):
+    stages = stages_by_parameter(ROOT / "dvc.yaml")
+    read = set(re.findall(r"\bparams\.(\w+)", (ROOT / path).read_text()))
+    for each in read & Params.model_fields.keys() - Machine.model_fields.keys():
+        assert name in stages[each], f"{path} reads {each}"
 
 
 def test_code_that_is_called_harmless_is_there_and_imported(imports):
