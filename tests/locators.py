@@ -49,11 +49,14 @@ def answering(partition: Partition, **how) -> Locator:
     return Locator(nn.Identity(), partition, "none", 64, **how)
 
 
-def seeing(backbone=BACKBONE, **how) -> Locator:
-    """A locator that puts different pictures in different places, as a trained one does."""
+def seeing(backbone=BACKBONE, build=backbones.build, **how) -> Locator:
+    """A locator that puts different pictures in different places, as a trained one does.
+
+    `build` makes its network, by the backbone's name and the number of classes.
+    """
     partition = over_the_world()
     torch.manual_seed(0)
-    network = backbones.build(backbone, len(partition)).eval()
+    network = build(backbone, len(partition)).eval()
     photos = [torch.from_numpy(np.array(picture(64, 64, seed=each))) for each in range(8)]
     batch = tensors.normalise(torch.stack(photos).permute(0, 3, 1, 2))
     head = [each for each in network.modules() if isinstance(each, nn.Linear)][-1]
