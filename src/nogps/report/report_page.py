@@ -9,12 +9,10 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
@@ -26,7 +24,7 @@ from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
 from nogps.report import photos as shown_photos
-from nogps.report import published, svg, table
+from nogps.report import published, svg, table, template
 from nogps.report.photos import Photo
 from nogps.rights import credits
 
@@ -80,8 +78,16 @@ def write_report(
         drawn: whether this program drew them, so that nobody need be credited.
     """
     classes = classes.assign(name=_towns(classes))
-    script = _read("report_page.js")
-    html = _template().render(
+    script = template.text("report_page.js")
+    page = template.template(
+        "report_page.html",
+        percent=table.percent,
+        km=table.km,
+        number=table.number,
+        place_x=_place_on_axis,
+        scale=_scale,
+    )
+    html = page.render(
         facts=facts,
         **_results(sets),
         **_maps(predictions, regions),
@@ -97,24 +103,6 @@ def write_report(
     )
     with replacing(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
-
-
-def _template():
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "percent": table.percent,
-        "km": table.km,
-        "number": table.number,
-        "place_x": _place_on_axis,
-        "scale": _scale,
-    }
-    return environment.from_string(_read("report_page.html"))
-
-
-def _read(name: str) -> str:
-    return resources("nogps.report").joinpath(name).read_text("utf-8")
 
 
 def _records(rows: pd.DataFrame) -> list[dict]:
