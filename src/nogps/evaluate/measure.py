@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
-from torch import nn
+from torch import Tensor, nn
 
 from nogps.base.errors import InputError
 from nogps.earth import geo
@@ -78,48 +78,53 @@ def measure(
     read = photos.iloc[readable]
     batch = Photos(shards.Shards(folder), shards.places(read), locator.image_size)
     outputs = locator.predict(batch, batch_size, workers)
-    answers = {"model": locator.answers(outputs)}
-    if together:
-        fused = locator.answers(outputs, places_of(read["owner"].tolist()))
-        answers = {"model": fused, "model_alone": answers["model"]}
-
-    truth, n = positions(photos), len(photos)
-    guesses = {
-        row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, n)
-        for row, each in answers.items()
-    }
-    similar = None
-    if reference:
-        features = baselines.features(batch, reference.network, batch_size, workers)
-        found = baselines.nearest_neighbour(features, reference.features, reference.positions)
-        similar = scatter(found, readable, n)
-    guesses |= _baselines(truth, locator, reference, similar)
-    distances = {row: protocol.distances(truth, guess) for row, guess in guesses.items()}
+    answers = _answers(locator, outputs, read["owner"].tolist() if together else None)
+    features = reference and baselines.features(batch, reference.network, batch_size, workers)
+    truth = positions(photos)
     label = np.asarray(locator.partition.assign(*truth.T))
+    guesses = {row: _placed(each, readable, len(photos)) for row, each in answers.items()}
+    guesses |= _baselines(truth, locator, reference, features, readable)
+    distances = {row: protocol.distances(truth, guess) for row, guess in guesses.items()}
     rows = [
         _model_row(row, distances[row], label, answers[row], readable)
         if row in answers
-        else protocol.row(row, distance, right_class=_same_class(locator, label, guesses[row]))
-        for row, distance in distances.items()
+        else protocol.row(row, distances[row], right_class=_same_class(locator, label, guess))
+        for row, guess in guesses.items()
     ]
-    predictions = _predictions(photos, label, answers["model"], readable)
-    predictions["set"] = name
-    predictions["nearest_train_km"] = (
-        nearest_km(truth, reference.positions) if reference else np.nan
+    predictions = _predictions(photos, label, answers["model"], readable).assign(
+        set=name,
+        nearest_train_km=nearest_km(truth, reference.positions) if reference else np.nan,
+        **{protocol.distance_column(row): distance for row, distance in distances.items()},
     )
-    for row, distance in distances.items():
-        predictions[protocol.distance_column(row)] = distance
     return Measured(name, predictions, rows)
 
 
+def _answers(locator: BaseLocator, outputs: Tensor, owners: list[str] | None) -> dict[str, Answers]:
+    """The model's answers, by row; with `owners`, also each photo by itself."""
+    alone = locator.answers(outputs)
+    if owners is None:
+        return {"model": alone}
+    return {"model": locator.answers(outputs, places_of(owners)), "model_alone": alone}
+
+
+def _placed(answers: Answers, readable: NDArray[np.int64], n: int) -> Points:
+    """The positions of the answers, for all of n photos."""
+    return scatter(np.stack([answers.latitude, answers.longitude], axis=1), readable, n)
+
+
 def _baselines(
-    truth: Points, locator: BaseLocator, reference: Reference | None, similar: Points | None
+    truth: Points,
+    locator: BaseLocator,
+    reference: Reference | None,
+    features: NDArray[np.float32] | None,
+    readable: NDArray[np.int64],
 ) -> dict[str, Points]:
-    """The answers of the baselines, by row; `similar` are those of the nearest neighbours."""
+    """The answers of the baselines, by row; `features` are those of the readable photos."""
     points = np.stack(decode.points(locator.partition, locator.decoding), axis=1)
     found = {"best_cell": baselines.best_cell(truth, points)}
-    if similar is not None:
-        found["nearest_neighbour"] = similar
+    if reference and features is not None:
+        there = baselines.nearest_neighbour(features, reference.features, reference.positions)
+        found["nearest_neighbour"] = scatter(there, readable, len(truth))
     photos = locator.partition.photos
     found["most_common_cell"] = baselines.most_common_cell(truth, points, photos)
     if reference:
