@@ -79,24 +79,18 @@ def measure(
     batch = Photos(shards.Shards(folder), shards.places(read), locator.image_size)
     outputs = locator.predict(batch, batch_size, workers)
     answers = _answers(locator, outputs, read["owner"].tolist() if together else None)
-    features = reference and baselines.features(batch, reference.network, batch_size, workers)
+    features = None
+    if reference:
+        features = baselines.features(batch, reference.network, batch_size, workers)
     truth = positions(photos)
-    label = np.asarray(locator.partition.assign(*truth.T))
     guesses = {row: _placed(each, readable, len(photos)) for row, each in answers.items()}
     guesses |= _baselines(truth, locator, reference, features, readable)
     distances = {row: protocol.distances(truth, guess) for row, guess in guesses.items()}
-    rows = [
-        _model_row(row, distances[row], label, answers[row], readable)
-        if row in answers
-        else protocol.row(row, distances[row], right_class=_same_class(locator, label, guess))
-        for row, guess in guesses.items()
-    ]
-    predictions = _predictions(photos, label, answers["model"], readable).assign(
-        set=name,
-        nearest_train_km=nearest_km(truth, reference.positions) if reference else np.nan,
-        **{protocol.distance_column(row): distance for row, distance in distances.items()},
-    )
-    return Measured(name, predictions, rows)
+    rows = _rows(locator, truth, guesses, distances, answers, readable)
+    predictions = _predictions(locator, photos, answers["model"], distances, readable)
+    predictions["set"] = name
+    near = nearest_km(truth, reference.positions) if reference else np.nan
+    return Measured(name, predictions.assign(nearest_train_km=near), rows)
 
 
 def _answers(locator: BaseLocator, outputs: Tensor, owners: list[str] | None) -> dict[str, Answers]:
@@ -132,6 +126,24 @@ def _baselines(
     return found
 
 
+def _rows(
+    locator: BaseLocator,
+    truth: Points,
+    guesses: dict[str, Points],
+    distances: dict[str, NDArray[np.float64]],
+    answers: dict[str, Answers],
+    readable: NDArray[np.int64],
+) -> list[protocol.Row]:
+    """The table: the model's answers, then the baselines'."""
+    label = np.asarray(locator.partition.assign(*truth.T))
+    return [
+        _model_row(row, distances[row], label, answers[row], readable)
+        if row in answers
+        else protocol.row(row, distances[row], right_class=_same_class(locator, label, guess))
+        for row, guess in guesses.items()
+    ]
+
+
 def _model_row(
     name: str,
     distance: NDArray[np.float64],
@@ -163,10 +175,15 @@ def _model_row(
 
 
 def _predictions(
-    photos: pd.DataFrame, label: NDArray[np.int64], answers: Answers, readable: NDArray[np.int64]
+    locator: BaseLocator,
+    photos: pd.DataFrame,
+    answers: Answers,
+    distances: dict[str, NDArray[np.float64]],
+    readable: NDArray[np.int64],
 ) -> pd.DataFrame:
     """A row a photo: where it was taken, where it was put, and how sure."""
     n = len(photos)
+    label = np.asarray(locator.partition.assign(*positions(photos).T))
     table = photos[["photo_id", "latitude", "longitude", "owner", *credits.CREDIT]].copy()
     table["guess_latitude"] = scatter(answers.latitude, readable, n)
     table["guess_longitude"] = scatter(answers.longitude, readable, n)
@@ -179,6 +196,8 @@ def _predictions(
     table["confidence"] = scatter(answers.confidence, readable, n)
     table["radius_50_km"] = scatter(answers.radius_50_km, readable, n)
     table["radius_90_km"] = scatter(answers.radius_90_km, readable, n)
+    for row, distance in distances.items():
+        table[protocol.distance_column(row)] = distance
     return table.join(_likeliest(answers, readable))
 
 

@@ -51,33 +51,27 @@ class PhotoSet:
     distances: dict[str, NDArray[np.float64]]  # km by row name, shape (n,); NaN is a miss
 
 
-def write_report(
-    path: Path,
-    *,
-    facts: Mapping[str, str | float],
-    sets: Sequence[PhotoSet],
-    classes: pd.DataFrame,
-    predictions: pd.DataFrame,
-    regions: pd.DataFrame,
-    photos: Sequence[Photo],
-    drawn: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Content:
+    """What the report shows. Positions are degrees, distances km."""
+
+    facts: Mapping[str, str | float]  # what was run, shown as passed
+    sets: Sequence[PhotoSet]  # the test photos first, then the benchmarks
+    # A row a class, in label order: token, latitude, longitude, photos of the train fold, spread_km
+    classes: pd.DataFrame
+    predictions: pd.DataFrame  # a row a test photo, as `evaluate.measure.Measured` has it
+    regions: pd.DataFrame  # a row a region, as `evaluate.regions.by_region` gives it
+    photos: Sequence[Photo]  # to show, at best the worst ones and an even draw of the others
+    drawn: bool = False  # whether this program drew them, so that nobody need be credited
+
+
+def write_report(path: Path, content: Content) -> None:
     """Write the report: one HTML file that needs no network. The same input gives the same bytes.
 
-    Positions are degrees, distances km.
-
-    Args:
-        path: where to write; the file is replaced only once the new one is whole.
-        facts: what was run, shown as passed.
-        sets: the test photos first, then the benchmarks.
-        classes: a row a class, in label order: token, latitude, longitude, photos (of the train
-            fold), spread_km.
-        predictions: a row a test photo, as `evaluate.measure.Measured` has it.
-        regions: a row a region, as `evaluate.regions.by_region` gives it.
-        photos: the photos to show, at best the worst ones and an even draw of the others.
-        drawn: whether this program drew them, so that nobody need be credited.
+    The file is replaced only once the new one is whole.
     """
-    classes = classes.assign(name=_towns(classes))
+    classes = content.classes.assign(name=_towns(content.classes))
+    predictions, photos = content.predictions, content.photos
     script = template.text("report_page.js")
     page = template.template(
         "report_page.html",
@@ -88,13 +82,13 @@ def write_report(
         scale=_scale,
     )
     html = page.render(
-        facts=facts,
-        **_results(sets),
-        **_maps(predictions, regions),
+        facts=content.facts,
+        **_results(content.sets),
+        **_maps(predictions, content.regions),
         **_errors(predictions, classes),
         places={photo.photo_id: (photo.true_place, photo.guessed_place) for photo in photos},
         shown=len(photos),
-        drawn=drawn,
+        drawn=content.drawn,
         credits=credits.listed(shown_photos.credited(photos, predictions)),
         data=Markup(shown_photos.as_json(photos, predictions, classes)),
         script=Markup(script),
