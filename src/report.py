@@ -11,7 +11,7 @@ from nogps.model.locator import Locator
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params, origin, synthetic
 from nogps.report.photos import to_show
-from nogps.report.report_page import PhotoSet, write_report
+from nogps.report.report_page import Content, PhotoSet, write_report
 
 
 def report(params: Params) -> None:
@@ -21,8 +21,7 @@ def report(params: Params) -> None:
     regions = pd.read_csv(paths.REGIONS, dtype={"region": str})
     test = predictions[predictions["set"] == "test"]
     measured = run.read_metrics("eval")
-    write_report(
-        paths.REPORT,
+    content = Content(
         facts=facts(params, locator),
         sets=[photo_set(name, rows, predictions) for name, rows in measured.items()],
         classes=classes(locator.partition),
@@ -31,6 +30,7 @@ def report(params: Params) -> None:
         photos=to_show(test, paths.PACKED),
         drawn=synthetic(params),
     )
+    write_report(paths.REPORT, content)
     print(f"The page to look at: {paths.REPORT}")
 
 

@@ -1,4 +1,4 @@
-"""What a model gets wrong, from its predictions: the table that `report.write_report` takes.
+"""Error analysis: what a model gets wrong, counted from the predictions of `measure`.
 
 Every share is percent, with its Wilson 95 % interval in the columns `..._low` and `..._high`.
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.neighbors import BallTree
-from torch import nn
+from torch import Tensor, nn
 
 from nogps.base.errors import InputError
 from nogps.earth import geo
@@ -78,53 +78,70 @@ def measure(
     read = photos.iloc[readable]
     batch = Photos(shards.Shards(folder), shards.places(read), locator.image_size)
     outputs = locator.predict(batch, batch_size, workers)
-    answers = {"model": locator.answers(outputs)}
-    if together:
-        fused = locator.answers(outputs, places_of(read["owner"].tolist()))
-        answers = {"model": fused, "model_alone": answers["model"]}
-
-    truth, n = positions(photos), len(photos)
-    guesses = {
-        row: scatter(np.stack([each.latitude, each.longitude], axis=1), readable, n)
-        for row, each in answers.items()
-    }
-    similar = None
+    answers = _answers(locator, outputs, read["owner"].tolist() if together else None)
+    features = None
     if reference:
         features = baselines.features(batch, reference.network, batch_size, workers)
-        found = baselines.nearest_neighbour(features, reference.features, reference.positions)
-        similar = scatter(found, readable, n)
-    guesses |= _baselines(truth, locator, reference, similar)
+    truth = positions(photos)
+    guesses = {row: _placed(each, readable, len(photos)) for row, each in answers.items()}
+    guesses |= _baselines(truth, locator, reference, features, readable)
     distances = {row: protocol.distances(truth, guess) for row, guess in guesses.items()}
-    label = np.asarray(locator.partition.assign(*truth.T))
-    rows = [
-        _model_row(row, distances[row], label, answers[row], readable)
-        if row in answers
-        else protocol.row(row, distance, right_class=_same_class(locator, label, guesses[row]))
-        for row, distance in distances.items()
-    ]
-    predictions = _predictions(photos, label, answers["model"], readable)
+    rows = _rows(locator, truth, guesses, distances, answers, readable)
+    predictions = _predictions(locator, photos, answers["model"], distances, readable)
     predictions["set"] = name
-    predictions["nearest_train_km"] = (
-        nearest_km(truth, reference.positions) if reference else np.nan
-    )
-    for row, distance in distances.items():
-        predictions[protocol.distance_column(row)] = distance
-    return Measured(name, predictions, rows)
+    near = nearest_km(truth, reference.positions) if reference else np.nan
+    return Measured(name, predictions.assign(nearest_train_km=near), rows)
+
+
+def _answers(locator: BaseLocator, outputs: Tensor, owners: list[str] | None) -> dict[str, Answers]:
+    """The model's answers, by row; with `owners`, also each photo by itself."""
+    alone = locator.answers(outputs)
+    if owners is None:
+        return {"model": alone}
+    return {"model": locator.answers(outputs, places_of(owners)), "model_alone": alone}
+
+
+def _placed(answers: Answers, readable: NDArray[np.int64], n: int) -> Points:
+    """The positions of the answers, for all of n photos."""
+    return scatter(np.stack([answers.latitude, answers.longitude], axis=1), readable, n)
 
 
 def _baselines(
-    truth: Points, locator: BaseLocator, reference: Reference | None, similar: Points | None
+    truth: Points,
+    locator: BaseLocator,
+    reference: Reference | None,
+    features: NDArray[np.float32] | None,
+    readable: NDArray[np.int64],
 ) -> dict[str, Points]:
-    """The answers of the baselines, by row; `similar` are those of the nearest neighbours."""
+    """The answers of the baselines, by row; `features` are those of the readable photos."""
     points = np.stack(decode.points(locator.partition, locator.decoding), axis=1)
     found = {"best_cell": baselines.best_cell(truth, points)}
-    if similar is not None:
-        found["nearest_neighbour"] = similar
+    if reference and features is not None:
+        there = baselines.nearest_neighbour(features, reference.features, reference.positions)
+        found["nearest_neighbour"] = scatter(there, readable, len(truth))
     photos = locator.partition.photos
     found["most_common_cell"] = baselines.most_common_cell(truth, points, photos)
     if reference:
         found["chance"] = baselines.chance(truth, reference.positions, reference.seed)
     return found
+
+
+def _rows(
+    locator: BaseLocator,
+    truth: Points,
+    guesses: dict[str, Points],
+    distances: dict[str, NDArray[np.float64]],
+    answers: dict[str, Answers],
+    readable: NDArray[np.int64],
+) -> list[protocol.Row]:
+    """The table: the model's answers, then the baselines'."""
+    label = np.asarray(locator.partition.assign(*truth.T))
+    return [
+        _model_row(row, distances[row], label, answers[row], readable)
+        if row in answers
+        else protocol.row(row, distances[row], right_class=_same_class(locator, label, guess))
+        for row, guess in guesses.items()
+    ]
 
 
 def _model_row(
@@ -158,10 +175,15 @@ def _model_row(
 
 
 def _predictions(
-    photos: pd.DataFrame, label: NDArray[np.int64], answers: Answers, readable: NDArray[np.int64]
+    locator: BaseLocator,
+    photos: pd.DataFrame,
+    answers: Answers,
+    distances: dict[str, NDArray[np.float64]],
+    readable: NDArray[np.int64],
 ) -> pd.DataFrame:
     """A row a photo: where it was taken, where it was put, and how sure."""
     n = len(photos)
+    label = np.asarray(locator.partition.assign(*positions(photos).T))
     table = photos[["photo_id", "latitude", "longitude", "owner", *credits.CREDIT]].copy()
     table["guess_latitude"] = scatter(answers.latitude, readable, n)
     table["guess_longitude"] = scatter(answers.longitude, readable, n)
@@ -174,6 +196,8 @@ def _predictions(
     table["confidence"] = scatter(answers.confidence, readable, n)
     table["radius_50_km"] = scatter(answers.radius_50_km, readable, n)
     table["radius_90_km"] = scatter(answers.radius_90_km, readable, n)
+    for row, distance in distances.items():
+        table[protocol.distance_column(row)] = distance
     return table.join(_likeliest(answers, readable))
 
 

@@ -1,4 +1,4 @@
-"""How well a model does in each region of the Earth, and where more photos are wanted."""
+"""Accuracy in each region of the Earth, and the weights by which more photos are drawn there."""
 
 import numpy as np
 import pandas as pd

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from nogps.acquire.candidate import Status
 from nogps.acquire.sources.folder import Folder, name_of
 from nogps.base.errors import InputError
 from nogps.dataset import packing, tables
 from nogps.photos import images
+from nogps.photos.status import Status
 
 
 def named(benchmarks: Sequence[Path]) -> dict[str, Path]:

@@ -1,13 +1,11 @@
-"""The page of `nogps locate --map`: located photos, each with its map, in one HTML file."""
+"""The page that `nogps locate --map` writes: answers on maps, in one HTML file."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from nogps.base.files import replacing
 from nogps.earth import geo
@@ -17,6 +15,7 @@ from nogps.model.guess import Guess
 from nogps.photos import images
 from nogps.photos.images import BadImage
 from nogps.report import svg
+from nogps.report.template import template
 
 SHOWN = 500  # photos with a picture of their own; the page grows by 15 kB with each
 THUMBNAIL = 320  # pixels
@@ -33,7 +32,7 @@ class Located:
 
     @property
     def off_km(self) -> float | None:
-        """How far the guess is from there."""
+        """Kilometres from `gps` to the guess; None without GPS."""
         if self.gps is None:
             return None
         return float(geo.distance_km(*self.gps, self.guess.latitude, self.guess.longitude))
@@ -55,14 +54,10 @@ class Located:
 
 
 def write_map_page(path: Path, located: Sequence[Located], locator: BaseLocator) -> None:
-    """Write the page; it needs no network. Of more than SHOWN photos the others are dots only."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    """Write the page of some answers, which needs no network; those after SHOWN are dots only."""
     land, borders = svg.world()
     places = np.array([(each.guess.latitude, each.guess.longitude) for each in located])
-    template = resources("nogps.report").joinpath("map_page.html").read_text("utf-8")
-    html = environment.from_string(template).render(
+    html = template("map_page.html").render(
         located=located,
         land=land,
         borders=borders,

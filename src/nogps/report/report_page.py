@@ -9,12 +9,10 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
@@ -26,7 +24,7 @@ from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
 from nogps.report import photos as shown_photos
-from nogps.report import published, svg, table
+from nogps.report import published, svg, table, template
 from nogps.report.photos import Photo
 from nogps.rights import credits
 
@@ -53,42 +51,44 @@ class PhotoSet:
     distances: dict[str, NDArray[np.float64]]  # km by row name, shape (n,); NaN is a miss
 
 
-def write_report(
-    path: Path,
-    *,
-    facts: Mapping[str, str | float],
-    sets: Sequence[PhotoSet],
-    classes: pd.DataFrame,
-    predictions: pd.DataFrame,
-    regions: pd.DataFrame,
-    photos: Sequence[Photo],
-    drawn: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Content:
+    """What the report shows. Positions are degrees, distances km."""
+
+    facts: Mapping[str, str | float]  # what was run, shown as passed
+    sets: Sequence[PhotoSet]  # the test photos first, then the benchmarks
+    # A row a class, in label order: token, latitude, longitude, photos of the train fold, spread_km
+    classes: pd.DataFrame
+    predictions: pd.DataFrame  # a row a test photo, as `evaluate.measure.Measured` has it
+    regions: pd.DataFrame  # a row a region, as `evaluate.regions.by_region` gives it
+    photos: Sequence[Photo]  # to show, at best the worst ones and an even draw of the others
+    drawn: bool = False  # whether this program drew them, so that nobody need be credited
+
+
+def write_report(path: Path, content: Content) -> None:
     """Write the report: one HTML file that needs no network. The same input gives the same bytes.
 
-    Positions are degrees, distances km.
-
-    Args:
-        path: where to write; the file is replaced only once the new one is whole.
-        facts: what was run, shown as passed.
-        sets: the test photos first, then the benchmarks.
-        classes: a row a class, in label order: token, latitude, longitude, photos (of the train
-            fold), spread_km.
-        predictions: a row a test photo, as `evaluate.measure.Measured` has it.
-        regions: a row a region, as `evaluate.regions.by_region` gives it.
-        photos: the photos to show, at best the worst ones and an even draw of the others.
-        drawn: whether this program drew them, so that nobody need be credited.
+    The file is replaced only once the new one is whole.
     """
-    classes = classes.assign(name=_towns(classes))
-    script = _read("report_page.js")
-    html = _template().render(
-        facts=facts,
-        **_results(sets),
-        **_maps(predictions, regions),
+    classes = content.classes.assign(name=_towns(content.classes))
+    predictions, photos = content.predictions, content.photos
+    script = template.text("report_page.js")
+    page = template.template(
+        "report_page.html",
+        percent=table.percent,
+        km=table.km,
+        number=table.number,
+        place_x=_place_on_axis,
+        scale=_scale,
+    )
+    html = page.render(
+        facts=content.facts,
+        **_results(content.sets),
+        **_maps(predictions, content.regions),
         **_errors(predictions, classes),
         places={photo.photo_id: (photo.true_place, photo.guessed_place) for photo in photos},
         shown=len(photos),
-        drawn=drawn,
+        drawn=content.drawn,
         credits=credits.listed(shown_photos.credited(photos, predictions)),
         data=Markup(shown_photos.as_json(photos, predictions, classes)),
         script=Markup(script),
@@ -97,24 +97,6 @@ def write_report(
     )
     with replacing(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
-
-
-def _template():
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "percent": table.percent,
-        "km": table.km,
-        "number": table.number,
-        "place_x": _place_on_axis,
-        "scale": _scale,
-    }
-    return environment.from_string(_read("report_page.html"))
-
-
-def _read(name: str) -> str:
-    return resources("nogps.report").joinpath(name).read_text("utf-8")
 
 
 def _records(rows: pd.DataFrame) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Maps as SVG paths: plate carrée, a unit is a tenth of a degree, y points down.
+"""Maps as SVG paths, in plate carrée: a unit is a tenth of a degree, y points down.
 
 Positions are (latitude, longitude), degrees. What crosses the antimeridian is on both sides.
 """
@@ -19,7 +19,7 @@ HALFWAY_KM = FARTHEST_KM / 2  # to the other side of the Earth
 
 
 def view_box(positions: NDArray[np.float64]) -> str:
-    """The part of the map to show: the world, or the region that all positions lie in."""
+    """The viewBox of a map: the region that all positions (n, 2) lie in, or else the world."""
     if not len(positions):
         positions = np.array([[-57.0, -180.0], [84.0, 180.0]])
     low, high = positions.min(axis=0), positions.max(axis=0)
@@ -35,7 +35,7 @@ def view_box(positions: NDArray[np.float64]) -> str:
 
 
 def dot(position: Sequence[float]) -> str:
-    """A line of no length, which a round cap makes a dot of the same size at every scale."""
+    """The path of a dot of the same size at every scale: a line of no length, with a round cap."""
     latitude, longitude = position
     return f"M{round(10 * longitude)} {round(-10 * latitude)}h0"
 

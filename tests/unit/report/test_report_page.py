@@ -19,7 +19,7 @@ from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
 from nogps.report import published, report_page
 from nogps.report.photos import Photo
-from nogps.report.report_page import MAP_PHOTOS, PhotoSet, write_report
+from nogps.report.report_page import MAP_PHOTOS, Content, PhotoSet, write_report
 from nogps.report.svg import arc, circle
 from nogps.report.table import results_table
 from nogps.rights.credits import CREDIT
@@ -167,7 +167,7 @@ def made_report(path, n=60, **changes):
         "regions": made_regions(),
         "photos": made_photos(predictions),
     }
-    write_report(path, **(content | changes))
+    write_report(path, Content(**(content | changes)))
     return path.read_text("utf-8")
 
 

