@@ -166,7 +166,7 @@ def answers(project: Project, *whats: str) -> int:
 def killed(project: Project, stage: str, after: float, *whats: str) -> None:
     """Run a stage and kill it, without a chance to tidy up, once so many answers were given."""
     running = subprocess.Popen(
-        [sys.executable, f"src/{stage}.py"],
+        [sys.executable, ROOT / f"src/{stage}.py"],
         cwd=project.root,
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -184,7 +184,7 @@ def files_with_keys(project: Project) -> list[Path]:
     left = [path for path in project.root.rglob("*") if path.is_file()]
     # The planet's own code holds its keys.
     left = [path for path in left if "src" not in path.relative_to(project.root).parts]
-    assert len(left) > 50
+    assert len(left) > 10
     return [path for path in left for each in KEYS if each.encode() in path.read_bytes()]
 
 

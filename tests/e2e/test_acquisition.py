@@ -22,7 +22,6 @@ from planet.keys import KEY, SECRET
 from tests.project import (
     KEYS,
     ROOT,
-    Project,
     environment,
     files_with_keys,
     index_of,
@@ -32,6 +31,7 @@ from tests.project import (
     read,
     served,
 )
+from tests.stages import InProcess, make_folder
 
 TINY_CALIFORNIA = {
     "source": "streetview",
@@ -48,9 +48,9 @@ TINY_CALIFORNIA = {
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory) -> Project:
+def calm(tmp_path_factory) -> InProcess:
     """A clone that has sampled and downloaded without any trouble."""
-    project = make_project(tmp_path_factory.mktemp("calm") / "clone")
+    project = InProcess(make_project(tmp_path_factory.mktemp("calm") / "clone").root)
     project.dvc("repro", "download")
     project.commit("calm")
     return project
@@ -62,7 +62,7 @@ def test_with_faults_and_kills_nothing_is_lost_or_fetched_twice(calm, tmp_path):
     lasting = ["gone", "placeholder", "not_an_image"]
     assert {*passing, *api, *lasting, "stall"} <= set(FAULTS)
     faults = dict.fromkeys([*passing, *lasting], 0.02) | dict.fromkeys(api, 0.15)
-    project = make_project(tmp_path / "clone", simulated__faults=faults | {"stall": 0.005})
+    project = make_folder(tmp_path / "folder", simulated__faults=faults | {"stall": 0.005})
     project.stage("sample")
     ours, theirs = (
         pd.read_parquet(each.root / "data/candidates.parquet") for each in (project, calm)
@@ -137,9 +137,8 @@ def test_excluded_photos_and_their_owners_are_not_sampled(calm, tmp_path):
     assert read(project, "sample")["excluded"] == by_owner.iloc[:2].sum()
 
 
-def test_a_planet_with_an_unknown_fault_says_which_there_are(calm, tmp_path):
-    project = calm.copy(tmp_path / "clone")
-    project.set(simulated__faults={"earthquake": 0.5})
+def test_a_planet_with_an_unknown_fault_says_which_there_are(tmp_path):
+    project = make_folder(tmp_path / "folder", simulated__faults={"earthquake": 0.5})
     done = project.stage("sample", check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout
@@ -188,8 +187,8 @@ def test_limits_hold_for_a_source_that_knows_none(calm, tmp_path):
 
 
 def test_street_view_in_a_region(tmp_path):
-    project = make_project(
-        tmp_path / "clone", sampling__region=[-119.0, 33.0, -116.0, 35.0], **TINY_CALIFORNIA
+    project = make_folder(
+        tmp_path / "folder", sampling__region=[-119.0, 33.0, -116.0, 35.0], **TINY_CALIFORNIA
     )
     project.stage("sample")
     found = pd.read_parquet(project.root / "data/candidates.parquet")
@@ -202,14 +201,11 @@ def test_street_view_in_a_region(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory) -> Project:
+def street(tmp_path_factory) -> InProcess:
     """A clone that has run all stages on the simulated Street View."""
     root = tmp_path_factory.mktemp("street")
-    project = make_project(
-        root / "clone",
-        partition="north_south",
-        **{"split.test": 0.25, "epochs": 1, "download.min_side": 32, **TINY_CALIFORNIA},
-    )
+    changes = {"split.test": 0.25, "epochs": 1, "download.min_side": 32, **TINY_CALIFORNIA}
+    project = InProcess(make_project(root / "clone", partition="north_south", **changes).root)
     project.dvc("remote", "add", "--default", "shelf", str(root / "shelf"))
     project.commit("a remote")
     project.output = project.dvc("repro")
@@ -287,8 +283,8 @@ def test_what_has_to_be_settled_first(street, tmp_path, changes, stage, words):
 
 
 def test_the_budget_is_a_hard_stop_that_restarts_remember(tmp_path):
-    project = make_project(
-        tmp_path / "clone",
+    project = make_folder(
+        tmp_path / "folder",
         **{"download.min_side": 32, **TINY_CALIFORNIA, "budget_usd": 0.14},
         simulated__faults={"server_error": 0.3},
     )
@@ -352,8 +348,8 @@ def test_other_hosts_can_stand_in_for_the_real_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("FLICKR_API_SECRET", SECRET)
     log = tmp_path / "log.jsonl"
     with running_planet(0, 300, log=log) as planet:
-        project = make_project(
-            tmp_path / "clone",
+        project = make_folder(
+            tmp_path / "folder",
             world=planet.base,
             **{"flickr.terms": ["city"], "flickr.max_photos": 40},
         )
