@@ -22,13 +22,13 @@ from tests.pictures import encoded, picture
 ROOT = Path(__file__).parents[2]
 MOST_REQUIREMENTS, MOST_MB, MOST_SECONDS = 12, 300, 0.3
 
-# Runs what follows it where only the packages named by NAMES can be imported from outside.
+# What follows it runs where the packages `names` are not installed.
 ALONE = """
 import sys
-allowed = set({names!r}) | sys.stdlib_module_names
+absent = {names!r}
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in allowed:
+        if name.partition(".")[0] in absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
 sys.path.insert(0, {wheel!r})
@@ -88,10 +88,12 @@ def installed(lines: list[str]) -> set[str]:
 def alone(wheel, information):
     """Run a program where the wheel and what it requires are all there is; its output."""
     kept = {metadata.distribution(name).metadata["Name"] for name in required(information)}
-    names = [
-        module for module, owners in metadata.packages_distributions().items() if kept & set(owners)
-    ]
-    first = ALONE.format(names=["nogps", *names], wheel=str(wheel))
+    names = {
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if not kept & set(owners)
+    }
+    first = ALONE.format(names=names - {"nogps"}, wheel=str(wheel))
 
     def run(program: str, *arguments: str) -> str:
         command = [sys.executable, "-I", "-c", first + program, *arguments]
