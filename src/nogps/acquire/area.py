@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nogps.base.errors import InputError
 from nogps.earth import s2
-from nogps.earth.coast import on_land
+from nogps.earth.land import on_land
 from nogps.earth.towns import towns
 
 KM_PER_DEGREE = 111.195

@@ -11,7 +11,7 @@ from nogps.acquire import area
 from nogps.acquire.area import Box, Region, cell_boxes, cells_to_search
 from nogps.base.errors import InputError
 from nogps.earth import geo, s2
-from nogps.earth.coast import on_land
+from nogps.earth.land import on_land
 from nogps.earth.towns import nearest_town
 
 FRANCE = (-1.0, 44.0, 6.0, 49.0)
