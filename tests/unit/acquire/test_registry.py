@@ -1,6 +1,7 @@
 """The registry of sources, and what a new one takes: a module and its line."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -15,55 +16,12 @@ from nogps.pipeline import params as params_module
 from nogps.pipeline import paths
 from tests.project import PARAMS, ROOT
 
-# As docs/extending.md shows it.
-TOY = '''
-"""Photos of one colour, by a grid of positions."""
-
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from PIL import Image
-
-from nogps.acquire.candidate import Candidate, Fetched, Status
-from nogps.acquire.http import Polite
-from nogps.acquire.source import Context, Source, SourceType
-from nogps.base.settings import Count, Section
-
-
-class Settings(Section):
-    """What the source `toy` makes."""
-
-    rows: Count
-    """Rows of the grid, from the equator northwards."""
-
-
-class Toy(Source):
-    """A photo at each degree of latitude, as red as it is far north."""
-
-    def __init__(self, settings: Settings):
-        self.settings = settings
-
-    def candidates(self) -> Iterator[Candidate]:
-        for row in range(self.settings.rows):
-            yield Candidate(f"toy-{row}", "toy", float(row), 0.0, f"owner {row}", f"toy:{row}")
-
-    def counted(self) -> dict[str, int]:
-        return {"rows": self.settings.rows}
-
-    async def fetch(self, url: str, http: Polite) -> Fetched:
-        file = io.BytesIO()
-        Image.new("RGB", (64, 64), (int(url.removeprefix("toy:")), 0, 0)).save(file, "PNG")
-        return Fetched(Status.OK, file.getvalue())
-
-
-@contextmanager
-def _open(context: Context) -> Iterator[Source]:
-    yield Toy(context.settings)
-
-
-SOURCE = SourceType(Settings, _open, local=True)
-'''
+# The module that docs/extending.md shows.
+[TOY] = re.findall(
+    r"^## A new source$.*?^```python\n(.*?)^```$",
+    (ROOT / "docs/extending.md").read_text("utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
 NOT_LOCAL = TOY.replace(", local=True", "")
 
 
