@@ -32,11 +32,12 @@ def floors() -> list[list[str]]:
 def imports() -> Counter[tuple[str, str]]:
     """How many imports lead from a package to another."""
     graph = grimp.build_graph("nogps", cache_dir=None)
+    packages = {name for floor in floors() for name in floor}
     found: Counter[tuple[str, str]] = Counter()
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             pair = tuple(f"{name}.".split(".")[1] for name in (module, imported))
-            if all(pair) and pair[0] != pair[1]:
+            if pair[0] != pair[1] and packages.issuperset(pair):
                 found[pair] += 1
     return found
 
