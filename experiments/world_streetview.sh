@@ -3,7 +3,7 @@
 #
 #   experiments/world_streetview.sh PHOTOS WEIGHTS
 #
-# PHOTOS   a folder with photos.csv (file, latitude, longitude, owner), see README
+# PHOTOS   a folder with photos.csv (file, latitude, longitude, owner), see docs/data.md
 # WEIGHTS  ImageNet weights for mobilenet_v2, a state dict; or the word imagenet, to download them
 #
 # It changes params.yaml, dvc.lock and metrics/ as `dvc exp run` does;

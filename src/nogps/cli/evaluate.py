@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nogps evaluate",
         description=(
-            "Measure a saved model on a folder or zip of photos, by the protocol in README. It has "
+            "Measure a saved model on a folder or zip of photos, as docs/protocol.md says. It has "
             "a photos.csv (file, latitude, longitude, owner) or photos with GPS in their EXIF, or "
             "is one of the sets that `nogps sets` lists. A photo that cannot be read counts as a "
             "miss."
