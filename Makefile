@@ -41,7 +41,7 @@ bench: .venv/ready  ## cell ids and partitions against s2sphere
 
 lock:  ## pin again what pyproject.toml asks for (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-	  --generate-hashes --no-header --no-annotate --output-file requirements.lock
+	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
 
 .venv/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
