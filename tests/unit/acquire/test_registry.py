@@ -1,7 +1,6 @@
 """The registry of sources, and what a new one takes: a module and its line."""
 
 import json
-import re
 import runpy
 from pathlib import Path
 
@@ -14,14 +13,9 @@ from nogps.acquire.sources import SOURCES, source_type
 from nogps.base.errors import InputError
 from nogps.pipeline import params as params_module
 from nogps.pipeline import paths
-from tests.project import PARAMS, ROOT
+from tests.project import PARAMS, ROOT, shown_below
 
-# The module that docs/extending.md shows.
-[TOY] = re.findall(
-    r"^## A new source$.*?^```python\n(.*?)^```$",
-    (ROOT / "docs/extending.md").read_text("utf-8"),
-    re.MULTILINE | re.DOTALL,
-)
+TOY = shown_below("A new source")
 NOT_LOCAL = TOY.replace(", local=True", "")
 
 
