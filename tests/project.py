@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,13 @@ SMALL = {
     "workers": 0,
     "batch_size": 16,
 }
+
+
+def shown_below(heading: str) -> str:
+    """The first module in Python below a heading of docs/extending.md."""
+    page = (ROOT / "docs/extending.md").read_text("utf-8").split(f"\n## {heading}\n")[1]
+    [module, *_] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return module
 
 
 @dataclass

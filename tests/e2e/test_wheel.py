@@ -177,7 +177,6 @@ def test_the_command_locates_a_folder_without_torch(alone, model, tmp_path):
     program = "from nogps.cli.main import main; sys.exit(main())"
     page = tmp_path / "map.html"
     arguments = ["locate", "--model", str(model), "--json", "--map", str(page), str(tmp_path)]
-    lines = alone(program, *arguments).splitlines()
-    found = json.loads("\n".join(lines))
-    assert len(found) == 2
+    found = [json.loads(line) for line in alone(program, *arguments).splitlines()]
+    assert [Path(each["photo"]).name for each in found] == ["0.jpg", "1.jpg"]
     assert "<svg" in page.read_text()

@@ -1,7 +1,6 @@
 """The registry of sources, and what a new one takes: a module and its line."""
 
 import json
-import re
 import runpy
 from pathlib import Path
 
@@ -14,14 +13,9 @@ from nogps.acquire.sources import SOURCES, source_type
 from nogps.base.errors import InputError
 from nogps.pipeline import params as params_module
 from nogps.pipeline import paths
-from tests.project import PARAMS, ROOT
+from tests.project import PARAMS, ROOT, shown_below
 
-# The module that docs/extending.md shows.
-[TOY] = re.findall(
-    r"^## A new source$.*?^```python\n(.*?)^```$",
-    (ROOT / "docs/extending.md").read_text("utf-8"),
-    re.MULTILINE | re.DOTALL,
-)
+TOY = shown_below("A new source")
 NOT_LOCAL = TOY.replace(", local=True", "")
 
 
@@ -80,7 +74,7 @@ def test_a_new_source_is_checked_like_any_other(toy):
 
 def test_photos_that_the_planet_does_not_draw_never_count_as_drawn(toy, tmp_path, monkeypatch):
     params = read_params(**toy)
-    assert not params_module.synthetic(params)
+    assert not params_module.drawn(params)
     assert params_module.origin(params) == "toy"
     stage("sample")(params)
     stage("download")(params)
@@ -89,7 +83,7 @@ def test_photos_that_the_planet_does_not_draw_never_count_as_drawn(toy, tmp_path
     (tmp_path / "far_source.py").write_text(NOT_LOCAL)
     monkeypatch.setitem(SOURCES, "toy", "far_source")
     params = read_params(**toy)
-    assert not params_module.synthetic(params)
+    assert not params_module.drawn(params)
     with pytest.raises(InputError, match="source: toy is not to be had in the simulated world"):
         stage("sample")(params)
 

@@ -15,27 +15,10 @@ from nogps.model.batches import Labelled
 from nogps.model.locator import Locator
 from nogps.train.run import Run
 from tests.partitions import classes, positions
-from tests.project import ROOT
+from tests.project import ROOT, shown_below
 from tests.settings import TRAINING
 
-# As docs/extending.md shows it.
-FOCAL = '''
-"""Focal loss (Lin et al., ICCV 2017): what is answered well counts little."""
-
-from torch import Tensor
-from torch.nn import functional
-
-from nogps.model.objectives import Objective
-
-
-class Focal(Objective):
-    """Cross-entropy times (1 - probability of the right class) ** 2."""
-
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each photo, shape (n,), of outputs (n, classes) and labels (n,)."""
-        loss = functional.cross_entropy(outputs, targets, reduction="none")
-        return (1 - (-loss).exp()) ** 2 * loss
-'''
+FOCAL = shown_below("A new loss")
 LINE = '    "focal": "nogps.model.focal:Focal",\n'
 
 
