@@ -74,7 +74,7 @@ def test_a_new_source_is_checked_like_any_other(toy):
 
 def test_photos_that_the_planet_does_not_draw_never_count_as_drawn(toy, tmp_path, monkeypatch):
     params = read_params(**toy)
-    assert not params_module.drawn(params)
+    assert not params_module.synthetic(params)
     assert params_module.origin(params) == "toy"
     stage("sample")(params)
     stage("download")(params)
@@ -83,7 +83,7 @@ def test_photos_that_the_planet_does_not_draw_never_count_as_drawn(toy, tmp_path
     (tmp_path / "far_source.py").write_text(NOT_LOCAL)
     monkeypatch.setitem(SOURCES, "toy", "far_source")
     params = read_params(**toy)
-    assert not params_module.drawn(params)
+    assert not params_module.synthetic(params)
     with pytest.raises(InputError, match="source: toy is not to be had in the simulated world"):
         stage("sample")(params)
 
