@@ -413,6 +413,25 @@ def test_refusals_end_a_search_soon():
     assert len(refused) < REFUSALS + area_search.AHEAD
 
 
+def test_photos_exactly_as_far_apart_as_wanted_are_both_taken():
+    one, other = photo(1, 47.0, 5.0), photo(2, 47.001, 5.001)
+    away = 1000 * float(distance_km(47.001, 5.001, 47.0, 5.0))
+    for spacing, taken in ((away, True), (away * 1.001, False)):
+        thinning = Thinning(Limits(spacing_m=spacing))
+        assert thinning.takes(one) and thinning.takes(other) is taken
+
+
+def test_only_refusals_in_a_row_end_a_search():
+    refused = []
+
+    def every_other(box: Box) -> object:
+        refused.append(len(refused) % 2)
+        return Refused("no") if refused[-1] else None
+
+    searched(crowd(300), most_listed=5, fails=every_other)
+    assert sum(refused) > 2 * REFUSALS
+
+
 def test_a_host_that_is_down_ends_the_search_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"Listing is down .* what is answered is kept"):
         searched(crowd(10), fails=lambda box: HostDown("x"))

@@ -171,6 +171,15 @@ def test_the_photo_that_a_duplicate_repeats_may_vanish(bodies, tmp_path):
     assert run(["b"], album, tmp_path)["status"].tolist() == ["ok"]
 
 
+@pytest.mark.parametrize(("owners", "placeholder"), [(4, False), (5, True)])
+def test_the_same_picture_of_five_owners_is_a_placeholder(bodies, tmp_path, owners, placeholder):
+    urls = [f"same{each}" for each in range(8)]
+    album = Album(dict.fromkeys(urls, bodies["u1"]))
+    index = run(urls, album, tmp_path, owner=[f"owner {each % owners}" for each in range(8)])
+    expected = ["placeholder"] * 8 if placeholder else ["ok"] + ["duplicate"] * 7
+    assert index["status"].tolist() == expected
+
+
 def test_scratch_and_outs_share_their_bytes(bodies, tmp_path):
     run(list(bodies)[:10], Album(bodies), tmp_path)
     (shard,) = (tmp_path / "out").glob("*.tar")
