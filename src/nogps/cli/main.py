@@ -90,7 +90,3 @@ def _needs_extra(command: str, error: ModuleNotFoundError) -> NoReturn:
         f"nogps: {command} needs {missing}, which is not installed; run "
         f"pip install 'nogps[{extra}]'"
     )
-
-
-if __name__ == "__main__":
-    main()
