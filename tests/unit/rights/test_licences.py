@@ -211,3 +211,10 @@ def test_licences_are_counted_the_most_frequent_first():
     told = licences.counted(texts)
     assert told.startswith("CC BY 2.0 (2), none stated (1), ")
     assert told.endswith(", 4 others") and told.count(",") == 10
+
+
+def test_free_is_what_anybody_may_change_hand_on_and_sell():
+    free = ("cc0", "pd-old", "CC BY 4.0", "CC BY-SA 4.0", "etalab-2.0")
+    bound = ("CC BY-NC 4.0", "CC BY-ND 2.0", "CC BY-NC-SA 3.0", "CC BY-NC-ND 4.0")
+    found = {text: licence_of(text).family in FREE for text in (*free, *bound)}
+    assert found == dict.fromkeys(free, True) | dict.fromkeys(bound, False)
