@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from experiments.weighted_sampling import compared, line
 from nogps.acquire import limits
+from nogps.acquire.candidate import Candidate
 from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.evaluate import regions
@@ -169,3 +170,13 @@ def test_the_experiment_measures_where_the_first_run_was_worst(tmp_path):
     overall = line("everywhere", 3, table)
     assert (overall["n"], overall["even_drawn"], overall["weighted_drawn"]) == (40, 10, 10)
     assert overall["change_country_750km"] == 0
+
+
+def test_a_limit_is_how_many_are_taken():
+    thinning = limits.Thinning(limits.Limits(per_owner=2, taken_to="2020-01-31"))
+    photos = [
+        Candidate(str(each), "folder", each, 0, "ann", "", taken_at=f"2020-01-{day}T12:00:00")
+        for each, day in enumerate((30, 31, 31))
+    ]
+    assert [thinning.takes(each) for each in photos] == [True, True, False]
+    assert thinning.rejections.over_owner == 1

@@ -218,3 +218,11 @@ def test_free_is_what_anybody_may_change_hand_on_and_sell():
     bound = ("CC BY-NC 4.0", "CC BY-ND 2.0", "CC BY-NC-SA 3.0", "CC BY-NC-ND 4.0")
     found = {text: licence_of(text).family in FREE for text in (*free, *bound)}
     assert found == dict.fromkeys(free, True) | dict.fromkeys(bound, False)
+
+
+def test_who_must_be_credited():
+    assert {each for each in FREE if each in licences.CREDITED} == {
+        "CC BY",
+        "CC BY-SA",
+        "Licence Ouverte",
+    }
