@@ -2,7 +2,8 @@
 
 Two processes add up gradients in another order than one, and what that changes in the last bit
 grows from step to step. Measured here: the final weights of two and of one differ by at most
-7.1e-5, where training has moved one layer of the body by up to 1.8e-2.
+5.3e-4 (on one thread; on two, 8.4e-6), where training has moved one layer of the body by up to
+1.8e-2.
 """
 
 import json
@@ -24,7 +25,7 @@ from nogps.model.locator import Locator
 from tests.pictures import encoded
 from tests.project import ROOT, Project, environment, fill_folder, make_project
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 BACKBONE = "shufflenet_v2_x0_5"  # small, and without dropout
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
