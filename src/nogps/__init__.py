@@ -27,7 +27,7 @@ HOMES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     # On demand: the stages that only fetch photos do not wait for what a locator needs.
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)

@@ -173,7 +173,7 @@ class Polite:
         self._session._retry_connection = False
         return self
 
-    async def __aexit__(self, *_) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     async def get(

@@ -60,7 +60,7 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def get(self, urls: list[str]) -> dict[str, Outcome]:

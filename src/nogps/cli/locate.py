@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from nogps.report.map_page import Located, write_map_page
 SOME_FAILED = 3  # exit code
 
 Asked = tuple[str, Path | bytes]  # a photo's name, and its file or its bytes
+Complain = Callable[[str, Exception], None]  # of a photo's name, and what is wrong with it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return SOME_FAILED if failed else 0
 
 
-def _opened(given: Iterable[str], complain) -> Iterator[Asked]:
+def _opened(given: Iterable[str], complain: Complain) -> Iterator[Asked]:
     """The photos that the arguments name."""
     for each in given:
         try:
@@ -78,7 +79,7 @@ def _readable(name: str) -> Path | bytes:
 
 
 def _scored(
-    locator: BaseLocator, photos: Sequence[Asked], together: bool, complain
+    locator: BaseLocator, photos: Sequence[Asked], together: bool, complain: Complain
 ) -> Iterator[list[tuple[Asked, Floats]]]:
     """The photos that can be read with their scores, each by itself or all in one group."""
     group = []

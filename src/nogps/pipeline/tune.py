@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import optuna
 import yaml
@@ -295,7 +295,7 @@ def report(study: Study, space: Space) -> None:
     )
 
 
-def dvc(*arguments: str, **options) -> int:
+def dvc(*arguments: str, **options: Any) -> int:
     """Run DVC with this Python first on the path; its exit status."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(

@@ -86,7 +86,7 @@ class Api:
             )
         self._last_call = time.monotonic()  # an earlier run may have called a moment ago
 
-    def search(self, **arguments) -> Page:
+    def search(self, **arguments: str | int) -> Page:
         """A page of flickr.photos.search.
 
         Raises:

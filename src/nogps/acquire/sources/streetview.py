@@ -7,11 +7,11 @@ pictures; see TERMS.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
 import googlemaps.client
@@ -332,7 +332,7 @@ class StreetView(Source):
         return f"{url}&signature={signature}"
 
 
-async def _all(coroutines) -> list:
+async def _all(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list:
     """All results in order; when one fails, the others are ended first."""
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
