@@ -16,7 +16,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # Code that no out depends on, and why.
 HARMLESS = {
-    "nogps": "what the library offers at its door",
+    "nogps": "what the library offers at its door, and its version",
     "nogps.base": "how files are written and how errors are told",
     "nogps.pipeline.params": "how parameters are checked; a stage depends on their values",
     "nogps.pipeline.paths": "where outs lie, which dvc.yaml names",
