@@ -43,9 +43,9 @@ def imports() -> Counter[tuple[str, str]]:
 
 
 def purpose(package: str) -> str:
-    """The first words of the package's docstring."""
-    words = import_module(f"nogps.{package}").__doc__ or ""
-    return words.partition(":")[2].partition(".")[0].strip() or words.partition(".")[0].strip()
+    """What the first line of the package's docstring says behind its colon, or all of it."""
+    first = (import_module(f"nogps.{package}").__doc__ or "").splitlines()[0].rstrip(".")
+    return first.partition(": ")[2] or first
 
 
 def width(count: int) -> float:
@@ -56,15 +56,11 @@ def width(count: int) -> float:
 def box(x: float, y: float, name: str, told: str, kind: str = "") -> list[str]:
     """A package: its middle, its name, what lives there."""
     wide, high = BOX
-    words, line = told.split(), ""
-    while words and len(f"{line} {words[0]}") <= 42:
-        line = f"{line} {words.pop(0)}".strip()
-    more = " …" if words else ""
     return [
         f'<rect class="box {kind}" x="{x - wide / 2:.0f}" y="{y:.0f}" width="{wide}" '
         f'height="{high}" rx="7"/>',
         f'<text class="name" x="{x:.0f}" y="{y + 22:.0f}" text-anchor="middle">{name}</text>',
-        f'<text x="{x:.0f}" y="{y + 42:.0f}" text-anchor="middle">{escape(line + more)}</text>',
+        f'<text x="{x:.0f}" y="{y + 42:.0f}" text-anchor="middle">{escape(told)}</text>',
     ]
 
 

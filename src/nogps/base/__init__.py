@@ -1,4 +1,4 @@
-"""What everything else stands on: errors that people read, files that are written whole.
+"""What everything else stands on: errors, whole files, settings.
 
 Imports nothing of ours.
 """

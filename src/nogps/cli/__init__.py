@@ -1,1 +1,1 @@
-"""The command `nogps`: `main` finds the command, and each command is a module of its own."""
+"""The command `nogps`: main, and a module a command."""

@@ -1,1 +1,4 @@
-"""The globe: distances, S2 cells, towns, land and sea. Knows no photo."""
+"""The globe: distances, S2 cells, towns, land and sea.
+
+Knows no photo.
+"""

@@ -1,1 +1,1 @@
-"""From pixels to scores to a place: network, classes, losses, decoding, Locator, ONNX."""
+"""From pixels to scores to a place: network, losses, Locator, ONNX."""

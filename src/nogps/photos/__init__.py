@@ -1,1 +1,4 @@
-"""One photo as bytes and pixels: decoding, EXIF, panoramas, tar shards. Without torch."""
+"""One photo as bytes and pixels: decoding, EXIF, panoramas, tar shards.
+
+Without torch.
+"""

@@ -1,4 +1,4 @@
-"""What binds the stages together: params.yaml, where files lie, running a stage.
+"""What binds the stages together: params.yaml, paths, DVC.
 
-The only place that knows params.yaml, paths and DVC.
+Nothing below knows of any of the three.
 """

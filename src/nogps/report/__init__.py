@@ -1,1 +1,1 @@
-"""What people look at: the report of a run, the map of `nogps locate`, tables as plain text."""
+"""What people look at: the report, the map, tables as text."""

@@ -1,1 +1,1 @@
-"""Fitting a network that scores places."""
+"""Fitting a network that scores places: linear probe, epochs, EMA."""
