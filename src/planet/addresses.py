@@ -13,26 +13,29 @@ import json
 import math
 import random
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nogps.base.files import replacing
 from nogps.earth.towns import Town, towns
+from planet.photos import KM_PER_DEGREE
 
 ADDRESSES = 12_000
-KM_PER_DEGREE = 111.195
 
-# Where the seats are, and as what the county's file comes.
-_COUNTIES = {
-    "los_angeles": (34.05, -118.24, "csv"),
-    "san_diego": (32.72, -117.16, "csv"),
-    "santa_clara": (37.34, -121.89, "csv"),
-    "sacramento": (38.58, -121.49, "csv"),
-    "alameda": (37.80, -122.27, "csv without hash"),
-    "orange": (33.75, -117.87, "csv with geom"),
-    "riverside": (33.95, -117.40, "geojson"),
-    "fresno": (36.74, -119.79, "geojson"),
+_NAMES = "LON LAT NUMBER STREET UNIT CITY DISTRICT REGION POSTCODE ID HASH"
+_COLUMNS = _NAMES.split()
+_WITH_GEOM = ["GEOM", *_COLUMNS[2:]]
+# Where the seats are, and the columns of the county's CSV; without any it comes as GeoJSON.
+_COUNTIES: dict[str, tuple[float, float, list[str]]] = {
+    "los_angeles": (34.05, -118.24, _COLUMNS),
+    "san_diego": (32.72, -117.16, _COLUMNS),
+    "santa_clara": (37.34, -121.89, _COLUMNS),
+    "sacramento": (38.58, -121.49, _COLUMNS),
+    "alameda": (37.80, -122.27, _COLUMNS[:-1]),
+    "orange": (33.75, -117.87, _WITH_GEOM),
+    "riverside": (33.95, -117.40, []),
+    "fresno": (36.74, -119.79, []),
 }
 _LARGEST = (
     "Los Angeles, San Diego, San Jose, San Francisco, Fresno, Sacramento, Long Beach, Oakland, "
@@ -42,54 +45,25 @@ _LARGEST = (
     "Elk Grove, Corona, Lancaster, Palmdale, Hayward, Salinas, Sunnyvale, Pomona, Escondido, "
     "Valencia"
 )
-TOWNS = frozenset(_LARGEST.split(", "))
-_CITY = "Los Angeles"  # it has a file of its own besides
-_STREETS = [
-    "Main",
-    "Oak",
-    "Maple",
-    "Cedar",
-    "Pine",
-    "Mission",
-    "Valley",
-    "Ocean",
-    "Park",
-    "Lake",
-    "Hill",
-    "Sunset",
-    "Olive",
-    "Walnut",
-    "Elm",
-    "Washington",
-    "Lincoln",
-    "Jefferson",
-    "Franklin",
-    "Grant",
-    "Alvarado",
-    "Figueroa",
-    "Valencia",
-    "Castro",
-    "Sierra",
-    "Laurel",
-]
-_TYPES = ["St", "St", "Ave", "Ave", "Blvd", "Dr", "Ln", "Way", "Ct"]
-_COLUMNS = [
-    "LON",
-    "LAT",
-    "NUMBER",
-    "STREET",
-    "UNIT",
-    "CITY",
-    "DISTRICT",
-    "REGION",
-    "POSTCODE",
-    "ID",
-    "HASH",
-]
+_CITY = "city_of_los_angeles"  # it has a file of its own besides
+_STREETS = (
+    "Main Oak Maple Cedar Pine Mission Valley Ocean Park Lake Hill Sunset Olive Walnut Elm "
+    "Washington Lincoln Jefferson Franklin Grant Alvarado Figueroa Valencia Castro Sierra Laurel"
+)
+_TYPES = "St St Ave Ave Blvd Dr Ln Way Ct"
+_VRT = """\
+<OGRVRTDataSource>
+  <OGRVRTLayer name="{source}">
+    <SrcDataSource>{source}.csv</SrcDataSource>
+    <GeometryType>wkbPoint</GeometryType>
+    <LayerSRS>EPSG:4326</LayerSRS>
+    <GeometryField encoding="PointFromColumns" x="LON" y="LAT"/>
+  </OGRVRTLayer>
+</OGRVRTDataSource>
+"""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """One row of a file."""
 
     latitude: float  # degrees, 7 decimals
@@ -100,49 +74,39 @@ class Address:
     city: str
     postcode: str
 
-    @property
-    def digest(self) -> str:
-        """The 16 hexadecimal digits that OpenAddresses gives a row."""
-        return hashlib.sha1(repr(self).encode()).hexdigest()[:16]
-
 
 def write_addresses(folder: Path, seed: int) -> list[Path]:
     """Write the files of this seed below `folder` unless they are there; returns their paths."""
+    columns = {county: names for county, (_, _, names) in _COUNTIES.items()} | {_CITY: _COLUMNS}
+    endings = {source: "zip" if names else "geojson.gz" for source, names in columns.items()}
     place = folder / f"seed-{seed}"
-    writers: dict[str, Callable[[str, Sequence[Address]], bytes]] = {}
-    for county, (_, _, form) in _COUNTIES.items():
-        ending = ".geojson.gz" if form == "geojson" else ".zip"
-        writers[county + ending] = _WRITERS[form]
-    writers["city_of_los_angeles.zip"] = _zipped
-    paths = [place / name for name in sorted(writers)]
+    paths = sorted(place / f"{source}.{ending}" for source, ending in endings.items())
     if all(path.exists() for path in paths):
         return paths
     files = _files(seed)
     for path in paths:
         source = path.name.partition(".")[0]
+        rows = [_row(address) for address in files[source]]
         with replacing(path, durable=False) as temporary:
-            temporary.write_bytes(writers[path.name](source, files[source]))
+            body = _zipped(source, rows, columns[source]) if columns[source] else _geojson(rows)
+            temporary.write_bytes(body)
     return paths
 
 
 def _files(seed: int) -> dict[str, list[Address]]:
     """All addresses by the file that they are in."""
-    towns = _towns()
-    weights = [town.population**0.7 for town in towns]
+    # Towns of the same names lie further east.
+    west = (town for town in towns() if town.country == "United States" and town.longitude < -114)
+    largest = [town for town in west if town.name in _LARGEST.split(", ")]
+    weights = [town.population**0.7 for town in largest]
     files: dict[str, list[Address]] = {county: [] for county in _COUNTIES}
-    for town, weight in zip(towns, weights, strict=True):
+    for town, weight in zip(largest, weights, strict=True):
         rng = random.Random(f"streets {seed} {town.name}")
         addresses = _around(rng, town, round(ADDRESSES * weight / sum(weights)))
         files[_county(town)] += addresses
-        if town.name == _CITY:
-            files["city_of_los_angeles"] = [_again(rng, each) for each in addresses]
+        if town.name == "Los Angeles":
+            files[_CITY] = [_again(rng, each) for each in addresses]
     return files
-
-
-def _towns() -> list[Town]:
-    """The largest towns of California; those of the same names lie further east."""
-    here = (town for town in towns() if town.country == "United States" and town.longitude < -114)
-    return [town for town in here if town.name in TOWNS]
 
 
 def _county(town: Town) -> str:
@@ -167,74 +131,46 @@ def _around(rng: random.Random, town: Town, count: int) -> list[Address]:
 def _street(
     rng: random.Random, town: Town, reach_km: float, grid: float, postcode: str
 ) -> list[Address]:
-    name = f"{rng.choice(_STREETS)} {rng.choice(_TYPES)}"
+    name = f"{rng.choice(_STREETS.split())} {rng.choice(_TYPES.split())}"
     direction = math.radians(grid + rng.choice([0, 90]))
     away, bearing = reach_km * math.sqrt(rng.random()), 2 * math.pi * rng.random()
     north, east = away * math.cos(bearing), away * math.sin(bearing)
     number = rng.randrange(1, 60) * 100
+    wide = KM_PER_DEGREE * math.cos(math.radians(town.latitude))
     addresses = []
     for house in range(rng.randrange(6, 30)):
         number += rng.randrange(2, 12)
         side = 0.012 if number % 2 else -0.012  # km from the middle of the street
         along = 0.025 * house + 0.005 * rng.random()
-        latitude, longitude = _at(
-            town,
-            north + along * math.cos(direction) - side * math.sin(direction),
-            east + along * math.sin(direction) + side * math.cos(direction),
-        )
+        north_km = north + along * math.cos(direction) - side * math.sin(direction)
+        east_km = east + along * math.sin(direction) + side * math.cos(direction)
+        latitude = round(town.latitude + north_km / KM_PER_DEGREE, 7)
+        longitude = round(town.longitude + east_km / wide, 7)
         units = [f"Apt {unit}" for unit in range(1, 4)] if rng.random() < 0.04 else [""]
-        for unit in units:
-            row = Address(latitude, longitude, str(number), name, unit, town.name, postcode)
-            addresses.append(row)
+        addresses += [
+            Address(latitude, longitude, str(number), name, unit, town.name, postcode)
+            for unit in units
+        ]
     return addresses
-
-
-def _at(town: Town, north_km: float, east_km: float) -> tuple[float, float]:
-    wide = KM_PER_DEGREE * math.cos(math.radians(town.latitude))
-    return (
-        round(town.latitude + north_km / KM_PER_DEGREE, 7),
-        round(town.longitude + east_km / wide, 7),
-    )
 
 
 def _again(rng: random.Random, address: Address) -> Address:
     """The address as the city lists it: a few metres away, and in capitals."""
-    return replace(
-        address,
-        latitude=round(address.latitude + rng.uniform(-1e-4, 1e-4), 7),
-        longitude=round(address.longitude + rng.uniform(-1e-4, 1e-4), 7),
-        street=address.street.upper(),
-        unit=address.unit.upper(),
-        city=address.city.upper(),
-    )
+    latitude, longitude = (round(each + rng.uniform(-1e-4, 1e-4), 7) for each in address[:2])
+    number, *words = address[2:6]
+    return Address(latitude, longitude, number, *map(str.upper, words), address.postcode)
 
 
 # --- formats ---
 
 
-def _zipped(source: str, addresses: Sequence[Address], columns: Sequence[str] = _COLUMNS) -> bytes:
-    """A zip with a CSV and, as GDAL wants it, a description."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    for address in addresses:
-        row = _row(address)
-        writer.writerow([row[column] for column in columns])
-    members = {f"us/ca/{source}.csv": table.getvalue(), f"us/ca/{source}.vrt": _vrt(source)}
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, text in members.items():
-            member = zipfile.ZipInfo(name)  # of 1980, so that the bytes are always the same
-            member.compress_type = zipfile.ZIP_DEFLATED
-            file.writestr(member, text)
-    return archive.getvalue()
-
-
 def _row(address: Address) -> dict[str, str]:
+    """An address by column; the hash has the 16 digits that OpenAddresses gives a row."""
+    longitude, latitude = f"{address.longitude:.7f}", f"{address.latitude:.7f}"
     return {
-        "GEOM": f"POINT({address.longitude:.7f} {address.latitude:.7f})",
-        "LON": f"{address.longitude:.7f}",
-        "LAT": f"{address.latitude:.7f}",
+        "GEOM": f"POINT({longitude} {latitude})",
+        "LON": longitude,
+        "LAT": latitude,
         "NUMBER": address.number,
         "STREET": address.street,
         "UNIT": address.unit,
@@ -243,52 +179,32 @@ def _row(address: Address) -> dict[str, str]:
         "REGION": "CA",
         "POSTCODE": address.postcode,
         "ID": "",
-        "HASH": address.digest,
+        "HASH": hashlib.sha1(repr(address).encode()).hexdigest()[:16],
     }
 
 
-def _without_hash(source: str, addresses: Sequence[Address]) -> bytes:
-    return _zipped(source, addresses, _COLUMNS[:-1])
+def _zipped(source: str, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> bytes:
+    """A zip with a CSV and, as GDAL wants it, a description."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for ending, text in (("csv", table.getvalue()), ("vrt", _VRT.format(source=source))):
+            # Of 1980, so that the bytes are always the same.
+            member = zipfile.ZipInfo(f"us/ca/{source}.{ending}")
+            file.writestr(member, text, zipfile.ZIP_DEFLATED)
+    return archive.getvalue()
 
 
-def _with_geom(source: str, addresses: Sequence[Address]) -> bytes:
-    return _zipped(source, addresses, ["GEOM", *_COLUMNS[2:]])
-
-
-def _vrt(source: str) -> str:
-    return (
-        "<OGRVRTDataSource>\n"
-        f'  <OGRVRTLayer name="{source}">\n'
-        f"    <SrcDataSource>{source}.csv</SrcDataSource>\n"
-        "    <GeometryType>wkbPoint</GeometryType>\n"
-        "    <LayerSRS>EPSG:4326</LayerSRS>\n"
-        '    <GeometryField encoding="PointFromColumns" x="LON" y="LAT"/>\n'
-        "  </OGRVRTLayer>\n"
-        "</OGRVRTDataSource>\n"
-    )
-
-
-def _geojson(_source: str, addresses: Sequence[Address]) -> bytes:
+def _geojson(rows: Sequence[dict[str, str]]) -> bytes:
     """A feature on each line; every hundredth has no position, and one a wrong one."""
     lines = []
-    for index, address in enumerate(addresses):
-        position = [address.longitude, address.latitude] if index != 7 else [0, 0]
-        geometry = {"type": "Point", "coordinates": position}
-        row = _row(address)
-        names = ["HASH", *_COLUMNS[2:-1]]
-        properties = {name.lower(): row[name] for name in names} | {"accuracy": ""}
-        feature = {
-            "type": "Feature",
-            "properties": properties,
-            "geometry": geometry if index % 100 != 50 else None,
-        }
-        lines.append(json.dumps(feature) + "\n")
+    for index, row in enumerate(rows):
+        position = [float(row["LON"]), float(row["LAT"])] if index != 7 else [0, 0]
+        geometry = {"type": "Point", "coordinates": position} if index % 100 != 50 else None
+        properties = {name.lower(): row[name] for name in ("HASH", *_COLUMNS[2:-1])}
+        feature = {"type": "Feature", "properties": properties | {"accuracy": ""}}
+        lines.append(json.dumps(feature | {"geometry": geometry}) + "\n")
     return gzip.compress("".join(lines).encode(), mtime=0)
-
-
-_WRITERS = {
-    "csv": _zipped,
-    "csv without hash": _without_hash,
-    "csv with geom": _with_geom,
-    "geojson": _geojson,
-}

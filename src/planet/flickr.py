@@ -233,9 +233,9 @@ def _geo(photo: Photo, variant: _Variant) -> dict:
 # --- pictures ---
 
 
-def picture(catalogue: Catalogue, path: str) -> tuple[Photo, int] | Answer:
+def picture(catalogue: Catalogue, call: Call) -> tuple[Photo, int] | Answer:
     """The photo and the longest side that a picture's path means, or what is there instead."""
-    name = PICTURE.fullmatch(path)
+    name = PICTURE.fullmatch(call.path)
     photo = catalogue.by_id.get(name["photo"]) if name else None
     if photo is None or (photo.server, photo.secret) != (name["server"], name["secret"]):
         return Answer(404)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from planet.faults import chance
 from planet.photos import Photo
@@ -22,36 +22,24 @@ class Gallery:
         self._kept: dict[tuple, bytes] = {}
         self._draw = lru_cache(maxsize=LATEST)(jpeg)
 
-    async def flickr(self, photo: Photo, side: int) -> bytes:
-        """Flickr's picture of a photo, its longest side shrunk to `side` pixels."""
+    async def picture(self, photo: Photo, longest: int | None = None) -> bytes:
+        """The picture of a photo, its longest side shrunk to `longest` pixels if that is given.
+
+        One of the `distinct` without it has the photo's size.
+        """
         if not self._models:
-            return await self._rendered(photo, side)
-        which = self._which(photo.photo_id)
-        return await self._copied((which, side), self._models[which], side, photo.photo_id)
+            return await self.drawn(partial(self._draw, photo, longest))
+        name = photo.photo_id if longest else photo.view
+        model = self._models[int(len(self._models) * chance("model", name))]
+        if not longest:
+            model = replace(model, width=photo.width, height=photo.height)
+        if (model, longest) not in self._kept:
+            self._kept[model, longest] = await self.drawn(partial(self._draw, model, longest))
+        return with_comment(self._kept[model, longest], name)
 
-    async def streetview(self, photo: Photo) -> bytes:
-        """Street View's picture of a photo, in the size that the photo has."""
-        if not self._models:
-            return await self._rendered(photo, None)
-        which, size = self._which(photo.view), (photo.width, photo.height)
-        model = replace(self._models[which], width=size[0], height=size[1])
-        return await self._copied((which, size), model, None, photo.view)
-
-    async def painted(self, paint: Callable[[], bytes]) -> bytes:
-        """A picture of another service, always its own; those of streets are kept where drawn."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, paint)
-
-    def _which(self, name: str) -> int:
-        return int(len(self._models) * chance("model", name))
-
-    async def _copied(self, key: tuple, model: Photo, side: int | None, name: str) -> bytes:
-        if key not in self._kept:
-            self._kept[key] = await self._rendered(model, side)
-        return with_comment(self._kept[key], name)
-
-    async def _rendered(self, photo: Photo, side: int | None) -> bytes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._draw, photo, side)
+    async def drawn(self, draw: Callable[[], bytes]) -> bytes:
+        """What a function draws, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, draw)
 
 
 def with_comment(picture: bytes, comment: str) -> bytes:

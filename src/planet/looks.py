@@ -19,23 +19,10 @@ from planet.photos import Photo
 
 Colour = tuple[int, int, int]
 
-DRIVES_LEFT = {
-    "Australia",
-    "India",
-    "Indonesia",
-    "Ireland",
-    "Japan",
-    "Kenya",
-    "Malaysia",
-    "Nepal",
-    "New Zealand",
-    "Singapore",
-    "South Africa",
-    "Sri Lanka",
-    "Tanzania",
-    "Thailand",
-    "United Kingdom",
-}
+DRIVES_LEFT = (
+    "Australia, India, Indonesia, Ireland, Japan, Kenya, Malaysia, Nepal, New Zealand, Singapore, "
+    "South Africa, Sri Lanka, Tanzania, Thailand, United Kingdom"
+)
 WHITE, YELLOW, BLACK = (235, 235, 230), (240, 190, 30), (25, 25, 30)
 # Whitewash to colour wash; brick and stone; tile, slate, copper and sheet.
 RENDERS = ((240, 238, 230), (235, 215, 165), (235, 170, 150), (150, 190, 215), (160, 205, 170))
@@ -145,7 +132,7 @@ def scenery_of(photo: Photo) -> Scenery:
     wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
     flag = [FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {band}"))] for band in range(3)]
     return Scenery(
-        drives_left=country in DRIVES_LEFT,
+        drives_left=country in DRIVES_LEFT.split(", "),
         flag=tuple(flag),
         flag_upright=national("upright") < 0.5,
         kerb=hsv(national("kerb") * 0.999, 0.65, 0.7),

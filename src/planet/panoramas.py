@@ -9,17 +9,14 @@ import binascii
 import hashlib
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nogps.earth.towns import Town, towns
-from planet.photos import KM_PER_DEGREE
+from nogps.earth import towns
+from nogps.earth.towns import Town
 
 FURTHEST_RADIUS_M = 3000  # a search goes no further, whatever radius is asked for
 REACH_KM = 60  # from a town; there are no panoramas further out
-
-_BLOCK_REACH_KM = 8  # from the middle of a block of a tenth of a degree to its corners
 
 _ROW_DEGREES = 0.00054  # 60 m
 _SHARE = 0.7  # of the cells that have a panorama
@@ -59,7 +56,7 @@ class Panoramas:
     ) -> Panorama | None:
         """The panorama nearest to a position, if one is that near."""
         radius_m = min(radius_m, FURTHEST_RADIUS_M)
-        if not near_a_town(latitude, longitude, REACH_KM + radius_m / 1000):
+        if not nearest_town(latitude, longitude, REACH_KM + radius_m / 1000):
             return None
         best, best_m = None, radius_m
         for ring in range(2 + math.ceil(radius_m / 59)):
@@ -115,15 +112,13 @@ class Panoramas:
             return None
         latitude = round((row + rng.random()) * _ROW_DEGREES, 7)
         longitude = round((column + rng.random()) * 360 / _columns(row) - 180, 7)
-        if not near_a_town(latitude, longitude, REACH_KM):
+        if not nearest_town(latitude, longitude, REACH_KM):
             return None
         kind = rng.choices(["official", "photosphere", "unknown", "indoor"], [86, 4, 4, 6])[0]
         by_people = kind in ("photosphere", "unknown")
-        owner = "Google"
-        if by_people:
-            owner = rng.choice(_PEOPLE)
-        elif kind == "indoor" and rng.random() < 0.5:
-            owner = rng.choice(_SHOPS)
+        in_a_shop = kind == "indoor" and rng.random() < 0.5
+        owners = _PEOPLE if by_people else _SHOPS if in_a_shop else None
+        owner = rng.choice(owners) if owners else "Google"
         return Panorama(
             pano_id=_BY_PEOPLE * by_people + self._id(row, column),
             latitude=latitude,
@@ -162,61 +157,9 @@ def metres(latitude: float, longitude: float, latitude2: float, longitude2: floa
     return round(2 * 6_371_000 * math.asin(min(1.0, math.sqrt(chord))), 3)
 
 
-# --- towns ---
-
-
-@lru_cache(maxsize=1)
-def _town_squares() -> dict[tuple[int, int], list[Town]]:
-    """The towns by the square, a tenth of a degree wide, that they are in."""
-    squares: dict[tuple[int, int], list[Town]] = {}
-    for town in towns():
-        squares.setdefault(_square(town.latitude, town.longitude), []).append(town)
-    return squares
-
-
-def _square(latitude: float, longitude: float) -> tuple[int, int]:
-    return math.floor(10 * latitude), math.floor(10 * ((longitude + 180) % 360))
-
-
 @lru_cache(maxsize=20_000)
 def nearest_town(latitude: float, longitude: float, within_km: float) -> Town | None:
     """The nearest town, if there is one that near."""
-    for reach_km in (min(12, within_km), within_km):  # most have one next to them
-        near = [
-            (metres(latitude, longitude, town.latitude, town.longitude), town)
-            for town in _towns_around(latitude, longitude, reach_km)
-        ]
-        distance, town = min(near, key=lambda each: each[0], default=(math.inf, None))
-        if distance <= reach_km * 1000:
-            return town
-    return None
-
-
-def _towns_around(latitude: float, longitude: float, reach_km: float) -> Iterator[Town]:
-    """At least the towns within reach."""
-    degrees = reach_km / KM_PER_DEGREE
-    tall = math.ceil(10 * degrees)
-    widest = math.cos(math.radians(min(89.0, abs(latitude) + degrees)))
-    wide = min(1800, math.ceil(10 * degrees / widest))
-    row, column = _square(latitude, longitude)
-    for north in range(row - tall, row + tall + 1):
-        for east in range(column - wide, column + wide + 1):
-            yield from _town_squares().get((north, east % 3600), [])
-
-
-def near_a_town(latitude: float, longitude: float, within_km: float) -> bool:
-    """Whether a town is that near; asked often, so known for a whole block where it can be."""
-    block_km = _block_km(math.floor(10 * latitude), math.floor(10 * longitude))
-    if abs(block_km - within_km) > _BLOCK_REACH_KM:
-        return block_km < within_km
-    return nearest_town(latitude, longitude, within_km) is not None
-
-
-@lru_cache(maxsize=20_000)
-def _block_km(north: int, east: int) -> float:
-    """How far the nearest town is from the middle of a block of a tenth of a degree."""
-    latitude, longitude = (north + 0.5) / 10, (east + 0.5) / 10
-    town = nearest_town(latitude, longitude, REACH_KM + 5 * _BLOCK_REACH_KM)
-    if town is None:
-        return math.inf
-    return metres(latitude, longitude, town.latitude, town.longitude) / 1000
+    (town,) = towns.nearest_town(latitude, longitude)
+    near = metres(latitude, longitude, town.latitude, town.longitude) <= within_km * 1000
+    return town if near else None

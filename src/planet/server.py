@@ -148,13 +148,13 @@ class _Hosts:
             "address": partial(mapillary.answer, graph),
             "other": lambda call: Answer(404),
         }
-        # What draws a picture, or what is there instead of it.
-        self.pictures: dict[str, Callable[[Call], Callable | Answer]] = {
-            "picture": partial(self._flickr, catalogue),
-            "image": partial(self._streetview, panoramas),
-            "asset": partial(self._painted, partial(panoramax.picture, street_pictures)),
-            "file": partial(self._painted, partial(commons.picture, files)),
-            "thumb": partial(self._painted, partial(mapillary.picture, graph)),
+        # What draws a picture (of a photo: arguments of `Gallery.picture`), or what is there instead.
+        self.pictures: dict[str, Callable[[Call], Callable | tuple | Answer]] = {
+            "picture": partial(flickr.picture, catalogue),
+            "image": partial(streetview.image, panoramas),
+            "asset": partial(panoramax.picture, street_pictures),
+            "file": partial(commons.picture, files),
+            "thumb": partial(mapillary.picture, graph),
         }
         self.faults = Faults(setup.seed, setup.faults or {})
         self.calls_per_hour = setup.calls_per_hour
@@ -221,19 +221,11 @@ class _Hosts:
         lasting = self.faults.lasting(call)
         if lasting:
             return self._instead(lasting, call), lasting
-        return Answer(200, "image/jpeg", await found()), ""
-
-    def _painted(self, find: Callable[[Call], Callable | Answer], call: Call) -> Callable | Answer:
-        found = find(call)
-        return found if isinstance(found, Answer) else partial(self.gallery.painted, found)
-
-    def _flickr(self, catalogue: flickr.Catalogue, call: Call) -> Callable | Answer:
-        found = flickr.picture(catalogue, call.path)
-        return found if isinstance(found, Answer) else partial(self.gallery.flickr, *found)
-
-    def _streetview(self, panoramas: Panoramas, call: Call) -> Callable | Answer:
-        found = streetview.image(panoramas, call)
-        return found if isinstance(found, Answer) else partial(self.gallery.streetview, *found)
+        if isinstance(found, tuple):
+            body = await self.gallery.picture(*found)
+        else:
+            body = await self.gallery.drawn(found)
+        return Answer(200, "image/jpeg", body), ""
 
     async def _searched(self, work: Callable, call: Call) -> Any:
         if call.what in ("metadata", "image") and "pano" in call.arguments:
