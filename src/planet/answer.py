@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import dataclass, field
 
+LOUD_JSON = "application/json; charset=UTF-8"  # as Google and Mapillary write it
+
 # Arguments that open something, or belong to a signature.
 _SECRETS = r"(?:api_key|key|signature|api_sig|auth_token|access_token|oauth_[a-z_]+|oe|oh)"
 _SECRET = re.compile(rf"(?<=[?&]){_SECRETS}=[^&]*&?", re.IGNORECASE)
@@ -69,7 +71,12 @@ def page(status: int, title: str, headers: dict[str, str] | None = None) -> Answ
     return Answer(status, "text/html; charset=utf-8", body.encode(), headers or {})
 
 
-def js(value: dict) -> Answer:
-    """An answer for programs."""
-    body = json.dumps(value, ensure_ascii=False).encode()
-    return Answer(200, "application/json; charset=utf-8", body)
+def js(
+    value: dict | str,
+    status: int = 200,
+    kind: str = "application/json; charset=utf-8",
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """An answer for programs: a value, or JSON as it stands."""
+    body = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Answer(status, kind, body.encode(), headers or {})

@@ -7,7 +7,6 @@ thumbnails come in certain widths only. A fifth of the files were imported from 
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -137,8 +136,7 @@ def _turned_away() -> Answer:
 def error(code: str, info: str) -> Answer:
     """An error as the API reports it: with HTTP 200."""
     body = {"error": {"code": code, "info": info}, "servedby": "mw-simulated"}
-    headers = {"MediaWiki-API-Error": code}
-    return Answer(200, "application/json; charset=utf-8", json.dumps(body).encode(), headers)
+    return js(body, headers={"MediaWiki-API-Error": code})
 
 
 def _found(commons: Commons, told: dict[str, str]) -> list[int]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from nogps.earth.towns import Town, towns
 from planet.photos import KM_PER_DEGREE, Photo, home_towns
-from planet.picture import jpeg
+from planet.picture import encoded, jpeg
 
 SIDES = 4  # views that a panorama is put together from
 
@@ -117,8 +117,10 @@ def rendered(shot: Shot, width: int | None = None) -> bytes:
         if width == photo.width:
             return body
         image = Image.open(io.BytesIO(body))
-        return _encoded(image.resize((width, round(width * photo.height / photo.width))))
-    return _encoded(_all_around(photo, width))
+        image = image.resize((width, round(width * photo.height / photo.width)))
+    else:
+        image = _all_around(photo, width)
+    return encoded(image, "JPEG", quality=75)
 
 
 def front(shot: Shot, width: int, height: int) -> bytes:
@@ -148,9 +150,3 @@ def _view(photo: Photo, turn: int, side: int) -> np.ndarray:
     heading = (photo.heading + turn) % 360
     view = replace(photo, heading=heading, width=side, height=side, view=f"{photo.view} {turn}")
     return np.asarray(Image.open(io.BytesIO(jpeg(view))))
-
-
-def _encoded(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=75)
-    return buffer.getvalue()

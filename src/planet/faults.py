@@ -6,10 +6,10 @@ again, in whatever order threads ask. A persistent one hits the same thing alway
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from nogps.base.errors import InputError
-from planet.answer import Answer, Call, page
+from planet.answer import LOUD_JSON, Answer, Call, js, page
 
 FAULTS = {
     # transient, picture hosts
@@ -57,7 +57,6 @@ _ONLY = {
     "api_limit": {"images", "address"},
     "api_expired": {"address"},
 }
-_SORRY = "Sorry, the Flickr API service is not currently available."
 
 
 def check(faults: Mapping[str, float]) -> dict[str, float]:
@@ -68,10 +67,8 @@ def check(faults: Mapping[str, float]) -> dict[str, float]:
     """
     for kind, share in faults.items():
         if kind not in FAULTS or not 0 <= share <= 1:
-            raise InputError(
-                f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
-                f"{', '.join(FAULTS)}"
-            )
+            told = f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
+            raise InputError(told + ", ".join(FAULTS))
     return dict(faults)
 
 
@@ -86,34 +83,31 @@ class Faults:
 
     def __init__(self, seed: int, shares: Mapping[str, float]):
         self.seed = seed
-        shares = check(shares)
-        self._transient = {k: v for k, v in shares.items() if k not in PERSISTENT and v}
-        self._persistent = {k: v for k, v in shares.items() if k in PERSISTENT and v}
+        self._shares = check(shares)
         self._asked: dict[str, tuple[int, int]] = {}  # times, and faults in a row
 
     def passing(self, call: Call) -> str:
         """The transient fault that hits this request, or nothing."""
-        kinds = self._that_hit(self._transient, call)
+        kinds = self._that_hit(call, persistent=False)
         if not kinds:
             return ""
         times, in_a_row = self._asked.get(call.essence, (0, 0))
         kind = ""
         if in_a_row < MOST_IN_A_ROW:
-            kind = self._first_that_hits(kinds, self._transient, f"{call.essence} {times}")
+            kind = self._first(kinds, f"{call.essence} {times}")
         self._asked[call.essence] = (times + 1, in_a_row + 1 if kind else 0)
         return kind
 
     def lasting(self, call: Call) -> str:
         """The persistent fault that hits what is asked for, or nothing."""
-        kinds = self._that_hit(self._persistent, call)
-        return self._first_that_hits(kinds, self._persistent, _thing(call))
+        return self._first(self._that_hit(call, persistent=True), _thing(call))
 
-    def _that_hit(self, shares: Mapping[str, float], call: Call) -> list[str]:
-        return [kind for kind in shares if call.what in hits(kind)]
+    def _that_hit(self, call: Call, persistent: bool) -> list[str]:
+        kinds = (kind for kind, share in self._shares.items() if share)
+        return [k for k in kinds if call.what in hits(k) and (k in PERSISTENT) == persistent]
 
-    def _first_that_hits(self, kinds: Iterable[str], shares: Mapping[str, float], what: str) -> str:
-        hit = (kind for kind in kinds if chance(self.seed, kind, what) < shares[kind])
-        return next(hit, "")
+    def _first(self, kinds: list[str], what: str) -> str:
+        return next((k for k in kinds if chance(self.seed, k, what) < self._shares[k]), "")
 
     def answer(self, kind: str, call: Call) -> Answer | None:
         """What comes instead of the true answer; None where the fault is in how it comes."""
@@ -149,19 +143,13 @@ def _server_error(which: int, times: int) -> Answer:
 
 
 def _unavailable(which: int, times: int) -> Answer:
+    sorry = "Sorry, the Flickr API service is not currently available."
     bodies = (
         '{"stat":"fail","code":105,"message":"Service currently unavailable"}',
-        f'{{"stat":"fail","message":"{_SORRY}","code":201}},',
-        f'{{"stat":"fail","code":0,"message":"{_SORRY}"}}',
+        f'{{"stat":"fail","message":"{sorry}","code":201}},',
+        f'{{"stat":"fail","code":0,"message":"{sorry}"}}',
     )
-    body = bodies[(which + times) % 3].encode()
-    return Answer(200, "application/json; charset=utf-8", body)
-
-
-def _status(name: str, message: str) -> Answer:
-    error = f',\n   "error_message" : "{message}"' if message else ""
-    body = f'{{\n   "status" : "{name}"{error}\n}}\n'
-    return Answer(200, "application/json; charset=UTF-8", body.encode())
+    return js(bodies[(which + times) % 3])
 
 
 def _not_an_image(which: int, _times: int) -> Answer:
@@ -171,20 +159,25 @@ def _not_an_image(which: int, _times: int) -> Answer:
 
 
 def _lagged(which: int, times: int) -> Answer:
+    if (which + times) % 3 == 0:
+        return js('{"error":{"code":"internal_api_error_DBQueryError","info":""}}')
     words = '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged",'
     words += '"host":"db1","lag":7.1}}'
     headers = {"Retry-After": "1", "X-Database-Lag": "7", "MediaWiki-API-Error": "maxlag"}
-    if (which + times) % 3 == 0:
-        words, headers = '{"error":{"code":"internal_api_error_DBQueryError","info":""}}', {}
-    return Answer(200, "application/json; charset=utf-8", words.encode(), headers)
+    return js(words, headers=headers)
 
 
 def _limited(which: int, times: int) -> Answer:
     """Some with 400, some as a failure of the server: both have been told of."""
     error = '"message":"Application request limit reached","type":"MLYApiException"'
     body = f'{{"error":{{{error},"is_transient":true,"code":4,"fbtrace_id":"A0"}}}}'
-    status = (400, 403, 500)[(which + times) % 3]
-    return Answer(status, "application/json; charset=UTF-8", body.encode())
+    return js(body, (400, 403, 500)[(which + times) % 3], LOUD_JSON)
+
+
+def _over_limit(*_: int) -> Answer:
+    words = "You have exceeded your rate-limit for this API."
+    body = f'{{\n   "status" : "OVER_QUERY_LIMIT",\n   "error_message" : "{words}"\n}}\n'
+    return js(body, kind=LOUD_JSON)
 
 
 _ANSWERS = {
@@ -196,10 +189,8 @@ _ANSWERS = {
     "api_too_many": lambda *_: page(429, "429 Too Many Requests"),
     "api_html": lambda *_: page(200, "Flickr is having a massage"),
     "api_error": lambda which, times: page((500, 502)[(which + times) % 2], "Server Error"),
-    "api_unknown": lambda *_: _status("UNKNOWN_ERROR", ""),
-    "api_over_limit": lambda *_: _status(
-        "OVER_QUERY_LIMIT", "You have exceeded your rate-limit for this API."
-    ),
+    "api_unknown": lambda *_: js('{\n   "status" : "UNKNOWN_ERROR"\n}\n', kind=LOUD_JSON),
+    "api_over_limit": _over_limit,
     "api_maxlag": _lagged,
     "api_limit": _limited,
 }

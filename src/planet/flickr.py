@@ -10,14 +10,13 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from io import BytesIO
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
 from oauthlib.oauth1.rfc5849 import signature
 from PIL import Image, ImageDraw
 
-from planet.answer import Answer, Call
+from planet.answer import Answer, Call, js
 from planet.faults import chance
 from planet.flickr_search import (
     LIMITING,
@@ -32,6 +31,7 @@ from planet.flickr_search import (
 )
 from planet.keys import KEY, SECRET
 from planet.photos import Photo
+from planet.picture import encoded
 
 IMAGE_HOST = "http://live.staticflickr.invalid"
 PAGE_HOST = "http://www.flickr.invalid"
@@ -60,7 +60,7 @@ class Catalogue:
             for word in said:
                 self._with_word.setdefault(word, []).append(index)
 
-    def found(self, query: "Query") -> list[Photo]:
+    def found(self, query: Query) -> list[Photo]:
         """The photos that match, in the order of upload."""
         first = bisect_left(self._times, query.since)
         last = bisect_right(self._times, query.until)
@@ -86,7 +86,7 @@ def answer_call(catalogue: Catalogue, call: Call) -> Answer:
     body = json.dumps(value, ensure_ascii=False)
     if call.arguments.get("nojsoncallback") != "1":
         body = f"jsonFlickrApi({body})"
-    return Answer(200, "application/json; charset=utf-8", body.encode())
+    return js(body)
 
 
 def _called(catalogue: Catalogue, call: Call) -> dict:
@@ -255,6 +255,4 @@ def placeholder() -> Answer:
     """The picture that says that there is no picture."""
     image = Image.new("RGB", (500, 374), (240, 240, 240))
     ImageDraw.Draw(image).text((120, 180), "This photo is no longer available", fill=(90, 90, 90))
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return Answer(200, "image/png", buffer.getvalue())
+    return Answer(200, "image/png", encoded(image, "PNG"))

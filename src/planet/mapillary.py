@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
-from planet.answer import Answer, Call, text
+from planet.answer import LOUD_JSON, Answer, Call, js, text
 from planet.drives import Shot, hash_of, rendered, shots
 from planet.faults import chance
 from planet.keys import MAPILLARY_TOKEN
@@ -56,17 +56,17 @@ class Mapillary:
 def answer(mapillary: Mapillary, call: Call) -> Answer:
     """What the API answers."""
     if _token_of(call) != MAPILLARY_TOKEN:
-        return refused(401, 190, "Invalid OAuth 2.0 Access Token")
+        return _refused(401, 190, "Invalid OAuth 2.0 Access Token")
     for name in call.arguments.get("fields", "id").split(","):
         if name not in FIELDS.split():
             words = f"Tried accessing nonexisting field ({name}) on node type (ChunkObject)"
-            return refused(400, 100, words)
+            return _refused(400, 100, words)
     if call.path == IMAGES:
         return _listed(mapillary, call.arguments)
     named = ENTITY.fullmatch(call.path)
     shot = mapillary.pictures.get(named["photo"]) if named else None
     if shot is None or shot.photo.deleted:
-        return refused(400, 100, "Unsupported get request. Object does not exist")
+        return _refused(400, 100, "Unsupported get request. Object does not exist")
     return _js(_row(named["photo"], shot, call.arguments.get("fields", ""), call.expired))
 
 
@@ -74,16 +74,15 @@ def _token_of(call: Call) -> str:
     return call.authorization.removeprefix("OAuth ") or call.arguments.get("access_token", "")
 
 
-def refused(status: int, code: int, message: str, passes: bool = False) -> Answer:
+def _refused(status: int, code: int, message: str) -> Answer:
     """An error as the API reports it."""
     error = {"message": message, "type": "MLYApiException", "code": code, "fbtrace_id": "A0"}
-    body = json.dumps({"error": error | ({"is_transient": True} if passes else {})})
-    return Answer(status, "application/json; charset=UTF-8", body.encode())
+    return js(json.dumps({"error": error}), status, LOUD_JSON)
 
 
 def _js(value: dict) -> Answer:
     body = json.dumps(value, separators=(",", ":")).replace("/", "\\/")
-    return Answer(200, "application/json; charset=UTF-8", body.encode())
+    return js(body, kind=LOUD_JSON)
 
 
 def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
@@ -95,9 +94,9 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
         since = _moment(arguments.get("start_captured_at"), 0.0)
         until = _moment(arguments.get("end_captured_at"), float("inf"))
     except ValueError:
-        return refused(400, 100, "Invalid parameter")
+        return _refused(400, 100, "Invalid parameter")
     if (east - west) * (north - south) >= MOST_SQUARE_DEGREES:
-        return refused(400, 100, "The bounding box is too large")
+        return _refused(400, 100, "The bounding box is too large")
     x, y = (west + east) / 2, (south + north) / 2
     found = [
         (max(abs(latitude - y), abs(longitude - x)), photo_id)

@@ -6,7 +6,6 @@ clients on to their storage; what is absent is a missing key. Pictures have a qu
 widths, since all here are small.
 """
 
-import json
 import math
 import re
 import uuid
@@ -112,8 +111,7 @@ def answer(panoramax: Panoramax, call: Call) -> Answer:
 
 
 def _refused(status: int, message: str) -> Answer:
-    body = json.dumps({"status": status, "message": message}).encode()
-    return Answer(status, "application/json", body)
+    return js({"status": status, "message": message}, status, "application/json")
 
 
 def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
@@ -233,7 +231,7 @@ def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
     item = panoramax.items.get(named["photo"])
     if item is None or item.shot.photo.deleted:
         body = {"message": "Picture can't be found, you may check its ID", "status_code": 404}
-        return Answer(404, "application/json", json.dumps(body).encode())
+        return js(body, 404, "application/json")
     if not stored and item.licence in SENDS_ON:
         address = f"{STORAGE}/permanent/{item.picture_id}-{named['size']}.jpg"
         return Answer(302, headers={"Location": address})

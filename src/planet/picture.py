@@ -29,8 +29,13 @@ def jpeg(photo: Photo, longest: int | None = None) -> bytes:
         width, height = (side * longest // max(image.size) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BOX)
     image = _develop(image, rng, camera)
+    return encoded(image, "JPEG", quality=camera.randrange(60, 93))
+
+
+def encoded(image: Image.Image, form: str, **options: int) -> bytes:
+    """The image as a file of this format."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=camera.randrange(60, 93))
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 

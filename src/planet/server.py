@@ -11,8 +11,8 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -72,46 +72,28 @@ class Setup:
 @contextmanager
 def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[str]:
     """Serve these photos from a thread; yields the base URL. `setup`: the fields of `Setup`."""
-    ready: Future = Future()
-    thread = threading.Thread(target=_serve, args=[planet, port, Setup(**setup), ready])
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    try:
-        base, stop = ready.result()
-        try:
-            yield base
-        finally:
-            stop()
-    finally:
-        thread.join()
 
+    def run(coroutine: Coroutine) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
-def _serve(planet: Sequence[Photo], port: int, setup: Setup, ready: Future) -> None:
-    async def run() -> None:
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-        async with hosts(planet, port, setup) as base:
-            ready.set_result((base, partial(loop.call_soon_threadsafe, done.set)))
-            await done.wait()
-
-    try:
-        asyncio.run(run())
-    except Exception as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)
+    with ExitStack() as stack:
+        stack.callback(loop.close)
+        stack.callback(thread.join)
+        stack.callback(loop.call_soon_threadsafe, loop.stop)
+        served = hosts(planet, port, Setup(**setup))
+        base = run(served.__aenter__())
+        stack.callback(lambda: run(served.__aexit__(None, None, None)))
+        yield base
 
 
 @asynccontextmanager
 async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterator[str]:
     """Serve on loopback while the block runs; yields the base URL. Port 0 takes a free one."""
     with ExitStack() as stack:
-        # Apart, so that no search waits until pictures are drawn.
-        painters = stack.enter_context(ThreadPoolExecutor(2))
-        searchers = stack.enter_context(ThreadPoolExecutor(2))
-        log = None
-        if setup.log:
-            setup.log.parent.mkdir(parents=True, exist_ok=True)
-            log = stack.enter_context(setup.log.open("ab", buffering=0))
-        server = _Hosts(planet, setup, painters, searchers, log)
+        server = _Hosts(planet, setup, stack)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
         await runner.setup()
         try:
@@ -125,14 +107,14 @@ async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterat
 class _Hosts:
     """Answers requests."""
 
-    def __init__(
-        self,
-        planet: Sequence[Photo],
-        setup: Setup,
-        painters: Executor,
-        searchers: Executor,
-        log: BinaryIO | None,
-    ):
+    def __init__(self, planet: Sequence[Photo], setup: Setup, stack: ExitStack):
+        # Apart, so that no search waits until pictures are drawn.
+        painters = stack.enter_context(ThreadPoolExecutor(2))
+        self.searchers = stack.enter_context(ThreadPoolExecutor(2))
+        self.log: BinaryIO | None = None
+        if setup.log:
+            setup.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log = stack.enter_context(setup.log.open("ab", buffering=0))
         catalogue, panoramas = flickr.Catalogue(planet), Panoramas(setup.seed)
         street_pictures = panoramax.Panoramax(setup.seed, len(planet))
         files = commons.Commons(planet)
@@ -148,7 +130,7 @@ class _Hosts:
             "address": partial(mapillary.answer, graph),
             "other": lambda call: Answer(404),
         }
-        # What draws a picture (of a photo: arguments of `Gallery.picture`), or what is there instead.
+        # What draws a picture, or the arguments of `Gallery.picture`, or what is there instead.
         self.pictures: dict[str, Callable[[Call], Callable | tuple | Answer]] = {
             "picture": partial(flickr.picture, catalogue),
             "image": partial(streetview.image, panoramas),
@@ -159,8 +141,6 @@ class _Hosts:
         self.faults = Faults(setup.seed, setup.faults or {})
         self.calls_per_hour = setup.calls_per_hour
         self.calls: deque[float] = deque()  # when they came, in the last hour
-        self.searchers = searchers
-        self.log = log
         self.closing = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -172,10 +152,11 @@ class _Hosts:
             answer, fault = await self._answer(call)
         note = partial(self._note, call, fault)
         how = fault.removeprefix("api_")
-        if how == "reset":
-            return _reset(request, note)
-        if how == "stall":
-            return await self._stall(request, note)
+        if how in ("reset", "stall"):
+            note(0, 0)
+            if how == "stall":
+                await self._stall(request)
+            return _reset(request)
         if how == "slow":
             return await _slow(request, answer, note)
         if how == "cut_off":
@@ -201,8 +182,7 @@ class _Hosts:
         call.expired = passing == "api_expired"
         if passing.removeprefix("api_") in ("reset", "stall"):
             return Answer(0), passing
-        answer = self.faults.answer(passing, call)
-        if answer:
+        if answer := self.faults.answer(passing, call):
             return answer, passing
         answer, lasting = await self._true_answer(call)
         if passing == "truncated":
@@ -218,8 +198,7 @@ class _Hosts:
         found = await self._searched(self.pictures[call.what], call)
         if isinstance(found, Answer):
             return found, ""
-        lasting = self.faults.lasting(call)
-        if lasting:
+        if lasting := self.faults.lasting(call):
             return self._instead(lasting, call), lasting
         if isinstance(found, tuple):
             body = await self.gallery.picture(*found)
@@ -230,8 +209,7 @@ class _Hosts:
     async def _searched(self, work: Callable, call: Call) -> Any:
         if call.what in ("metadata", "image") and "pano" in call.arguments:
             return work(call)  # that takes less time than a thread's turn
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.searchers, work, call)
+        return await asyncio.get_running_loop().run_in_executor(self.searchers, work, call)
 
     def _instead(self, lasting: str, call: Call) -> Answer:
         if lasting == "grey":
@@ -241,12 +219,10 @@ class _Hosts:
             return flickr.placeholder() if directly else flickr.to_placeholder()
         return self.faults.answer(lasting, call)
 
-    async def _stall(self, request: web.BaseRequest, note: _Note) -> web.StreamResponse:
-        note(0, 0)
+    async def _stall(self, request: web.BaseRequest) -> None:
         end = time.monotonic() + LONGEST_STALL_S
         while time.monotonic() < end and not self.closing.is_set() and not _has_left(request):
             await asyncio.sleep(0.05)
-        return _reset(request, None)
 
     def _note(self, call: Call, fault: str, status: int, sent: int) -> None:
         if self.log is None:
@@ -271,29 +247,26 @@ class _Hosts:
 
 
 async def _read(request: web.BaseRequest) -> Call:
-    target = re.sub(r"^https?://[^/?#]*", "", request.raw_path)  # a proxy's client sends all of it
-    form = (await request.read()).decode(errors="replace")
+    names = {"host": "Host", "authorization": "Authorization", "user_agent": "User-Agent"}
     call = Call(
         what="other",
         method=request.method,
-        target=target,
-        host=request.headers.get("Host", ""),
-        authorization=request.headers.get("Authorization", ""),
-        user_agent=request.headers.get("User-Agent", ""),
-        form=form,
+        # A proxy's client sends all of the address.
+        target=re.sub(r"^https?://[^/?#]*", "", request.raw_path),
+        form=(await request.read()).decode(errors="replace"),
+        **{field: request.headers.get(name, "") for field, name in names.items()},
     )
     reads = call.method in ("GET", "HEAD")
-    call.arguments = dict(parse_qsl(target.partition("?")[2] if reads else form))
+    call.arguments = dict(parse_qsl(call.target.partition("?")[2] if reads else call.form))
     if reads or call.path == flickr.REST:
         call.what = _WHAT.get(call.path, "other")
     if call.what == "image" and "pano" in call.arguments:
         call.photo = f"{call.arguments['pano']} {call.arguments.get('heading', 0)}"
     elif call.what == "other" and reads:
-        for pattern, what in _NAMED.items():
-            if named := pattern.fullmatch(call.path):
-                told = named.groupdict()
-                call.what, call.photo = what, told.get("photo") or told.get("name") or ""
-                break
+        tried = ((pattern.fullmatch(call.path), what) for pattern, what in _NAMED.items())
+        named, call.what = next((each for each in tried if each[0]), (None, "other"))
+        told = named.groupdict() if named else {}
+        call.photo = told.get("photo") or told.get("name") or ""
     return call
 
 
@@ -308,10 +281,8 @@ def _has_left(request: web.BaseRequest) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _reset(request: web.BaseRequest, note: _Note | None) -> web.StreamResponse:
+def _reset(request: web.BaseRequest) -> web.StreamResponse:
     """Break the connection off; what is returned reaches nobody."""
-    if note:
-        note(0, 0)
     if request.transport is not None:
         at_once = struct.pack("ii", 1, 0)  # sends a reset instead of an orderly end
         sock = request.transport.get_extra_info("socket")

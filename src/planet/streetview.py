@@ -8,7 +8,6 @@ import random
 import re
 from datetime import datetime, timedelta
 from functools import lru_cache
-from io import BytesIO
 from urllib.parse import unquote
 
 from PIL import Image, ImageDraw
@@ -17,6 +16,7 @@ from planet.answer import Answer, Call, js, text
 from planet.keys import GOOGLE_KEY, SIGNING_SECRET
 from planet.panoramas import REACH_KM, Panorama, Panoramas, nearest_town
 from planet.photos import Photo
+from planet.picture import encoded
 
 API_HOST = "http://maps.googleapis.invalid"
 PAGE_HOST = "http://www.google.invalid"
@@ -195,6 +195,4 @@ def grey(width: int, height: int) -> Answer:
     middle = (width // 2, height // 2)
     words = "Sorry, we have no imagery here."
     ImageDraw.Draw(picture).text(middle, words, fill=(120, 120, 116), anchor="mm")
-    buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    return Answer(200, "image/jpeg", buffer.getvalue())
+    return Answer(200, "image/jpeg", encoded(picture, "JPEG", quality=85))
