@@ -28,10 +28,8 @@ class Canvas:
     def point(self, x: float, y: float, z: float) -> tuple[int, int]:
         """The pixel of a point x metres to the right, y above the ground and z ahead."""
         scale = self.focal / z
-        return (
-            self.centre + math.floor(x * scale),
-            self.horizon + math.floor((EYE_M - y) * scale),
-        )
+        across, down = math.floor(x * scale), math.floor((EYE_M - y) * scale)
+        return self.centre + across, self.horizon + down
 
     def lit(self, colour: Colour, facing: float = 1.0, z: float = 10.0) -> Colour:
         """A surface's colour under this light, seen through z metres of haze."""
@@ -45,17 +43,14 @@ class Canvas:
         self, points: list[tuple[float, float, float]], colour: Colour, facing: float = 1.0
     ) -> None:
         """Fill a polygon given in metres."""
-        depth = points[0][2]
         pixels = [self.point(*point) for point in points]
-        self.draw.polygon(pixels, fill=self.lit(colour, facing, depth))
+        self.draw.polygon(pixels, fill=self.lit(colour, facing, points[0][2]))
 
     def box(self, x0, y0, x1, y1, z, colour: Colour, facing: float = 1.0) -> None:
         """Fill a rectangle that faces the camera, in metres."""
         (left, bottom), (right, top) = self.point(x0, y0, z), self.point(x1, y1, z)
-        self.draw.rectangle(
-            (min(left, right), min(top, bottom), max(left, right), max(top, bottom)),
-            fill=self.lit(colour, facing, z),
-        )
+        corners = (min(left, right), min(top, bottom), max(left, right), max(top, bottom))
+        self.draw.rectangle(corners, fill=self.lit(colour, facing, z))
 
     def ball(self, x, y, z, radius, colour: Colour, facing: float = 1.0, squash=1.0) -> None:
         """Fill an ellipse around a point, in metres."""

@@ -1,20 +1,20 @@
 """The planet's scenes: a street, a square, the country, water, or a detail of nowhere."""
 
 import random
+from collections.abc import Iterator
 
 from planet.canvas import Canvas
 from planet.looks import WHITE, Colour, hsv, mix
 from planet.things import boat, bus, bush, flag, lamp, landmark, person, sign, stall, tree, vehicle
 
+_PANES = [(45, 55, 70), (60, 75, 95), (90, 105, 120)]
+
 
 def _sky(canvas: Canvas) -> None:
     top, bottom = canvas.light.sky
-    bands = 14
-    for band in range(bands):
-        y = canvas.horizon * band // bands
-        canvas.draw.rectangle(
-            (0, y, canvas.width, canvas.horizon), fill=mix(top, bottom, band / (bands - 1))
-        )
+    for band in range(14):
+        below = (0, canvas.horizon * band // 14, canvas.width, canvas.horizon)
+        canvas.draw.rectangle(below, fill=mix(top, bottom, band / 13))
     bright = mix(bottom, canvas.light.colour, 0.6)
     for _ in range(canvas.rng.randrange(7)):
         x, y = canvas.rng.randrange(canvas.width), canvas.rng.randrange(1 + max(1, canvas.horizon))
@@ -25,9 +25,8 @@ def _sky(canvas: Canvas) -> None:
 
 
 def _ground(canvas: Canvas, colour: Colour) -> None:
-    canvas.draw.rectangle(
-        (0, canvas.horizon, canvas.width, canvas.height), fill=canvas.lit(colour, 0.9, 30)
-    )
+    below = (0, canvas.horizon, canvas.width, canvas.height)
+    canvas.draw.rectangle(below, fill=canvas.lit(colour, 0.9, 30))
     for _ in range(25):  # patches: no ground is one colour
         z = canvas.rng.uniform(3, 40)
         x = canvas.rng.uniform(-1, 1) * z
@@ -68,21 +67,18 @@ def _depths(rng: random.Random, count: int, near: float, far: float) -> list[flo
 
 def _road(canvas: Canvas, left: float, right: float) -> None:
     grey = canvas.rng.randrange(70, 125)
-    far, near = 150, 2.0
-    canvas.polygon(
-        [(left, 0, far), (right, 0, far), (right, 0, near), (left, 0, near)],
-        (grey, grey, grey + 4),
-    )
+    _strip(canvas, left, right, 150, 2.0, (grey, grey, grey + 4))
     for edge in (left - 0.35, right):
-        kerb = [(edge, 0, far), (edge + 0.35, 0, far), (edge + 0.35, 0, near), (edge, 0, near)]
-        canvas.polygon(kerb, canvas.scenery.kerb)
-    middle = (left + right) / 2
+        _strip(canvas, edge, edge + 0.35, 150, 2.0, canvas.scenery.kerb)
+    middle, line = (left + right) / 2, canvas.scenery.centre_line
     if canvas.rng.random() < 0.8:
         for z in range(3, 60, 4):
-            end = z + (2.2 if canvas.scenery.centre_line == WHITE else 4)
-            strip = [(middle - 0.14, 0, z), (middle + 0.14, 0, z)]
-            strip += [(middle + 0.14, 0, end), (middle - 0.14, 0, end)]
-            canvas.polygon(strip, canvas.scenery.centre_line)
+            _strip(canvas, middle - 0.14, middle + 0.14, z, z + (2.2 if line == WHITE else 4), line)
+
+
+def _strip(canvas: Canvas, left, right, z0, z1, colour: Colour) -> None:
+    """A piece of the ground."""
+    canvas.polygon([(left, 0, z0), (right, 0, z0), (right, 0, z1), (left, 0, z1)], colour)
 
 
 def _houses_along(canvas: Canvas, x: float, side: int) -> list[tuple[float, tuple]]:
@@ -103,45 +99,42 @@ def _house_beside(canvas: Canvas, x, side, z0, z1, storeys, colour) -> None:
     height = 3.1 * storeys + 0.5
     sunny = 0.72 if canvas.light.clear and canvas.light.right * side > 0 else 1.0
     depth = x + side * 9
-    top, ridge = canvas.scenery.pitch * 6, x + side * 4.5
-    if top > 0.3:
-        canvas.polygon(
-            [
-                (x, height, z0),
-                (ridge, height + top, z0),
-                (ridge, height + top, z1),
-                (x, height, z1),
-            ],
-            canvas.scenery.roof,
-        )
-        canvas.polygon(
-            [(x, height, z0), (ridge, height + top, z0), (depth, height, z0)], colour, 0.75
-        )
+    top, ridge = height + canvas.scenery.pitch * 6, x + side * 4.5
+    if canvas.scenery.pitch * 6 > 0.3:
+        roof = [(x, height, z0), (ridge, top, z0), (ridge, top, z1), (x, height, z1)]
+        canvas.polygon(roof, canvas.scenery.roof)
+        canvas.polygon([(x, height, z0), (ridge, top, z0), (depth, height, z0)], colour, 0.75)
     canvas.polygon([(x, 0, z0), (depth, 0, z0), (depth, height, z0), (x, height, z0)], colour, 0.8)
-    canvas.polygon([(x, 0, z0), (x, 0, z1), (x, height, z1), (x, height, z0)], colour, sunny)
+    _pane(canvas, x, 0, height, z0, z1, colour, sunny)
     if canvas.focal / z0 < 7:
         return
-    bays = max(2, int((z1 - z0) / 2.6))
-    step = (z1 - z0) / bays
-    for storey in range(storeys):
-        for bay in range(bays):
-            low, z = 3.1 * storey + 0.8, z0 + (bay + 0.25) * step
-            tall = 2.0 if canvas.scenery.tall_windows else 1.3
-            window = canvas.rng.choice([(45, 55, 70), (60, 75, 95), (90, 105, 120)])
-            if canvas.light.elevation < -2 and canvas.rng.random() < 0.5:
-                window = (255, 225, 140)
-            shutter, end = canvas.scenery.shutters, z + step * 0.5
-            edge = step * 0.2
-            _pane(canvas, x, low - 0.1, low + tall + 0.1, z - edge, end + edge, shutter)
-            _pane(canvas, x, low, low + tall, z, end, window)
+    tall = 2.0 if canvas.scenery.tall_windows else 1.3
+    for low, z, step in _windows(storeys, z0, z1):
+        window = canvas.rng.choice(_PANES)
+        if canvas.light.elevation < -2 and canvas.rng.random() < 0.5:
+            window = (255, 225, 140)
+        edge, end = step * 0.2, z + step * 0.5
+        shutters = canvas.scenery.shutters
+        _pane(canvas, x, low - 0.1, low + tall + 0.1, z - edge, end + edge, shutters)
+        _pane(canvas, x, low, low + tall, z, end, window)
     if canvas.rng.random() < 0.4:
         awning = canvas.rng.choice([canvas.scenery.shutters, canvas.scenery.livery[0]])
         inward = x - side * 1.2
         canvas.polygon([(x, 3.2, z0), (x, 3.2, z1), (inward, 2.5, z1), (inward, 2.5, z0)], awning)
 
 
-def _pane(canvas: Canvas, x, low, high, z0, z1, colour) -> None:
-    canvas.polygon([(x, low, z0), (x, low, z1), (x, high, z1), (x, high, z0)], colour)
+def _pane(canvas: Canvas, x, low, high, z0, z1, colour: Colour, facing: float = 1.0) -> None:
+    """A rectangle that faces the street."""
+    canvas.polygon([(x, low, z0), (x, low, z1), (x, high, z1), (x, high, z0)], colour, facing)
+
+
+def _windows(storeys: int, start: float, end: float) -> Iterator[tuple[float, float, float]]:
+    """How high and how far along a front each window begins, and how far it is to the next."""
+    bays = max(2, int((end - start) / 2.6))
+    step = (end - start) / bays
+    for storey in range(storeys):
+        for bay in range(bays):
+            yield 3.1 * storey + 0.8, start + (bay + 0.25) * step, step
 
 
 def square(canvas: Canvas) -> None:
@@ -182,18 +175,11 @@ def _house_ahead(canvas: Canvas, x0: float, x1: float, z: float) -> None:
         roof += [(x1 - inset, height + top, z), (x0 + inset, height + top, z)]
         canvas.polygon(roof, scenery.roof)
     canvas.box(x0, 0, x1, height, z, colour, 0.8 if canvas.light.ahead > 0 else 1.0)
-    bays = max(2, int((x1 - x0) / 2.6))
-    step = (x1 - x0) / bays
     tall, wide = (2.0, 0.4) if scenery.tall_windows else (1.3, 0.5)
-    for storey in range(storeys):
-        for bay in range(bays):
-            low, left = 3.1 * storey + 0.8, x0 + (bay + 0.25) * step
-            edge = step * 0.2
-            canvas.box(
-                left - edge, low - 0.1, left + step * wide + edge, low + tall, z, scenery.shutters
-            )
-            window = rng.choice([(45, 55, 70), (60, 75, 95), (90, 105, 120)])
-            canvas.box(left, low, left + step * wide, low + tall, z, window)
+    for low, left, step in _windows(storeys, x0, x1):
+        edge, right = step * 0.2, left + step * wide
+        canvas.box(left - edge, low - 0.1, right + edge, low + tall, z, scenery.shutters)
+        canvas.box(left, low, right, low + tall, z, rng.choice(_PANES))
 
 
 def country(canvas: Canvas) -> None:
@@ -263,10 +249,8 @@ def water(canvas: Canvas) -> None:
 def detail(canvas: Canvas) -> None:
     """A close-up or an interior: a photo that says nothing about where it was taken."""
     rng = canvas.rng
-    canvas.draw.rectangle(
-        (0, 0, canvas.width, canvas.height),
-        fill=hsv(rng.random(), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9)),
-    )
+    colour = hsv(rng.random(), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.9))
+    canvas.draw.rectangle((0, 0, canvas.width, canvas.height), fill=colour)
     for _ in range(rng.randrange(8, 40)):
         x, y = rng.randrange(canvas.width), rng.randrange(canvas.height)
         a, b = (canvas.width * rng.randrange(2, 25) // 100 for _ in range(2))
@@ -282,10 +266,5 @@ def _in_the_way(canvas: Canvas) -> None:
         canvas.rng.choice([person, person, bush, lamp])(canvas, x, canvas.rng.uniform(2, 3.5))
 
 
-SCENES = {  # by the scene of a photo
-    "street": street,
-    "square": square,
-    "country": country,
-    "water": water,
-    "detail": detail,
-}
+# By the scene of a photo.
+SCENES = {scene.__name__: scene for scene in (street, square, country, water, detail)}

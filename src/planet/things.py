@@ -6,7 +6,9 @@ Each is drawn at x metres to the right of the camera and z metres ahead.
 import math
 
 from planet.canvas import Canvas
-from planet.looks import BLACK, WHITE, Colour, hsv
+from planet.looks import BLACK, WHITE, hsv
+
+_CARS = [(200, 200, 205), (40, 40, 45), (130, 130, 135), (120, 25, 25), (30, 50, 90)]
 
 
 def vehicle(canvas: Canvas, x: float, z: float, away: bool) -> None:
@@ -20,9 +22,7 @@ def vehicle(canvas: Canvas, x: float, z: float, away: bool) -> None:
 def _car(canvas: Canvas, x: float, z: float, away: bool) -> None:
     rng = canvas.rng
     taxi = rng.random() < 0.4
-    plain = rng.choice(
-        [(200, 200, 205), (40, 40, 45), (130, 130, 135), (120, 25, 25), (30, 50, 90)]
-    )
+    plain = rng.choice(_CARS)
     body = canvas.scenery.livery[0] if taxi else plain
     shadow(canvas, x, z, 0.9, 1.4)
     canvas.box(x - 0.85, 0, x + 0.85, 0.4, z, BLACK)
@@ -50,11 +50,10 @@ def bus(canvas: Canvas, x: float, z: float) -> None:
 
 def stall(canvas: Canvas, x: float, z: float) -> None:
     """A market stall under a striped roof."""
-    colours = (canvas.scenery.livery[0], canvas.scenery.livery[1])
     canvas.box(x - 1.4, 0, x + 1.4, 0.9, z, (120, 85, 60))
     for strip in range(6):
         left = x - 1.5 + strip * 0.5
-        canvas.box(left, 1.9, left + 0.5, 2.6, z, colours[strip % 2])
+        canvas.box(left, 1.9, left + 0.5, 2.6, z, canvas.scenery.livery[strip % 2])
 
 
 def boat(canvas: Canvas, x: float, z: float) -> None:
@@ -79,8 +78,8 @@ def person(canvas: Canvas, x: float, z: float) -> None:
 def sign(canvas: Canvas, x: float, z: float) -> None:
     """A traffic sign in the country's form and colour."""
     canvas.box(x - 0.05, 0, x + 0.05, 2.4, z, (110, 110, 110))
-    turns = [2 * math.pi * corner / canvas.scenery.sign_corners for corner in range(20)]
-    turns = turns[: canvas.scenery.sign_corners]
+    corners = canvas.scenery.sign_corners
+    turns = [2 * math.pi * corner / corners for corner in range(corners)]
     for radius, colour in ((0.6, canvas.scenery.sign), (0.38, WHITE)):
         ring = [
             (x + round(radius * math.sin(turn), 4), 2.6 + round(radius * math.cos(turn), 4), z)
@@ -127,9 +126,8 @@ def tree(canvas: Canvas, x: float, z: float) -> None:
     elif scenery.plant == "bare":
         for _ in range(5):
             tip = (x + rng.uniform(-1.6, 1.6), height * rng.uniform(0.8, 1.1), z)
-            canvas.polygon(
-                [(x - 0.06, height * 0.5, z), (x + 0.06, height * 0.5, z), tip], (90, 70, 55)
-            )
+            fork = [(x - 0.06, height * 0.5, z), (x + 0.06, height * 0.5, z)]
+            canvas.polygon([*fork, tip], (90, 70, 55))
     else:
         for _ in range(6):
             dx, dy = rng.uniform(-1.2, 1.2), rng.uniform(0.55, 1.0) * height
@@ -140,91 +138,68 @@ def bush(canvas: Canvas, x: float, z: float) -> None:
     """A bush."""
     for _ in range(4):
         dx, radius = canvas.rng.uniform(-0.8, 0.8), canvas.rng.uniform(0.3, 0.8)
-        canvas.ball(
-            x + dx, radius * 0.7, z, radius, canvas.scenery.leaves, canvas.rng.uniform(0.7, 1.1)
+        facing = canvas.rng.uniform(0.7, 1.1)
+        canvas.ball(x + dx, radius * 0.7, z, radius, canvas.scenery.leaves, facing)
+
+
+# Shapes of a colour, lit to a share, by the points that they have: three are a triangle's corners,
+# two a box's, one a ball's middle and its radius. Across, 1 is half the width; up, the height.
+_NAVE = ("wall", 1, (-1, 0), (1, 0.5))
+_LANDMARKS: dict[str, list[tuple]] = {
+    "spire": [
+        _NAVE,
+        ("wall", 0.85, (-0.4, 0), (0.4, 0.65)),
+        ("top", 1, (-0.45, 0.65), (0.45, 0.65), (0, 1)),
+    ],
+    "dome": [_NAVE, ("top", 1, (0, 0.55, 0.9))],
+    "tower": [
+        ("wall", 1, (-0.5, 0), (0.5, 1)),
+        *(("top", 1, (-0.5, low), (0.5, low + 0.08)) for low in (0.15, 0.37, 0.59, 0.81)),
+    ],
+    "pagoda": [
+        shape
+        for low, wide in ((0, 1.1), (0.22, 0.9), (0.44, 0.7), (0.66, 0.5))
+        for shape in (
+            ("wall", 1, (-0.7 * wide, low), (0.7 * wide, low + 0.2)),
+            ("top", 1, (-1.3 * wide, low + 0.16), (1.3 * wide, low + 0.16), (0, low + 0.3)),
         )
+    ],
+    "arch": [
+        ("wall", 1, (-1.3, 0), (-0.6, 0.6)),
+        ("wall", 1, (0.6, 0), (1.3, 0.6)),
+        ("top", 1, (-1.4, 0.5), (1.4, 0.72)),
+    ],
+    "minarets": [
+        _NAVE,
+        ("top", 1, (0, 0.5, 0.6)),
+        ("wall", 1, (-1.52, 0), (-1.28, 0.85)),
+        ("top", 1, (-1.4, 0.85, 0.2)),
+        ("wall", 1, (1.28, 0), (1.52, 0.85)),
+        ("top", 1, (1.4, 0.85, 0.2)),
+    ],
+    "wheel": [
+        ("top", 1, (0, 0.5, 0.45 / 0.22)),
+        ("sky", 1, (0, 0.5, 0.38 / 0.22)),
+        ("wall", 1, (-0.15, 0), (0.15, 0.5)),
+    ],
+    "pyramid": [("wall", 1, (-2, 0), (2, 0), (0, 0.7)), ("top", 0.8, (0, 0), (2, 0), (0, 0.7))],
+}
 
 
 def landmark(canvas: Canvas, x: float, z: float) -> None:
     """The building that the town is known for, in its own colours."""
     wall, top = canvas.scenery.landmark_colours
+    colours = {"wall": wall, "top": top, "sky": canvas.light.sky[1]}
     size = z * canvas.rng.uniform(0.3, 0.6)  # as tall as it looks from here
-    _LANDMARKS[canvas.scenery.landmark](canvas, x, z, size, wall, top)
-
-
-def _nave(canvas: Canvas, x, z, size, wall: Colour) -> None:
-    canvas.box(x - size * 0.22, 0, x + size * 0.22, size * 0.5, z, wall)
-
-
-def _spire(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    _nave(canvas, x, z, size, wall)
-    canvas.box(x - half * 0.4, 0, x + half * 0.4, size * 0.65, z, wall, 0.85)
-    tip = [(x - half * 0.45, size * 0.65, z), (x + half * 0.45, size * 0.65, z), (x, size, z)]
-    canvas.polygon(tip, top)
-
-
-def _dome(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    _nave(canvas, x, z, size, wall)
-    canvas.ball(x, size * 0.55, z, size * 0.22 * 0.9, top)
-
-
-def _minarets(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    _nave(canvas, x, z, size, wall)
-    canvas.ball(x, size * 0.5, z, half * 0.6, top)
-    for side in (-1.4, 1.4):
-        canvas.box(x + half * (side - 0.12), 0, x + half * (side + 0.12), size * 0.85, z, wall)
-        canvas.ball(x + half * side, size * 0.85, z, half * 0.2, top)
-
-
-def _tower(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    canvas.box(x - half * 0.5, 0, x + half * 0.5, size, z, wall)
-    for band in range(4):
-        low = size * (0.15 + 0.22 * band)
-        canvas.box(x - half * 0.5, low, x + half * 0.5, low + size * 0.08, z, top)
-
-
-def _pagoda(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    for tier in range(4):
-        low, wide = size * 0.22 * tier, half * (1.1 - 0.2 * tier)
-        canvas.box(x - wide * 0.7, low, x + wide * 0.7, low + size * 0.2, z, wall)
-        eaves = [(x - wide * 1.3, low + size * 0.16, z), (x + wide * 1.3, low + size * 0.16, z)]
-        canvas.polygon([*eaves, (x, low + size * 0.3, z)], top)
-
-
-def _arch(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    canvas.box(x - half * 1.3, 0, x - half * 0.6, size * 0.6, z, wall)
-    canvas.box(x + half * 0.6, 0, x + half * 1.3, size * 0.6, z, wall)
-    canvas.box(x - half * 1.4, size * 0.5, x + half * 1.4, size * 0.72, z, top)
-
-
-def _wheel(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    canvas.ball(x, size * 0.5, z, size * 0.45, top)
-    canvas.ball(x, size * 0.5, z, size * 0.38, canvas.light.sky[1])
-    canvas.box(x - half * 0.15, 0, x + half * 0.15, size * 0.5, z, wall)
-
-
-def _pyramid(canvas: Canvas, x, z, size, wall: Colour, top: Colour) -> None:
-    half = size * 0.22
-    canvas.polygon([(x - half * 2, 0, z), (x + half * 2, 0, z), (x, size * 0.7, z)], wall)
-    canvas.polygon([(x, 0, z), (x + half * 2, 0, z), (x, size * 0.7, z)], top, 0.8)
-
-
-_LANDMARKS = {
-    "spire": _spire,
-    "dome": _dome,
-    "tower": _tower,
-    "pagoda": _pagoda,
-    "arch": _arch,
-    "minarets": _minarets,
-    "wheel": _wheel,
-    "pyramid": _pyramid,
-}
+    half = 0.22 * size
+    for colour, facing, *points in _LANDMARKS[canvas.scenery.landmark]:
+        corners = [(x + half * across, size * up, z) for across, up, *_ in points]
+        if len(points) == 1:
+            canvas.ball(*corners[0], half * points[0][2], colours[colour], facing)
+        elif len(points) == 2:
+            canvas.box(*corners[0][:2], *corners[1], colours[colour], facing)
+        else:
+            canvas.polygon(corners, colours[colour], facing)
 
 
 def shadow(canvas: Canvas, x: float, z: float, half_width: float, height: float) -> None:
@@ -234,13 +209,6 @@ def shadow(canvas: Canvas, x: float, z: float, half_width: float, height: float)
     slope = round(1 / math.tan(math.radians(max(5.0, canvas.light.elevation))), 4)
     length = min(4.0, slope) * height
     far_x, far_z = x - canvas.light.right * length, max(1.5, z - canvas.light.ahead * length)
-    canvas.polygon(
-        [
-            (x - half_width, 0, z),
-            (x + half_width, 0, z),
-            (far_x + half_width, 0, far_z),
-            (far_x - half_width, 0, far_z),
-        ],
-        (60, 60, 70),
-        0.7,
-    )
+    near = [(x - half_width, 0, z), (x + half_width, 0, z)]
+    far = [(far_x + half_width, 0, far_z), (far_x - half_width, 0, far_z)]
+    canvas.polygon(near + far, (60, 60, 70), 0.7)
