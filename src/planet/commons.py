@@ -33,6 +33,7 @@ MOST_LISTED = 500
 THUMBS_A_CALL = 50
 COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
+KINDS = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
 LICENCES = (  # code, short name, address, share
     ("cc-by-sa-4.0", "CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0", 0.34),
     ("cc-by-sa-3.0", "CC BY-SA 3.0", "http://creativecommons.org/licenses/by-sa/3.0/", 0.22),
@@ -77,9 +78,8 @@ class Commons:
 
 def _name(photo: Photo) -> str:
     title = re.sub(r"[^\w ]", "", photo.title or "Untitled", flags=re.ASCII).strip() or "Photo"
-    kind = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
     number = f"({photo.photo_id})" if _imported(photo) else photo.photo_id
-    return f"{title} {number}.{kind[_mime(photo)]}".replace(" ", "_")
+    return f"{title} {number}.{KINDS[_mime(photo)]}".replace(" ", "_")
 
 
 def _imported(photo: Photo) -> bool:
@@ -87,9 +87,8 @@ def _imported(photo: Photo) -> bool:
 
 
 def _mime(photo: Photo) -> str:
-    kinds = ("image/jpeg", "image/png", "image/svg+xml", "image/tiff")
     draw = chance("mime", photo.photo_id)
-    return kinds[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
+    return list(KINDS)[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
 
 
 def _sha1(photo: Photo) -> str:
@@ -107,33 +106,31 @@ def address_of(photo: Photo) -> str:
 
 def answer(commons: Commons, call: Call) -> Answer:
     """What the API answers."""
+    if refusal := _turned_away(call):
+        return refusal
     told = call.arguments
-    if not _says_who(call):
-        return _turned_away()
     if told.get("action") != "query" or told.get("generator") != "geosearch":
-        return error("badvalue", "Unrecognized value for parameter")
+        return _error("badvalue", "Unrecognized value for parameter")
     if told.get("format") != "json":
         return page(200, "MediaWiki API result")
     try:
         return _described(commons, _found(commons, told), told)
     except _Refused as refusal:
-        return error(*refusal.args)
+        return _error(*refusal.args)
 
 
 class _Refused(Exception):
     """An error: code and text."""
 
 
-def _says_who(call: Call) -> bool:
-    """Whether the client says how somebody can be reached."""
-    return bool(re.search(r"\S+/\S+ \(.+\)", call.user_agent))
-
-
-def _turned_away() -> Answer:
+def _turned_away(call: Call) -> Answer | None:
+    """What a client gets that does not say how somebody can be reached."""
+    if re.search(r"\S+/\S+ \(.+\)", call.user_agent):
+        return None
     return page(403, "Please set a user-agent and respect our robot policy")
 
 
-def error(code: str, info: str) -> Answer:
+def _error(code: str, info: str) -> Answer:
     """An error as the API reports it: with HTTP 200."""
     body = {"error": {"code": code, "info": info}, "servedby": "mw-simulated"}
     return js(body, headers={"MediaWiki-API-Error": code})
@@ -148,10 +145,10 @@ def _found(commons: Commons, told: dict[str, str]) -> list[int]:
     try:
         limit = min(MOST_LISTED, int(told.get("ggslimit", 10)))
         north, west, south, east = map(float, told["ggsbbox"].split("|"))
+        if not (-90 <= south < north <= 90 and -180 <= west < east <= 180):
+            raise ValueError(told["ggsbbox"])
     except (KeyError, ValueError):
         raise _Refused("invalid-bbox", "Invalid bounding box.") from None
-    if not (-90 <= south < north <= 90 and -180 <= west < east <= 180):
-        raise _Refused("invalid-bbox", "Invalid bounding box.")
     across = math.cos(math.radians((north + south) / 2))
     area = (north - south) * (east - west) * across * (1000 * KM_PER_DEGREE) ** 2
     if not SMALLEST_M2 <= area <= LARGEST_M2:
@@ -187,9 +184,10 @@ def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answ
     """
     done = told.get("continue", "").rpartition("||")[2].split("|")
     asked = [each for each in told.get("prop", "").split("|") if each not in done]
-    pages = {number: _page(commons.files[number], number) for number in found}
-    for index, row in enumerate(pages.values()):
-        row["index"] = index - len(found)
+    pages = {}
+    for index, number in enumerate(found, -len(found)):
+        title = f"File:{_name(commons.files[number])}".replace("_", " ")
+        pages[number] = {"pageid": number, "ns": 6, "title": title, "index": index}
     following: dict[str, str] = {}
     if "coordinates" in asked:
         following |= _with_coordinates(commons, pages, told)
@@ -200,11 +198,10 @@ def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answ
         names = {"coordinates": "cocontinue", "imageinfo": "iicontinue"}
         over = [name for name, key in names.items() if key not in following]
         value["continue"] = following | {"continue": f"||{'|'.join(over)}"}
-    if pages and told.get("formatversion") == "2":
-        value["query"] = {"pages": list(pages.values())}
-    elif pages:
-        value["query"] = {"pages": {str(number): row for number, row in pages.items()}}
-    return js(value if told.get("formatversion") == "2" else _of_version_1(value))
+    newer = told.get("formatversion") == "2"
+    if pages:
+        value["query"] = {"pages": list(pages.values()) if newer else pages}
+    return js(value if newer else _of_version_1(value))
 
 
 def _of_version_1(value: Any) -> Any:
@@ -214,10 +211,6 @@ def _of_version_1(value: Any) -> Any:
     if isinstance(value, list):
         return [_of_version_1(each) for each in value]
     return "" if value is True else value
-
-
-def _page(photo: Photo, number: int) -> dict:
-    return {"pageid": number, "ns": 6, "title": f"File:{_name(photo)}".replace("_", " ")}
 
 
 def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
@@ -230,38 +223,35 @@ def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, 
         if each["primary"] or told.get("coprimary") == "all"
     ]
     keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
-    first = _place(keys, told.get("cocontinue"))
-    end = first + COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
-    for number, each in every[first:end]:
+    most = COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
+    part, following = _part(keys, "cocontinue", told, most)
+    for number, each in every[part]:
         shown = {k: v for k, v in each.items() if k in ("lat", "lon", "primary", *wanted)}
         pages[number].setdefault("coordinates", []).append(shown)
-    return {"cocontinue": keys[end]} if end < len(keys) else {}
+    return following
 
 
 def _with_pictures(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
     """Adds what is known of the files, and says where to go on."""
-    keys = [
-        f"{_name(commons.files[each])}|{_uploaded(commons.files[each]):%Y%m%d%H%M%S}"
-        for each in pages
-    ]
-    first = _place(keys, told.get("iicontinue"))
-    end = first + THUMBS_A_CALL if "iiurlwidth" in told else len(keys)
-    for number in list(pages)[first:end]:
-        info = _info(commons.files[number], told)
-        pages[number] |= {"imagerepository": "local", "imageinfo": [info]}
-    return {"iicontinue": keys[end]} if end < len(keys) else {}
+    files = [commons.files[number] for number in pages]
+    keys = [f"{_name(file)}|{_uploaded(file):%Y%m%d%H%M%S}" for file in files]
+    most = THUMBS_A_CALL if "iiurlwidth" in told else len(keys)
+    part, following = _part(keys, "iicontinue", told, most)
+    for row, file in list(zip(pages.values(), files, strict=True))[part]:
+        row |= {"imagerepository": "local", "imageinfo": [_info(file, told)]}
+    return following
 
 
-def _place(keys: list[str], key: str | None) -> int:
-    if key is None:
-        return 0
-    if key not in keys:
-        raise _Refused(
-            "badcontinue",
-            "Invalid continue param. You should pass the original value returned by the previous "
-            "query.",
-        )
-    return keys.index(key)
+def _part(keys: list[str], name: str, told: dict[str, str], most: int) -> tuple[slice, dict]:
+    """What this call tells, and the argument with which the next goes on."""
+    first = 0
+    if name in told:
+        if told[name] not in keys:
+            words = "You should pass the original value returned by the previous query."
+            raise _Refused("badcontinue", f"Invalid continue param. {words}")
+        first = keys.index(told[name])
+    end = first + most
+    return slice(first, end), {name: keys[end]} if end < len(keys) else {}
 
 
 def _info(photo: Photo, told: dict[str, str]) -> dict:
@@ -342,8 +332,8 @@ def _said(photo: Photo) -> dict:
         said["NonFree"] = "true"
     if chance("deletion", photo.photo_id) < 0.01:
         said["DeletionReason"] = "per COM:SPEEDY"
-    source = "commons-desc-page"
-    return {key: {"value": value, "source": source} for key, value in said.items() if value}
+    source = {"source": "commons-desc-page"}
+    return {key: {"value": value} | source for key, value in said.items() if value}
 
 
 def _artist(photo: Photo) -> str:
@@ -361,19 +351,15 @@ def _artist(photo: Photo) -> str:
 
 def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the file that a path means, or what is there instead."""
-    if not _says_who(call):
-        return _turned_away()
+    if refusal := _turned_away(call):
+        return refusal
     thumb = THUMB.fullmatch(call.path)
     named = thumb or FILE.fullmatch(call.path)
     number = commons.by_name.get(unquote(named["name"]))
     if number is None or commons.files[number].deleted:
         return page(404, "404 Not Found")
     if thumb and int(thumb["width"]) not in STEPS:
-        words = (
-            "Use thumbnail steps listed on https://w.wiki/GHai. Please contact noc@wikimedia.org"
-        )
-        return page(429, words)
+        steps = "Use thumbnail steps listed on https://w.wiki/GHai."
+        return page(429, f"{steps} Please contact noc@wikimedia.org")
     photo = commons.files[number]
-    if not thumb:
-        return partial(jpeg, photo)
-    return partial(jpeg, photo, _longest(photo, int(thumb["width"])))
+    return partial(jpeg, photo, _longest(photo, int(thumb["width"])) if thumb else None)

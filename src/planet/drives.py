@@ -53,7 +53,8 @@ def shots(service: str, seed: int, count: int, country: str = "") -> tuple[Shot,
 
 
 def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
-    latitude, longitude = _at(town.latitude, town.longitude, 6 * rng.random() ** 1.5, rng)
+    away_km = 6 * rng.random() ** 1.5
+    latitude, longitude = _at(town.latitude, town.longitude, away_km, 360 * rng.random())
     bearing, step_km = rng.randrange(360), rng.uniform(0.008, 0.04)
     around = rng.random() < 0.35
     moment = datetime(2015, 1, 1) + timedelta(days=rng.randrange(3600), hours=rng.randrange(8, 18))
@@ -74,7 +75,7 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
     found = []
     for rank in range(4 + int(24 * rng.random() ** 2)):
         bearing = (bearing + rng.randrange(-12, 13)) % 360
-        latitude, longitude = _at(latitude, longitude, step_km, None, bearing)
+        latitude, longitude = _at(latitude, longitude, step_km, bearing)
         shot = replace(
             photo,
             latitude=latitude,
@@ -88,15 +89,9 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
     return found
 
 
-def _at(
-    latitude: float,
-    longitude: float,
-    km: float,
-    rng: random.Random | None,
-    bearing: float = 0.0,
-) -> tuple[float, float]:
-    """The position so far away in a direction, which is drawn if `rng` is given."""
-    turn = math.radians(360 * rng.random() if rng else bearing)
+def _at(latitude: float, longitude: float, km: float, bearing: float) -> tuple[float, float]:
+    """The position so far away in a direction, which is in degrees."""
+    turn = math.radians(bearing)
     north, east = km * math.cos(turn) / KM_PER_DEGREE, km * math.sin(turn) / KM_PER_DEGREE
     east /= math.cos(math.radians(latitude))
     return round(latitude + north, 7), round((longitude + east + 180) % 360 - 180, 7)

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 
 from planet.faults import chance
 from planet.photos import Photo
-from planet.picture import jpeg
+from planet.picture import jpeg, with_segment
 
 LATEST = 300  # pictures kept
 
@@ -35,14 +35,8 @@ class Gallery:
             model = replace(model, width=photo.width, height=photo.height)
         if (model, longest) not in self._kept:
             self._kept[model, longest] = await self.drawn(partial(self._draw, model, longest))
-        return with_comment(self._kept[model, longest], name)
+        return with_segment(self._kept[model, longest], 0xFE, name.encode())
 
     async def drawn(self, draw: Callable[[], bytes]) -> bytes:
         """What a function draws, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, draw)
-
-
-def with_comment(picture: bytes, comment: str) -> bytes:
-    """The JPEG with a comment right behind its first marker."""
-    text = comment.encode()
-    return picture[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + picture[2:]

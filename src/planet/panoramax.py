@@ -20,6 +20,7 @@ from planet.answer import Answer, Call, js
 from planet.drives import Shot, front, hash_of, rendered, shots
 from planet.faults import chance
 from planet.photos import Map
+from planet.picture import with_segment
 
 CATALOGUE = "http://api.panoramax.invalid"
 STORAGE = "http://storage.panoramax.invalid"
@@ -43,21 +44,24 @@ LICENCE_URLS = {
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
 }
 
+_PANORAMA = (  # XMP
+    b"http://ns.adobe.com/xap/1.0/\0"
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-'
+    b'rdf-syntax-ns#"><rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/'
+    b'panorama/" GPano:ProjectionType="equirectangular"/></rdf:RDF></x:xmpmeta>'
+)
+
 
 @dataclass(frozen=True)
 class _Item:
     """A picture as an instance publishes it."""
 
     picture_id: str
-    shot: Shot
     collection: str
+    shot: Shot
     licence: str
     says_field_of_view: bool
     azimuth: bool  # whether it says where the middle looks
-
-    @property
-    def instance(self) -> str:
-        return INSTANCES[self.licence]
 
 
 class Panoramax:
@@ -85,16 +89,11 @@ def _uuid(name: str) -> str:
 
 def _item(shot: Shot) -> _Item:
     draw = chance("panoramax licence", shot.drive)
-    licences = ("etalab-2.0", "CC-BY-SA-4.0", "CC-BY-4.0", "proprietary")
-    licence = licences[(draw > 0.42) + (draw > 0.84) + (draw > 0.92)]
-    return _Item(
-        _uuid(shot.photo.view),
-        shot,
-        _uuid(shot.drive),
-        licence,
-        chance("panoramax fov", shot.photo.view) > 0.1,
-        chance("panoramax azimuth", shot.drive) > 0.08,
-    )
+    licence = list(INSTANCES)[(draw > 0.42) + (draw > 0.84) + (draw > 0.92)]
+    says_field_of_view = chance("panoramax fov", shot.photo.view) > 0.1
+    azimuth = chance("panoramax azimuth", shot.drive) > 0.08
+    names = _uuid(shot.photo.view), _uuid(shot.drive)
+    return _Item(*names, shot, licence, says_field_of_view, azimuth)
 
 
 def answer(panoramax: Panoramax, call: Call) -> Answer:
@@ -129,20 +128,14 @@ def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
     except ValueError:
         return _refused(400, "Parameter bbox must be in format [minX, minY, maxX, maxY]")
     if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
-        return _refused(
-            400,
-            "Parameter bbox must contain valid longitude (-180 to 180) and latitude (-90 to 90) "
-            "values",
-        )
-    found = [item for _, _, item in panoramax.map.within(west, south, east, north)]
+        valid = "valid longitude (-180 to 180) and latitude (-90 to 90) values"
+        return _refused(400, f"Parameter bbox must contain {valid}")
     x, y = (west + east) / 2, (south + north) / 2
-    found.sort(key=lambda item: _away(item, x, y))
-    return _list(found[:limit])
-
-
-def _away(item: _Item, x: float, y: float) -> tuple[float, str]:
-    photo = item.shot.photo
-    return round(math.hypot(photo.longitude - x, photo.latitude - y), 9), item.picture_id
+    found = [
+        (round(math.hypot(longitude - x, latitude - y), 9), item.picture_id)
+        for latitude, longitude, item in panoramax.map.within(west, south, east, north)
+    ]
+    return _list([panoramax.items[picture_id] for _, picture_id in sorted(found)[:limit]])
 
 
 def _list(items: list[_Item], *links: dict) -> Answer:
@@ -177,7 +170,8 @@ def _properties(item: _Item) -> dict:
     camera = {"camera_manufacturer": "GoPro", "camera_model": "Max"}
     if item.says_field_of_view:
         camera["field_of_view"] = 360 if item.shot.around else 92
-    told = {
+    azimuth = {"view:azimuth": photo.heading} if item.azimuth else {}
+    return {
         "datetime": f"{photo.taken:%Y-%m-%dT%H:%M:%S}+00:00",
         "license": item.licence,
         "geovisio:producer": photo.owner_name,
@@ -188,19 +182,18 @@ def _properties(item: _Item) -> dict:
         "exif": {},
         "semantics": [],
         "annotations": [],
+        **azimuth,
     }
-    if item.azimuth:
-        told["view:azimuth"] = photo.heading
-    return told
 
 
 def _described(item: _Item) -> dict:
     """The item as the catalogue lists it: a STAC feature."""
-    photo, licence = item.shot.photo, item.licence
+    photo, instance = item.shot.photo, INSTANCES[item.licence]
     position = [photo.longitude, photo.latitude]
-    links = [{"rel": "via", "href": item.instance}]
-    if licence in LICENCE_URLS:
-        links.append({"rel": "license", "href": LICENCE_URLS[licence]})
+    links = [{"rel": "via", "href": instance}]
+    if item.licence in LICENCE_URLS:
+        links.append({"rel": "license", "href": LICENCE_URLS[item.licence]})
+    pictures = f"{instance}/api/pictures/{item.picture_id}"
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -212,11 +205,7 @@ def _described(item: _Item) -> dict:
         "properties": _properties(item),
         "links": links,
         "assets": {
-            size: {
-                "type": "image/jpeg",
-                "href": f"{item.instance}/api/pictures/{item.picture_id}/{size}.jpg",
-            }
-            for size in WIDTHS
+            size: {"type": "image/jpeg", "href": f"{pictures}/{size}.jpg"} for size in WIDTHS
         },
     }
 
@@ -247,18 +236,9 @@ def _with_metadata(body: bytes, item: _Item) -> bytes:
     gps = exif.get_ifd(IFD.GPSInfo)
     gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(photo.latitude, "NS")
     gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(photo.longitude, "EW")
-    segments = [(0xE1, exif.tobytes())]
     if item.shot.around:
-        xmp = (
-            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-'
-            'rdf-syntax-ns#"><rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/'
-            'panorama/" GPano:ProjectionType="equirectangular"/></rdf:RDF></x:xmpmeta>'
-        )
-        segments.append((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp.encode()))
-    head = b"".join(
-        bytes([0xFF, mark]) + (len(data) + 2).to_bytes(2, "big") + data for mark, data in segments
-    )
-    return body[:2] + head + body[2:]
+        body = with_segment(body, 0xE1, _PANORAMA)
+    return with_segment(body, 0xE1, exif.tobytes())
 
 
 def _sexagesimal(degrees: float, hemispheres: str) -> tuple[str, tuple[float, float, float]]:

@@ -39,6 +39,13 @@ def encoded(image: Image.Image, form: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
+def with_segment(picture: bytes, mark: int, data: bytes) -> bytes:
+    """The JPEG with a segment, such as a comment or metadata, right behind its first marker."""
+    return (
+        picture[:2] + bytes([0xFF, mark]) + (len(data) + 2).to_bytes(2, "big") + data + picture[2:]
+    )
+
+
 def _scene(photo: Photo, rng: random.Random) -> Image.Image:
     """The photo's scene, with a margin on every side for the lens to move in."""
     margin = max(photo.width, photo.height) // 12
@@ -87,12 +94,7 @@ def _develop(image: Image.Image, rng: random.Random, camera: random.Random) -> I
         for gain in gains
         for value in range(256)
     ]
-    image = image.point(table)
-    return _with_noise(image, rng.choice([2, 4, 4, 9]), camera.getrandbits(64))
-
-
-def _with_noise(image: Image.Image, strength: int, seed: int) -> Image.Image:
-    pixels = np.asarray(image).astype(np.int16)
-    words = np.random.PCG64(seed).random_raw((pixels.size + 7) // 8)
+    pixels, strength = np.asarray(image.point(table)).astype(np.int16), rng.choice([2, 4, 4, 9])
+    words = np.random.PCG64(camera.getrandbits(64)).random_raw((pixels.size + 7) // 8)
     noise = words.view(np.uint8)[: pixels.size].reshape(pixels.shape).astype(np.int16) - 128
     return Image.fromarray(np.clip(pixels + noise * strength // 64, 0, 255).astype(np.uint8))
