@@ -3,10 +3,11 @@
 import math
 import random
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from PIL import ImageDraw
 
-from planet.looks import Colour, Light, Scenery
+from planet.looks import Colour
 
 EYE_M = 1.7  # height of the camera
 
@@ -17,8 +18,8 @@ class Canvas:
 
     draw: ImageDraw.ImageDraw
     rng: random.Random
-    scenery: Scenery
-    light: Light
+    scenery: SimpleNamespace  # see looks
+    light: SimpleNamespace
     width: int
     height: int
     horizon: int

@@ -7,6 +7,7 @@ again, in whatever order threads ask. A persistent one hits the same thing alway
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from nogps.base.errors import InputError
 from planet.answer import LOUD_JSON, Answer, Call, js, page
@@ -113,7 +114,12 @@ class Faults:
         """What comes instead of the true answer; None where the fault is in how it comes."""
         if kind not in _ANSWERS:
             return None
-        return _ANSWERS[kind](self.which(kind, call), self._asked.get(call.essence, (0, 0))[0])
+        which, (times, _) = self.which(kind, call), self._asked.get(call.essence, (0, 0))
+        turn = which if kind in PERSISTENT else which + times
+        answer = _ANSWERS[kind][turn % len(_ANSWERS[kind])]
+        if answer.status == 503 and which % 2:
+            return replace(answer, headers=_RETRY)
+        return answer
 
     def which(self, kind: str, call: Call) -> int:
         """Which of six forms the fault takes for this thing."""
@@ -131,66 +137,48 @@ def hits(kind: str) -> set[str]:
     return _ONLY.get(kind, _APIS if kind.startswith("api_") else _PICTURES)
 
 
-def _too_many(which: int, times: int) -> Answer:
-    asks = {"Retry-After": "1"} if (which + times) % 2 else {}
-    return page(429, "429 Too Many Requests", asks)
-
-
-def _server_error(which: int, times: int) -> Answer:
-    status = (500, 502, 503)[(which + times) % 3]
-    asks = {"Retry-After": "1"} if status == 503 and which % 2 else {}
-    return page(status, f"{status} Server Error", asks)
-
-
-def _unavailable(which: int, times: int) -> Answer:
-    sorry = "Sorry, the Flickr API service is not currently available."
-    bodies = (
-        '{"stat":"fail","code":105,"message":"Service currently unavailable"}',
-        f'{{"stat":"fail","message":"{sorry}","code":201}},',
-        f'{{"stat":"fail","code":0,"message":"{sorry}"}}',
-    )
-    return js(bodies[(which + times) % 3])
-
-
-def _not_an_image(which: int, _times: int) -> Answer:
-    if which % 2:
-        return page(200, "Welcome")
-    return Answer(200, "image/jpeg", b"\x00\x01no picture at all" * 40)
-
-
-def _lagged(which: int, times: int) -> Answer:
-    if (which + times) % 3 == 0:
-        return js('{"error":{"code":"internal_api_error_DBQueryError","info":""}}')
-    words = '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged",'
-    words += '"host":"db1","lag":7.1}}'
-    headers = {"Retry-After": "1", "X-Database-Lag": "7", "MediaWiki-API-Error": "maxlag"}
-    return js(words, headers=headers)
-
-
-def _limited(which: int, times: int) -> Answer:
-    """Some with 400, some as a failure of the server: both have been told of."""
-    error = '"message":"Application request limit reached","type":"MLYApiException"'
-    body = f'{{"error":{{{error},"is_transient":true,"code":4,"fbtrace_id":"A0"}}}}'
-    return js(body, (400, 403, 500)[(which + times) % 3], LOUD_JSON)
-
-
-def _over_limit(*_: int) -> Answer:
-    words = "You have exceeded your rate-limit for this API."
-    body = f'{{\n   "status" : "OVER_QUERY_LIMIT",\n   "error_message" : "{words}"\n}}\n'
-    return js(body, kind=LOUD_JSON)
-
-
+_RETRY = {"Retry-After": "1"}
+_LAGGED = js(
+    '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged",'
+    '"host":"db1","lag":7.1}}',
+    headers=_RETRY | {"X-Database-Lag": "7", "MediaWiki-API-Error": "maxlag"},
+)
+_SORRY = "Sorry, the Flickr API service is not currently available."
+_LIMITED = (
+    '{"error":{"message":"Application request limit reached","type":"MLYApiException",'
+    '"is_transient":true,"code":4,"fbtrace_id":"A0"}}'
+)
+_OVER_LIMIT = (
+    '{\n   "status" : "OVER_QUERY_LIMIT",\n'
+    '   "error_message" : "You have exceeded your rate-limit for this API."\n}\n'
+)
+# The forms of a fault. Those of a transient one take turns.
 _ANSWERS = {
-    "too_many": _too_many,
-    "server_error": _server_error,
-    "gone": lambda which, _: Answer(410 if which % 3 == 0 else 404),
-    "not_an_image": _not_an_image,
-    "api_unavailable": _unavailable,
-    "api_too_many": lambda *_: page(429, "429 Too Many Requests"),
-    "api_html": lambda *_: page(200, "Flickr is having a massage"),
-    "api_error": lambda which, times: page((500, 502)[(which + times) % 2], "Server Error"),
-    "api_unknown": lambda *_: js('{\n   "status" : "UNKNOWN_ERROR"\n}\n', kind=LOUD_JSON),
-    "api_over_limit": _over_limit,
-    "api_maxlag": _lagged,
-    "api_limit": _limited,
+    "too_many": [
+        page(429, "429 Too Many Requests"),
+        page(429, "429 Too Many Requests", _RETRY),
+    ],
+    "server_error": [page(status, f"{status} Server Error") for status in (500, 502, 503)],
+    "gone": [Answer(410), Answer(404), Answer(404)],
+    "not_an_image": [
+        Answer(200, "image/jpeg", b"\x00\x01no picture at all" * 40),
+        page(200, "Welcome"),
+    ],
+    "api_unavailable": [
+        js('{"stat":"fail","code":105,"message":"Service currently unavailable"}'),
+        js(f'{{"stat":"fail","message":"{_SORRY}","code":201}},'),
+        js(f'{{"stat":"fail","code":0,"message":"{_SORRY}"}}'),
+    ],
+    "api_too_many": [page(429, "429 Too Many Requests")],
+    "api_html": [page(200, "Flickr is having a massage")],
+    "api_error": [page(status, "Server Error") for status in (500, 502)],
+    "api_unknown": [js('{\n   "status" : "UNKNOWN_ERROR"\n}\n', kind=LOUD_JSON)],
+    "api_over_limit": [js(_OVER_LIMIT, kind=LOUD_JSON)],
+    "api_maxlag": [
+        js('{"error":{"code":"internal_api_error_DBQueryError","info":""}}'),
+        _LAGGED,
+        _LAGGED,
+    ],
+    # Some with 400, some as a failure of the server: both have been told of.
+    "api_limit": [js(_LIMITED, status, LOUD_JSON) for status in (400, 403, 500)],
 }

@@ -11,10 +11,10 @@ import colorsys
 import hashlib
 import math
 import random
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from types import SimpleNamespace
 
-from nogps.earth.towns import Town
 from planet.photos import Photo
 
 Colour = tuple[int, int, int]
@@ -30,45 +30,6 @@ BRICKS = ((165, 75, 55), (120, 80, 60), (205, 165, 105), (130, 130, 135), (85, 8
 ROOFS = ((200, 95, 55), (130, 60, 45), (70, 65, 70), (75, 100, 140), (90, 160, 130), (190, 170, 90))
 FLAG_COLOURS = (WHITE, YELLOW, BLACK, (200, 30, 40), (30, 60, 160), (20, 130, 70))
 LANDMARKS = ("spire", "dome", "tower", "pagoda", "arch", "minarets", "wheel", "pyramid")
-
-
-@dataclass(frozen=True)
-class Scenery:
-    """What one place looks like, before light and weather."""
-
-    drives_left: bool
-    flag: tuple[Colour, ...]  # three bands
-    flag_upright: bool  # whether the bands are
-    kerb: Colour
-    paving: Colour
-    centre_line: Colour
-    sign: Colour
-    sign_corners: int
-    walls: tuple[Colour, ...]
-    roof: Colour
-    pitch: float  # height of the roof over the width of the house
-    storeys: int
-    tall_windows: bool
-    shutters: Colour
-    livery: tuple[Colour, Colour]  # of buses and taxis
-    landmark: str
-    landmark_colours: tuple[Colour, Colour]
-    plant: str
-    leaves: Colour
-    ground: Colour
-
-
-@dataclass(frozen=True)
-class Light:
-    """Sun and weather. The sun's direction is seen from the camera: 0 is straight ahead."""
-
-    elevation: float  # degrees
-    ahead: float  # cosine of the sun's direction
-    right: float  # sine of the sun's direction
-    clear: bool
-    colour: Colour  # what falls on things, 255 for full
-    sky: tuple[Colour, Colour]  # top, bottom
-    haze: float  # share of the haze's colour per 100 m
 
 
 def _between(colours: tuple[Colour, ...], share: float) -> Colour:
@@ -99,13 +60,9 @@ def _field(name: str, latitude: float, longitude: float, scale_km: float) -> flo
         (axis - low) ** 2 * (3 - 2 * (axis - low)) for axis, low in zip(scaled, base, strict=True)
     ]
     total = 0.0
-    for i in (0, 1):
-        for j in (0, 1):
-            for k in (0, 1):
-                weight = 1.0
-                for up, share in zip((i, j, k), ramp, strict=True):
-                    weight *= share if up else 1 - share
-                total += weight * _corner(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
+    for i, j, k in product((0, 1), repeat=3):
+        weight = math.prod(s if up else 1 - s for up, s in zip((i, j, k), ramp, strict=True))
+        total += weight * _corner(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
     return min(1.0, max(0.0, (total - 0.5) * 1.7 + 0.5))
 
 
@@ -114,8 +71,8 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
     return tuple(math.floor(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def scenery_of(photo: Photo) -> Scenery:
-    """What it looks like where and when the photo was taken."""
+def scenery_of(photo: Photo) -> SimpleNamespace:
+    """What it looks like where and when the photo was taken, before light and weather."""
     where = (photo.latitude, photo.longitude)
     country = photo.town.country
 
@@ -126,15 +83,19 @@ def scenery_of(photo: Photo) -> Scenery:
         # Neighbouring countries have much in common.
         return 0.75 * region(name, 2500) + 0.25 * _hashed(f"{name} {country}")
 
+    def local(name: str) -> float:
+        return _hashed(f"{name} {photo.town}")
+
     plant, leaves, ground = _nature(photo)
     walls = RENDERS if region("render", 2000) > 0.45 else BRICKS
     wall = _between(walls, region("wall", 1800))
     wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
-    flag = [FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {band}"))] for band in range(3)]
-    return Scenery(
+    stripe_value = 0.95 if local("pale") < 0.5 else 0.35
+    landmark_value = 0.5 + 0.45 * local("bright")
+    return SimpleNamespace(
         drives_left=country in DRIVES_LEFT.split(", "),
-        flag=tuple(flag),
-        flag_upright=national("upright") < 0.5,
+        flag=[FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {n}"))] for n in range(3)],
+        flag_upright=national("upright") < 0.5,  # whether its bands are
         kerb=hsv(national("kerb") * 0.999, 0.65, 0.7),
         paving=hsv(region("paving", 500), 0.22, 0.5 + 0.3 * region("pale", 900)),
         centre_line=YELLOW if national("line") < 0.5 else WHITE,
@@ -142,34 +103,23 @@ def scenery_of(photo: Photo) -> Scenery:
         sign_corners=(3, 4, 6, 20)[int(4 * national("corners"))],
         walls=(wall, mix(wall, wash, 0.4), wash),
         roof=_between(ROOFS, region("roof", 2000)),
-        pitch=max(0.0, 1.1 * region("pitch", 2500) - 0.25),
+        pitch=max(0.0, 1.1 * region("pitch", 2500) - 0.25),  # of the roof: height over width
         storeys=1 + int(5.9 * region("storeys", 1500)),
         tall_windows=region("window", 2500) > 0.5,
         shutters=hsv(region("shutters", 500), 0.75, 0.3 + 0.5 * region("shutter", 500)),
         plant=plant,
         leaves=leaves,
         ground=ground,
-        **_of_the_town(photo.town),
-    )
-
-
-def _of_the_town(town: Town) -> dict:
-    """What a town has of its own: the colours of its buses and taxis, and a landmark."""
-
-    def local(name: str) -> float:
-        return _hashed(f"{name} {town.name}, {town.country}")
-
-    return {
-        "livery": (
+        livery=(  # of buses and taxis
             hsv(int(8 * local("livery")) / 8, 0.85, 0.85),
-            hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35),
+            hsv(int(8 * local("stripe")) / 8, 0.6, stripe_value),
         ),
-        "landmark": LANDMARKS[int(len(LANDMARKS) * local("landmark"))],
-        "landmark_colours": (
-            hsv(local("landmark hue"), 0.3 * local("dull"), 0.5 + 0.45 * local("bright")),
+        landmark=LANDMARKS[int(len(LANDMARKS) * local("landmark"))],
+        landmark_colours=(
+            hsv(local("landmark hue"), 0.3 * local("dull"), landmark_value),
             hsv(int(7 * local("top hue")) / 7, 0.7, 0.7),
         ),
-    }
+    )
 
 
 def _nature(photo: Photo) -> tuple[str, Colour, Colour]:
@@ -207,26 +157,22 @@ def sun(photo: Photo) -> tuple[float, float]:
     declination = math.radians(-23.44 * math.cos(2 * math.pi * (day + 10) / 365))
     hour_angle = math.radians(15 * (photo.taken.hour + photo.taken.minute / 60 - 12))
     latitude = math.radians(photo.latitude)
-    east = -math.cos(declination) * math.sin(hour_angle)
-    north = math.sin(declination) * math.cos(latitude) - math.cos(declination) * math.sin(
-        latitude
-    ) * math.cos(hour_angle)
-    up = math.sin(declination) * math.sin(latitude) + math.cos(declination) * math.cos(
-        latitude
-    ) * math.cos(hour_angle)
-    return (
-        round(math.degrees(math.asin(max(-1.0, min(1.0, up)))), 4),
-        round(math.degrees(math.atan2(east, north)) % 360, 4),
-    )
+    high, wide = math.sin(declination), math.cos(declination)
+    east = -wide * math.sin(hour_angle)
+    north = high * math.cos(latitude) - wide * math.sin(latitude) * math.cos(hour_angle)
+    up = high * math.sin(latitude) + wide * math.cos(latitude) * math.cos(hour_angle)
+    elevation = math.degrees(math.asin(max(-1.0, min(1.0, up))))
+    return round(elevation, 4), round(math.degrees(math.atan2(east, north)) % 360, 4)
 
 
 def _air(photo: Photo) -> list[float]:
     """How much red, green and blue the air lets through: dust, damp and smoke of a region."""
-    where = (photo.latitude, photo.longitude)
+
+    def varying(name: str, scale_km: float) -> float:
+        return _field(name, photo.latitude, photo.longitude, scale_km)
+
     return [
-        0.75
-        + 0.35 * _field(f"far {part}", *where, 2000)
-        + 0.15 * _field(f"near {part}", *where, 250)
+        0.75 + 0.35 * varying(f"far {part}", 2000) + 0.15 * varying(f"near {part}", 250)
         for part in ("red", "green", "blue")
     ]
 
@@ -235,8 +181,11 @@ def _tinted(colour: Colour, air: list[float]) -> Colour:
     return tuple(min(255, math.floor(part * tint)) for part, tint in zip(colour, air, strict=True))
 
 
-def light_of(photo: Photo, rng: random.Random) -> Light:
-    """The light that the photo was taken in; `rng` makes the weather."""
+def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
+    """The light that the photo was taken in; `rng` makes the weather.
+
+    The sun's direction is seen from the camera: 0 is straight ahead.
+    """
     elevation, azimuth = sun(photo)
     direction = math.radians(azimuth - photo.heading)
     clear = rng.random() < 0.55
@@ -249,17 +198,18 @@ def light_of(photo: Photo, rng: random.Random) -> Light:
     bottom = mix(mix(top, (225, 230, 235), 0.6), (250, 170, 100), low * day * 0.7)
     night = (15, 18, 40)
     air = _air(photo)
-    return Light(
-        elevation=elevation,
+    return SimpleNamespace(
+        elevation=elevation,  # degrees
         ahead=round(math.cos(direction), 4),
         right=round(math.sin(direction), 4),
         clear=clear and elevation > 3,
+        # What falls on things, 255 for full.
         colour=tuple(
             math.floor(part * strength * tint) for part, tint in zip(colour, air, strict=True)
         ),
-        sky=(
+        sky=(  # top, bottom
             _tinted(mix(night, top, day), air),
             _tinted(mix(night, bottom, 0.15 + 0.85 * day), air),
         ),
-        haze=rng.choice([0.15, 0.3, 0.3, 0.8]),
+        haze=rng.choice([0.15, 0.3, 0.3, 0.8]),  # share of its colour per 100 m
     )
