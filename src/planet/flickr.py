@@ -6,9 +6,12 @@ reachable.
 """
 
 import json
+import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
@@ -18,19 +21,8 @@ from PIL import Image, ImageDraw
 
 from planet.answer import Answer, Call, js
 from planet.faults import chance
-from planet.flickr_search import (
-    LIMITING,
-    Query,
-    Refused,
-    in_order,
-    is_geo,
-    listed_position,
-    understood,
-    whole_number,
-    words,
-)
 from planet.keys import KEY, SECRET
-from planet.photos import Photo
+from planet.photos import YEAR, Photo
 from planet.picture import encoded
 
 IMAGE_HOST = "http://live.staticflickr.invalid"
@@ -46,6 +38,16 @@ PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
 PLACEHOLDER_HOST = "http://s.yimg.invalid"
 
 
+NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
+# A search needs one of these; one about positions sees all times only with one of the latter.
+LIMITING = {"text", "tags", "bbox", "min_upload_date", "max_upload_date", "min_taken_date"}
+_AGENTS = {"tags", "min_upload_date", "min_taken_date"}
+
+
+class _Refused(Exception):
+    """An error that the API reports: code and message."""
+
+
 class Catalogue:
     """The photos of the planet, ready to be searched."""
 
@@ -54,25 +56,31 @@ class Catalogue:
         self.photos = sorted(planet, key=lambda photo: photo.uploaded)
         self.by_id = {photo.photo_id: photo for photo in planet}
         self._times = [photo.uploaded for photo in self.photos]
-        self._words = [words(" ".join([photo.title, *photo.tags])) for photo in self.photos]
+        self._words = [_words(" ".join([photo.title, *photo.tags])) for photo in self.photos]
         self._with_word: dict[str, list[int]] = {}
         for index, said in enumerate(self._words):
             for word in said:
                 self._with_word.setdefault(word, []).append(index)
 
-    def found(self, query: Query) -> list[Photo]:
-        """The photos that match, in the order of upload."""
-        first = bisect_left(self._times, query.since)
-        last = bisect_right(self._times, query.until)
+    def found(self, arguments: dict[str, str]) -> list[Photo]:
+        """The photos that match what a search asks for, in the order of upload."""
+        since = _bound(arguments, "min_upload_date", -math.inf)
+        if _is_geo(arguments) and not arguments.keys() & _AGENTS:
+            since = NOW - 12 * 3600  # a geo query without a limiting agent sees no more
+        first = bisect_left(self._times, since)
+        last = bisect_right(self._times, _bound(arguments, "max_upload_date", math.inf))
+        wanted, unwanted = _wordings(arguments.get("text", ""))
+        fits = _fitting(arguments)
         narrowed: Sequence[int] = range(first, last)
-        if query.wanted:
-            lists = (self._with_word.get(word, []) for word in query.wanted)
-            rarest = min(lists, key=len)
+        if wanted:
+            rarest = min((self._with_word.get(word, []) for word in wanted), key=len)
             narrowed = rarest[bisect_left(rarest, first) : bisect_left(rarest, last)]
         return [
             self.photos[index]
             for index in narrowed
-            if query.says(self._words[index]) and query.fits(self.photos[index])
+            if wanted <= self._words[index]
+            and not any(group <= self._words[index] for group in unwanted)
+            and fits(self.photos[index])
         ]
 
 
@@ -80,7 +88,7 @@ def answer_call(catalogue: Catalogue, call: Call) -> Answer:
     """What the API answers to a call."""
     try:
         value = {**_called(catalogue, call), "stat": "ok"}
-    except Refused as refusal:
+    except _Refused as refusal:
         code, message = refusal.args
         value = {"stat": "fail", "code": code, "message": message}
     body = json.dumps(value, ensure_ascii=False)
@@ -91,14 +99,14 @@ def answer_call(catalogue: Catalogue, call: Call) -> Answer:
 
 def _called(catalogue: Catalogue, call: Call) -> dict:
     if key_of(call) != KEY:
-        raise Refused(100, "Invalid API Key (Key not found)")
+        raise _Refused(100, "Invalid API Key (Key not found)")
     if not _signed_well(call):
-        raise Refused(96, "Invalid signature")
+        raise _Refused(96, "Invalid signature")
     if call.arguments.get("format") != "json":
-        raise Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
+        raise _Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
     method = call.arguments.get("method", "")
     if method != "flickr.photos.search":
-        raise Refused(112, f'Method "{method}" not found')
+        raise _Refused(112, f'Method "{method}" not found')
     return search(catalogue, call.arguments)
 
 
@@ -122,57 +130,167 @@ def _signed_well(call: Call) -> bool:
     for sent in (call.target.partition("?")[2], call.form):
         params += parse_qsl(sent, keep_blank_values=True)
     # What stands between us and the client may speak TLS.
-    return any(
-        signature.verify_hmac_sha1(
-            SimpleNamespace(
-                http_method=call.method,
-                uri=f"{scheme}://{call.host}{call.path}",
-                params=params,
-                signature=given,
-            ),
-            SECRET,
-        )
-        for scheme in ("http", "https")
-    )
+    asked = SimpleNamespace(http_method=call.method, params=params, signature=given)
+    for scheme in ("http", "https"):
+        asked.uri = f"{scheme}://{call.host}{call.path}"
+        if signature.verify_hmac_sha1(asked, SECRET):
+            return True
+    return False
 
 
 def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     """Answer flickr.photos.search."""
     if not arguments.keys() & LIMITING:
-        raise Refused(3, "Parameterless searches have been disabled. Please use getRecent instead.")
-    geo = is_geo(arguments)
-    found = in_order(catalogue.found(understood(arguments)), arguments.get("sort", ""))
-    per_page = min(whole_number(arguments, "per_page", 100), 250 if geo else 500)
+        raise _Refused(
+            3, "Parameterless searches have been disabled. Please use getRecent instead."
+        )
+    found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+    per_page = min(_whole_number(arguments, "per_page", 100), 250 if _is_geo(arguments) else 500)
     pages = -(-len(found) // per_page)
     # Past the cap Flickr has been seen to repeat itself.
-    page = min(whole_number(arguments, "page", 1), max(1, MOST_RESULTS // per_page))
+    page = min(_whole_number(arguments, "page", 1), max(1, MOST_RESULTS // per_page))
     shown = found[(page - 1) * per_page : page * per_page]
     extras = arguments.get("extras", "").replace(" ", "").split(",")
     total = len(found) if len(found) % 2 else str(len(found) or "")
-    variant = _Variant(arguments)
-    return {
-        "photos": {
-            "page": page,
-            "pages": pages,
-            "perpage": per_page,
-            "total": total,
-            "photo": [_entry(photo, extras, variant) for photo in shown],
-        }
+    numbers = _numbers(arguments)
+    told = {"page": page, "pages": pages, "perpage": per_page, "total": total}
+    return {"photos": told | {"photo": [_entry(photo, extras, numbers) for photo in shown]}}
+
+
+def _is_geo(arguments: dict[str, str]) -> bool:
+    """Whether a search is one by position, for which other limits hold."""
+    return arguments.get("has_geo") == "1" or "bbox" in arguments
+
+
+def _whole_number(arguments: dict[str, str], name: str, default: int) -> int:
+    """A number of at least 1; the default for what is none."""
+    given = arguments.get(name, "").strip()
+    if not re.fullmatch(r"-?[0-9]{1,9}", given) or (int(given) < 1 and name != "page"):
+        return default
+    return max(1, int(given))
+
+
+def _wordings(text: str) -> tuple[set[str], list[frozenset[str]]]:
+    """The words that must be there, and groups of words that must not be there together."""
+    wanted, unwanted = set(), []
+    for minus, quoted, plain in re.findall(r'(-?)(?:"([^"]*)"|(\S+))', text):
+        group = _words(quoted or plain)
+        if minus:
+            unwanted.append(group)
+        else:
+            wanted |= group
+    return wanted, unwanted
+
+
+def _fitting(arguments: dict[str, str]) -> Callable[[Photo], bool]:
+    """What must hold of a photo besides its words and its time of upload."""
+    tests: list[Callable[[Photo], bool]] = []
+    has_geo = arguments.get("has_geo")
+    if has_geo:
+        tests.append(lambda photo: (photo.on_map != "no") == (has_geo == "1"))
+    accuracy = _whole_number(arguments, "accuracy", 1)
+    if accuracy > 1:
+        tests.append(lambda photo: photo.accuracy >= accuracy)
+    if arguments.get("license"):
+        licences = arguments["license"].split(",")
+        tests.append(lambda photo: str(photo.licence) in licences)
+    if arguments.keys() & {"min_taken_date", "max_taken_date"}:
+        low = _bound(arguments, "min_taken_date", -math.inf)
+        high = _bound(arguments, "max_taken_date", math.inf)
+        tests.append(lambda photo: low <= _taken(photo) <= high)
+    if "bbox" in arguments:
+        tests.append(_in_box(arguments["bbox"]))
+    if "tags" in arguments:
+        tests.append(_tagged(arguments["tags"], arguments.get("tag_mode") == "all"))
+    if arguments.get("media") == "videos":
+        tests.append(lambda photo: False)
+    return lambda photo: all(test(photo) for test in tests)
+
+
+def _in_box(bbox: str) -> Callable[[Photo], bool]:
+    """Whether the listed position lies within west, south, east, north."""
+    try:
+        west, south, east, north = map(float, bbox.split(","))
+    except ValueError:
+        raise _Refused(18, "Illogical arguments") from None
+
+    def inside(photo: Photo) -> bool:
+        latitude, longitude = map(float, _listed_position(photo)[:2])
+        return photo.on_map != "no" and south <= latitude <= north and west <= longitude <= east
+
+    return inside
+
+
+def _tagged(tags: str, all_of_them: bool) -> Callable[[Photo], bool]:
+    given = [_plain(tag) for tag in tags.split(",")]
+    unwanted = {tag[1:] for tag in given if tag.startswith("-")}
+    wanted = {tag for tag in given if tag and not tag.startswith("-")}
+
+    def tagged(photo: Photo) -> bool:
+        own = {_plain(tag) for tag in photo.tags}
+        enough = wanted <= own if all_of_them else not wanted or bool(wanted & own)
+        return enough and not unwanted & own
+
+    return tagged
+
+
+def _plain(tag: str) -> str:
+    return tag.lower().replace(" ", "")
+
+
+def _bound(arguments: dict[str, str], name: str, default: float) -> float:
+    """Unix seconds from Unix seconds or a MySQL datetime."""
+    moment = arguments.get(name)
+    if not moment:
+        return default
+    seconds = math.nan
+    with suppress(ValueError):
+        seconds = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    with suppress(ValueError):
+        seconds = float(moment)
+    if not math.isfinite(seconds):
+        raise _Refused(18, "Illogical arguments")
+    return seconds
+
+
+def _taken(photo: Photo) -> int:
+    return int(photo.taken.replace(tzinfo=UTC).timestamp())
+
+
+def _in_order(found: list[Photo], sort: str) -> list[Photo]:
+    """The photos sorted; of those that are equal, the earlier upload first."""
+    keys: dict[str, Callable[[Photo], float]] = {
+        "date-taken": _taken,
+        "interestingness": lambda photo: chance("interesting", photo.photo_id),
+        "relevance": lambda photo: chance("relevant", photo.photo_id),
     }
+    by = keys.get(sort.rpartition("-")[0] or sort, lambda photo: photo.uploaded)
+    return sorted(found, key=by, reverse=not sort.endswith("-asc"))
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> frozenset[str]:
+    """The words of a text, without case."""
+    return frozenset(re.findall(r"\w+", text.lower()))
+
+
+def _listed_position(photo: Photo) -> tuple[str | int, str | int, str | int]:
+    """Latitude, longitude and accuracy as an answer gives them: 0, 0, 0 without a position."""
+    if photo.on_map == "no":
+        return 0, 0, 0
+    if photo.on_map == "zero":
+        return "0.000000", "0.000000", str(photo.accuracy)
+    return f"{photo.latitude:.6f}", f"{photo.longitude:.6f}", str(photo.accuracy)
 
 
 # --- answers ---
 
 
-class _Variant:
-    """Whether an answer gives numbers as numbers: all pages of a query are alike."""
-
-    def __init__(self, arguments: dict[str, str]):
-        asked = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
-        text = json.dumps(asked, sort_keys=True)
-        self.licence, self.accuracy, self.position = (
-            chance(name, text) < 0.5 for name in ("licence", "accuracy", "position")
-        )
+def _numbers(arguments: dict[str, str]) -> dict[str, bool]:
+    """What an answer gives as numbers: all pages of a query are alike."""
+    asked = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
+    text = json.dumps(asked, sort_keys=True)
+    return {name: chance(name, text) < 0.5 for name in ("licence", "accuracy", "position")}
 
 
 def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
@@ -181,7 +299,7 @@ def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
     return {name: size for name, size in SIZES.items() if size[1] <= longest}
 
 
-def _entry(photo: Photo, extras: Iterable[str], variant: _Variant) -> dict:
+def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dict:
     """One photo of an answer, with the types that have been seen in real ones."""
     entry = {
         "id": photo.photo_id,
@@ -195,7 +313,7 @@ def _entry(photo: Photo, extras: Iterable[str], variant: _Variant) -> dict:
         "isfamily": 0,
     }
     known = {
-        "license": {"license": photo.licence if variant.licence else str(photo.licence)},
+        "license": {"license": photo.licence if numbers["licence"] else str(photo.licence)},
         "date_upload": {"dateupload": str(photo.uploaded)},
         "date_taken": {
             "datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
@@ -206,13 +324,13 @@ def _entry(photo: Photo, extras: Iterable[str], variant: _Variant) -> dict:
         "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
         "media": {"media": "photo", "media_status": "ready"},
         "o_dims": {"o_width": str(photo.width), "o_height": str(photo.height)},
-        "geo": _geo(photo, variant),
+        "geo": _geo(photo, numbers),
     }
+    address = f"{IMAGE_HOST}/{photo.server}/{photo.photo_id}_{photo.secret}"
+    longest = max(photo.width, photo.height)
     for name, (suffix, side) in _sizes(photo).items():
-        tail = f"_{suffix}" if suffix else ""
-        longest = max(photo.width, photo.height)
         known[f"url_{name}"] = {
-            f"url_{name}": f"{IMAGE_HOST}/{photo.server}/{photo.photo_id}_{photo.secret}{tail}.jpg",
+            f"url_{name}": f"{address}{suffix and '_'}{suffix}.jpg",
             f"height_{name}": photo.height * side // longest,
             f"width_{name}": str(photo.width * side // longest),
         }
@@ -221,11 +339,11 @@ def _entry(photo: Photo, extras: Iterable[str], variant: _Variant) -> dict:
     return entry
 
 
-def _geo(photo: Photo, variant: _Variant) -> dict:
-    latitude, longitude, accuracy = listed_position(photo)
-    if variant.position:
+def _geo(photo: Photo, numbers: dict[str, bool]) -> dict:
+    latitude, longitude, accuracy = _listed_position(photo)
+    if numbers["position"]:
         latitude, longitude = float(latitude), float(longitude)
-    if variant.accuracy:
+    if numbers["accuracy"]:
         accuracy = int(accuracy)
     return {"latitude": latitude, "longitude": longitude, "accuracy": accuracy, "context": 0}
 
