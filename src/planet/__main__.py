@@ -5,15 +5,15 @@ import asyncio
 import json
 import sys
 import threading
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from nogps.base.errors import InputError
 from planet.addresses import write_addresses
 from planet.faults import FAULTS, check
 from planet.introduction import introduction
 from planet.photos import photos
-from planet.server import Setup, hosts
+from planet.server import hosts
 
 
 def main() -> None:
@@ -27,15 +27,12 @@ def main() -> None:
         asyncio.run(_serve(arguments))
     except KeyboardInterrupt:
         print()
-    except InputError as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(f"the planet cannot be served ({error}); choose another port, log or folder")
-
-
-def _refuse(error: str) -> NoReturn:
-    print(json.dumps({"error": error}), flush=True)
-    sys.exit(2)
+    except (InputError, OSError) as error:
+        told = str(error)
+        if isinstance(error, OSError):
+            told = f"the planet cannot be served ({error}); choose another port, log or folder"
+        print(json.dumps({"error": told}), flush=True)
+        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,34 +43,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"faults:\n{kinds}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another planet")
-    parser.add_argument("--photos", type=int, default=6000, help="how many photos exist")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument(
-        "--fault",
-        type=_fault,
-        action="append",
-        default=[],
-        metavar="KIND=SHARE",
-        help="what share of the requests this kind of fault hits; may be repeated",
-    )
-    parser.add_argument("--log", type=Path, help="file that gets a line of JSON per request")
-    parser.add_argument(
-        "--calls-per-hour", type=int, default=0, metavar="N", help="that Flickr's API answers"
-    )
-    parser.add_argument(
-        "--distinct",
-        type=int,
-        default=0,
-        metavar="N",
-        help="draw only so many distinct pictures for Flickr and Street View",
-    )
-    parser.add_argument(
-        "--addresses",
-        type=Path,
-        metavar="FOLDER",
-        help="write made-up addresses to ask Street View around, as files of OpenAddresses",
-    )
+    add, add_number = parser.add_argument, partial(parser.add_argument, type=int, default=0)
+    add_number("--seed", help="another seed, another planet")
+    add_number("--photos", default=6000, help="how many photos exist")
+    add_number("--port", help="0 takes a free one")
+    share = "what share of the requests this kind of fault hits; may be repeated"
+    add("--fault", type=_fault, action="append", default=[], metavar="KIND=SHARE", help=share)
+    add("--log", type=Path, help="file that gets a line of JSON per request")
+    add_number("--calls-per-hour", metavar="N", help="that Flickr's API answers")
+    distinct = "draw only so many distinct pictures for Flickr and Street View"
+    add_number("--distinct", metavar="N", help=distinct)
+    files = "write made-up addresses to ask Street View around, as files of OpenAddresses"
+    add("--addresses", type=Path, metavar="FOLDER", help=files)
     return parser
 
 
@@ -88,16 +69,11 @@ def _fault(text: str) -> tuple[str, float]:
 
 
 async def _serve(asked: argparse.Namespace) -> None:
-    setup = Setup(
-        seed=asked.seed,
-        faults=check(dict(asked.fault)),
-        log=asked.log,
-        calls_per_hour=asked.calls_per_hour,
-        distinct=asked.distinct,
-    )
+    setup = {name: vars(asked)[name] for name in ("seed", "log", "calls_per_hour", "distinct")}
+    setup["faults"] = check(dict(asked.fault))
     addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
     done = asyncio.Event()
-    async with hosts(photos(asked.seed, asked.photos), asked.port, setup) as base:
+    async with hosts(photos(asked.seed, asked.photos), asked.port, **setup) as base:
         if not sys.stdin.isatty():
             arguments = [asyncio.get_running_loop(), done]
             threading.Thread(target=_stop_with_stdin, args=arguments, daemon=True).start()

@@ -72,16 +72,6 @@ class Photo:
     take: int = 0  # ... and with the same take they are the same picture
 
 
-@dataclass(frozen=True)
-class _Owner:
-    nsid: str
-    name: str
-    home: Town
-    travels: bool
-    licence: int
-    server: str
-
-
 Thing = TypeVar("Thing")
 
 
@@ -111,7 +101,7 @@ def photos(seed: int, count: int) -> tuple[Photo, ...]:
     number = 0
     while len(planet) < count:
         number += 1
-        planet += _album(rng, _owner(rng, number), seed)
+        planet += _album(rng, number, seed)
     planet = sorted(planet[:count], key=lambda photo: photo.uploaded)
     photo_id = 340_000_000
     for index, photo in enumerate(planet):
@@ -140,31 +130,27 @@ def _far_apart(one: Town, other: Town) -> bool:
     return math.hypot(north, east * math.cos(math.radians(one.latitude))) > 60
 
 
-def _owner(rng: random.Random, number: int) -> _Owner:
-    home = rng.choice(home_towns())
-    return _Owner(
-        nsid=f"{10_000_000 + number * 7919}@N0{number % 9}",
-        name=f"{home.name.split()[0].lower()}{number}",
-        home=home,
-        travels=rng.random() < 0.12,
-        licence=rng.choices([0, 1, 2, 3, 4, 5, 6, 7], [60, 12, 6, 8, 6, 5, 2, 1])[0],
-        server=str(rng.randrange(100, 240)),
-    )
-
-
-def _album(rng: random.Random, owner: _Owner, seed: int) -> list[Photo]:
+def _album(rng: random.Random, number: int, seed: int) -> list[Photo]:
     """One photographer's photos: one to twelve, from outings."""
+    home = rng.choice(home_towns())
+    travels = rng.random() < 0.12
+    owner = {
+        "owner": f"{10_000_000 + number * 7919}@N0{number % 9}",
+        "owner_name": f"{home.name.split()[0].lower()}{number}",
+        "licence": rng.choices(range(8), [60, 12, 6, 8, 6, 5, 2, 1])[0],
+        "server": str(rng.randrange(100, 240)),
+    }
     size = min(12, 1 + int(11 * rng.random() ** 1.6 + rng.random()))
     album: list[Photo] = []
     while len(album) < size:
-        abroad = owner.travels and rng.random() < 0.6
-        town = rng.choice(home_towns()) if abroad else owner.home
-        outing = _outing(rng, owner, town, f"{seed} {owner.nsid} {len(album)}")
+        abroad = travels and rng.random() < 0.6
+        town = rng.choice(home_towns()) if abroad else home
+        outing = _outing(rng, owner, town, f"{seed} {owner['owner']} {len(album)}")
         album += outing[: size - len(album)]
     return album
 
 
-def _outing(rng: random.Random, owner: _Owner, town: Town, name: str) -> list[Photo]:
+def _outing(rng: random.Random, owner: dict, town: Town, name: str) -> list[Photo]:
     """A few photos of one day: mostly of different things, now and then a burst of one."""
     day = datetime(YEAR, 1, 1) + timedelta(days=rng.randrange(365))
     online = min(day + timedelta(days=int(30 * rng.random() ** 3)), datetime(YEAR, 12, 31))
@@ -173,44 +159,43 @@ def _outing(rng: random.Random, owner: _Owner, town: Town, name: str) -> list[Ph
     reach_km = 4 if rng.random() < 0.9 else 60
     outing: list[Photo] = []
     for shot in range(1 + int(4 * rng.random() ** 2)):
-        if outing and rng.random() < 0.12:
-            photo = _once_more(rng, outing[-1])
-        else:
+        if not outing or rng.random() >= 0.12:
             photo = _photo(rng, owner, town, day, reach_km, f"{name} {shot}")
+        elif rng.random() >= 0.15:  # else it is the very same picture, put online twice
+            taken = photo.taken + timedelta(seconds=rng.randrange(1, 9))
+            photo = replace(photo, take=photo.take + 1, taken=taken)
         outing.append(replace(photo, uploaded=uploaded + 7 * shot))
     return outing
 
 
-def _once_more(rng: random.Random, photo: Photo) -> Photo:
-    """The next photo of a burst or, seldom, the very same picture put online twice."""
-    if rng.random() < 0.15:
-        return photo
-    taken = photo.taken + timedelta(seconds=rng.randrange(1, 9))
-    return replace(photo, take=photo.take + 1, taken=taken)
-
-
-def _photo(rng, owner: _Owner, town: Town, day: datetime, reach_km: float, view: str) -> Photo:
-    latitude, longitude = _near(rng, town, reach_km)
+def _photo(rng, owner: dict, town: Town, day: datetime, reach_km: float, view: str) -> Photo:
+    """A photo that gets its id, and a secret, when all uploads are known."""
+    # A position around the town's centre: the nearer, the likelier.
+    distance = reach_km * rng.random() ** 1.5
+    bearing = 2 * math.pi * rng.random()
+    north = distance * math.cos(bearing) / KM_PER_DEGREE
+    east = distance * math.sin(bearing) / KM_PER_DEGREE / math.cos(math.radians(town.latitude))
     scene = rng.choices(list(SCENES), SCENE_WEIGHTS)[0]
     words = rng.sample(SCENES[scene], rng.choice([1, 2, 2, 3]))
     if rng.random() < 0.04:
         words.append(rng.choice(UNWANTED_WORDS))
     tags = [town.name, town.country] * (rng.random() < 0.7) + words
-    width, height = _size(rng)
+    longest = rng.choices([320, 500, 1024], [93, 6.5, 0.5])[0]
+    shortest = longest * rng.choice([240, 240, 240, 213, 256, 200, 320]) // 320
+    width, height = (shortest, longest) if rng.random() < 0.2 else (longest, shortest)
+    on_map = rng.choices(["yes", "no", "zero"], [96.5, 3, 0.5])[0]
+    accuracy = rng.choices([16, 15, 14, 13, 12, 11, 9, 6, 3], [60, 8, 7, 6, 5, 7, 3, 3, 1])[0]
+    hour = 6 + int((rng.random() + rng.random() + rng.random()) / 3 * 17)
     return Photo(
-        # It gets an id, and a secret, when all uploads are known.
-        server=owner.server,
-        owner=owner.nsid,
-        owner_name=owner.name,
+        **owner,
         town=town,
-        latitude=latitude,
-        longitude=longitude,
-        on_map=rng.choices(["yes", "no", "zero"], [96.5, 3, 0.5])[0],
-        accuracy=rng.choices([16, 15, 14, 13, 12, 11, 9, 6, 3], [60, 8, 7, 6, 5, 7, 3, 3, 1])[0],
-        taken=day + timedelta(hours=_hour(rng), seconds=rng.randrange(3600)),
+        latitude=round(town.latitude + north, 6),
+        longitude=round(town.longitude + east, 6),
+        on_map=on_map,
+        accuracy=accuracy,
+        taken=day + timedelta(hours=hour, seconds=rng.randrange(3600)),
         title=rng.choice([f"{words[0].title()} in {town.name}", town.name, "IMG_0042", ""]),
         tags=tuple(dict.fromkeys(tag.lower() for tag in tags)),
-        licence=owner.licence,
         heading=rng.randrange(360),
         width=width,
         height=height,
@@ -218,22 +203,3 @@ def _photo(rng, owner: _Owner, town: Town, day: datetime, reach_km: float, view:
         scene=scene,
         view=view,
     )
-
-
-def _near(rng: random.Random, town: Town, reach_km: float) -> tuple[float, float]:
-    """A position around the town's centre: the nearer, the likelier."""
-    distance = reach_km * rng.random() ** 1.5
-    bearing = 2 * math.pi * rng.random()
-    north = distance * math.cos(bearing) / KM_PER_DEGREE
-    east = distance * math.sin(bearing) / KM_PER_DEGREE / math.cos(math.radians(town.latitude))
-    return round(town.latitude + north, 6), round(town.longitude + east, 6)
-
-
-def _hour(rng: random.Random) -> int:
-    return 6 + int((rng.random() + rng.random() + rng.random()) / 3 * 17)
-
-
-def _size(rng: random.Random) -> tuple[int, int]:
-    longest = rng.choices([320, 500, 1024], [93, 6.5, 0.5])[0]
-    shortest = longest * rng.choice([240, 240, 240, 213, 256, 200, 320]) // 320
-    return (shortest, longest) if rng.random() < 0.2 else (longest, shortest)

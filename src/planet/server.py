@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,20 +58,9 @@ _NAMED = {  # paths that name a thing, by the first that fits
 _Note = Callable[[int, int], None]  # writes status and number of bytes to the log
 
 
-@dataclass(frozen=True)
-class Setup:
-    """How the planet's hosts behave."""
-
-    seed: int = 0  # of panoramas and faults
-    faults: Mapping[str, float] | None = None  # kind -> share of the requests that it hits
-    log: Path | None = None  # gets a line of JSON per request
-    calls_per_hour: int = 0  # to Flickr's API; 0: no limit
-    distinct: int = 0  # pictures of Flickr and Street View; 0: each its own
-
-
 @contextmanager
 def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[str]:
-    """Serve these photos from a thread; yields the base URL. `setup`: the fields of `Setup`."""
+    """Serve these photos from a thread; yields the base URL. `setup`: as `hosts` takes it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -83,17 +72,22 @@ def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[st
         stack.callback(loop.close)
         stack.callback(thread.join)
         stack.callback(loop.call_soon_threadsafe, loop.stop)
-        served = hosts(planet, port, Setup(**setup))
+        served = hosts(planet, port, **setup)
         base = run(served.__aenter__())
         stack.callback(lambda: run(served.__aexit__(None, None, None)))
         yield base
 
 
 @asynccontextmanager
-async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterator[str]:
-    """Serve on loopback while the block runs; yields the base URL. Port 0 takes a free one."""
+async def hosts(planet: Sequence[Photo], port: int, **setup: Any) -> AsyncIterator[str]:
+    """Serve on loopback while the block runs; yields the base URL. Port 0 takes a free one.
+
+    `setup`: `seed` (of panoramas and faults), `faults` (share of the requests that each kind
+    hits), `log` (path of a file that gets a line of JSON per request), `calls_per_hour` (to
+    Flickr's API) and `distinct` (pictures of Flickr and Street View); of both 0 is no limit.
+    """
     with ExitStack() as stack:
-        server = _Hosts(planet, setup, stack)
+        server = _Hosts(planet, stack, **setup)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
         await runner.setup()
         try:
@@ -107,19 +101,27 @@ async def hosts(planet: Sequence[Photo], port: int, setup: Setup) -> AsyncIterat
 class _Hosts:
     """Answers requests."""
 
-    def __init__(self, planet: Sequence[Photo], setup: Setup, stack: ExitStack):
+    def __init__(
+        self,
+        planet: Sequence[Photo],
+        stack: ExitStack,
+        seed: int = 0,
+        faults: Mapping[str, float] | None = None,
+        log: Path | None = None,
+        calls_per_hour: int = 0,
+        distinct: int = 0,
+    ):
         # Apart, so that no search waits until pictures are drawn.
         painters = stack.enter_context(ThreadPoolExecutor(2))
         self.searchers = stack.enter_context(ThreadPoolExecutor(2))
         self.log: BinaryIO | None = None
-        if setup.log:
-            setup.log.parent.mkdir(parents=True, exist_ok=True)
-            self.log = stack.enter_context(setup.log.open("ab", buffering=0))
-        catalogue, panoramas = flickr.Catalogue(planet), Panoramas(setup.seed)
-        street_pictures = panoramax.Panoramax(setup.seed, len(planet))
-        files = commons.Commons(planet)
-        graph = mapillary.Mapillary(setup.seed, len(planet))
-        self.gallery = Gallery(planet, painters, setup.distinct)
+        if log:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self.log = stack.enter_context(log.open("ab", buffering=0))
+        catalogue, panoramas = flickr.Catalogue(planet), Panoramas(seed)
+        street_pictures = panoramax.Panoramax(seed, len(planet))
+        files, graph = commons.Commons(planet), mapillary.Mapillary(seed, len(planet))
+        self.gallery = Gallery(planet, painters, distinct)
         self.apis: dict[str, Callable[[Call], Answer]] = {
             "search": partial(flickr.answer_call, catalogue),
             "metadata": partial(streetview.metadata, panoramas),
@@ -138,8 +140,8 @@ class _Hosts:
             "file": partial(commons.picture, files),
             "thumb": partial(mapillary.picture, graph),
         }
-        self.faults = Faults(setup.seed, setup.faults or {})
-        self.calls_per_hour = setup.calls_per_hour
+        self.faults = Faults(seed, faults or {})
+        self.calls_per_hour = calls_per_hour
         self.calls: deque[float] = deque()  # when they came, in the last hour
         self.closing = asyncio.Event()
 
