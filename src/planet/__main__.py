@@ -22,15 +22,16 @@ def main() -> None:
     The first line printed is JSON: where the services are and which keys open them, or what is
     wrong.
     """
-    arguments = _parser().parse_args()
+    arguments, told = _parser().parse_args(), ""
     try:
         asyncio.run(_serve(arguments))
     except KeyboardInterrupt:
         print()
-    except (InputError, OSError) as error:
+    except InputError as error:
         told = str(error)
-        if isinstance(error, OSError):
-            told = f"the planet cannot be served ({error}); choose another port, log or folder"
+    except OSError as error:
+        told = f"the planet cannot be served ({error}); choose another port, log or folder"
+    if told:
         print(json.dumps({"error": told}), flush=True)
         sys.exit(2)
 

@@ -22,9 +22,8 @@ def introduction(base: str, addresses: Sequence[Path] = ()) -> dict:
     `base`, with the path and query that they have. `addresses`: files of OpenAddresses that Street
     View is to be asked around.
     """
-    streetview_hosts = {"base_url": streetview.API_HOST, "page_base": streetview.PAGE_HOST}
-    if addresses:
-        streetview_hosts["addresses"] = [str(path) for path in addresses]
+    files = {"addresses": [str(path) for path in addresses]} if addresses else {}
+    google = {"base_url": streetview.API_HOST, "page_base": streetview.PAGE_HOST} | files
     return {
         "base": base,
         "version": version(),
@@ -34,14 +33,12 @@ def introduction(base: str, addresses: Sequence[Path] = ()) -> dict:
             "panoramax": {"base_url": panoramax.CATALOGUE},
             "commons": {"base_url": commons.SITE},
             "mapillary": {"base_url": mapillary.GRAPH, "page_base": mapillary.PAGE_HOST},
-            "streetview": streetview_hosts,
+            "streetview": google,
         },
     }
 
 
 def version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(code).hexdigest()[:12]

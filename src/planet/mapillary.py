@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -91,28 +92,23 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
         limit = min(MOST_LISTED, int(arguments.get("limit", MOST_LISTED)))
         if limit < 1:
             raise ValueError(limit)
-        since = _moment(arguments.get("start_captured_at"), 0.0)
-        until = _moment(arguments.get("end_captured_at"), float("inf"))
+        since = _moment(arguments.get("start_captured_at") or "1970-01-01")
+        until = _moment(arguments.get("end_captured_at") or "9999-12-31")
     except ValueError:
         return _refused(400, 100, "Invalid parameter")
     if (east - west) * (north - south) >= MOST_SQUARE_DEGREES:
         return _refused(400, 100, "The bounding box is too large")
     x, y = (west + east) / 2, (south + north) / 2
-    found = [
-        (max(abs(latitude - y), abs(longitude - x)), photo_id)
+    found = sorted(  # the edges first
+        (-max(abs(latitude - y), abs(longitude - x)), photo_id)
         for latitude, longitude, photo_id in mapillary.map.within(west, south, east, north)
         if since <= _captured(mapillary.pictures[photo_id]) / 1000 <= until
-    ]
-    found.sort(key=lambda each: (-each[0], each[1]))  # the edges first
-    fields = arguments.get("fields", "")
-    return _js(
-        {"data": [_row(each, mapillary.pictures[each], fields, False) for _, each in found[:limit]]}
     )
+    fields, pictures = arguments.get("fields", ""), mapillary.pictures
+    return _js({"data": [_row(each, pictures[each], fields, False) for _, each in found[:limit]]})
 
 
-def _moment(text: str | None, default: float) -> float:
-    if not text:
-        return default
+def _moment(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -151,8 +147,8 @@ def _row(photo_id: str, shot: Shot, fields: str, expired: bool) -> dict:
 
 def _address(photo_id: str, width: int, expired: bool) -> str:
     end = int(time.time()) + (-60 if expired else LIFETIME_S)
-    signed = f"oh={_signature(photo_id, end)}&oe={end:X}"
-    return f"{THUMBS}/m1/v/t6/{photo_id}-{width}?stp=s{width}&ccb=10-5&{signed}"
+    path = f"/m1/v/t6/{photo_id}-{width}?stp=s{width}&ccb=10-5"
+    return f"{THUMBS}{path}&oh={_signature(photo_id, end)}&oe={end:X}"
 
 
 def _signature(photo_id: str, end: int) -> str:
@@ -170,11 +166,10 @@ def picture(mapillary: Mapillary, call: Call) -> Callable[[], bytes] | Answer:
     shot = mapillary.pictures.get(named["photo"])
     if shot is None:
         return Answer(404)
-    try:
-        end, signature = int(call.arguments["oe"], 16), call.arguments["oh"]
-    except (LookupError, ValueError):
-        return text(403, "Bad URL hash")
-    if signature != _signature(named["photo"], end):
+    end = 0
+    with suppress(LookupError, ValueError):
+        end = int(call.arguments["oe"], 16)
+    if call.arguments.get("oh") != _signature(named["photo"], end):
         return text(403, "Bad URL hash")
     if end < time.time():
         return text(403, "URL signature expired")

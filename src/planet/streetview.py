@@ -31,12 +31,10 @@ DEFAULT_RADIUS_M = 50
 
 def metadata(panoramas: Panoramas, call: Call) -> Answer:
     """What the metadata endpoint answers; remembers in the call which panorama was found."""
-    denied = _denied(call)
-    if denied:
-        return _status("REQUEST_DENIED", denied)
-    problem = _wrong(call.arguments)
-    if problem:
-        return _status("INVALID_REQUEST", problem)
+    if denied := _denied(call):
+        return _status("REQUEST_DENIED", error_message=denied)
+    if problem := _wrong(call.arguments):
+        return _status("INVALID_REQUEST", error_message=problem)
     if "pano" not in call.arguments and position_of(call.arguments["location"]) is None:
         return _status("NOT_FOUND")
     panorama = _asked(panoramas, call.arguments)
@@ -50,35 +48,28 @@ def _described(panorama: Panorama) -> dict:
     listed = {"copyright": panorama.copyright} if panorama.lists_copyright else {}
     if panorama.lists_date:
         listed["date"] = panorama.date
-    return {
-        **listed,
-        "location": {"lat": panorama.latitude, "lng": panorama.longitude},
-        "pano_id": panorama.pano_id,
-        "status": "OK",
-    }
+    where = {"lat": panorama.latitude, "lng": panorama.longitude}
+    return listed | {"location": where, "pano_id": panorama.pano_id, "status": "OK"}
 
 
-def _status(name: str, message: str = "") -> Answer:
-    return js(({"error_message": message} if message else {}) | {"status": name})
+def _status(name: str, **told: str) -> Answer:
+    return js(told | {"status": name})
 
 
 def _asked(panoramas: Panoramas, arguments: dict[str, str]) -> Panorama | None:
     if "pano" in arguments:
         return panoramas.by_id(arguments["pano"])
     position = position_of(arguments["location"])
-    if position is None:
-        return None
     radius = float(arguments.get("radius", DEFAULT_RADIUS_M))
-    return panoramas.nearest(*position, radius, arguments.get("source") == "outdoor")
+    outdoor = arguments.get("source") == "outdoor"
+    return panoramas.nearest(*position, radius, outdoor) if position else None
 
 
 def position_of(location: str) -> tuple[float, float] | None:
     """Latitude and longitude from their text; None for anything else."""
     number = r"\s*([+-]?\d{1,3}(?:\.\d*)?)\s*"
     given = re.fullmatch(f"{number},{number}", location, re.ASCII)
-    if not given:
-        return None
-    latitude, longitude = float(given[1]), float(given[2])
+    latitude, longitude = map(float, given.groups()) if given else (math.inf, math.inf)
     return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None
 
 
@@ -86,21 +77,20 @@ def _wrong(arguments: dict[str, str]) -> str:
     """What is wrong with the arguments that both endpoints take, if anything is."""
     if "pano" not in arguments and "location" not in arguments:
         return "Either 'location' or 'pano' parameter must be provided."
-    if _number(arguments, "radius", DEFAULT_RADIUS_M, 0, math.inf) is None:
+    if not _is_number(arguments, "radius", 0, math.inf):
         return "Invalid 'radius' parameter."
     if arguments.get("source", "default") not in ("default", "outdoor"):
         return "Invalid 'source' parameter."
     return ""
 
 
-def _number(
-    arguments: dict[str, str], name: str, default: float, low: float, high: float
-) -> float | None:
+def _is_number(arguments: dict[str, str], name: str, low: float, high: float) -> bool:
+    """Whether an argument is missing or a number within these limits."""
     try:
-        value = float(arguments.get(name, default))
+        value = float(arguments.get(name, low))
     except ValueError:
-        return None
-    return value if math.isfinite(value) and low <= value <= high else None
+        return False
+    return math.isfinite(value) and low <= value <= high
 
 
 def _denied(call: Call) -> str:
@@ -137,14 +127,13 @@ def image(panoramas: Panoramas, call: Call) -> tuple[Photo] | Answer:
 
     Remembers in the call what was found.
     """
-    denied = _denied(call)
-    if denied:
+    if denied := _denied(call):
         return text(403, denied)
     size = size_of(call.arguments)
     problem = _wrong(call.arguments) or _wrong_view(call.arguments)
     if size is None or problem:
         return text(400, problem or "Error: Invalid 'size' parameter.")
-    heading = _number(call.arguments, "heading", 0, -math.inf, math.inf) % 360
+    heading = float(call.arguments.get("heading", 0)) % 360
     panorama = _asked(panoramas, call.arguments)
     if panorama is None:
         if call.arguments.get("return_error_code", "").lower() == "true":
@@ -163,24 +152,21 @@ def size_of(arguments: dict[str, str]) -> tuple[int, int] | None:
 
 def _wrong_view(arguments: dict[str, str]) -> str:
     limits = {"heading": (-1e6, 1e6), "fov": (1, 120), "pitch": (-90, 90)}
-    for name, (low, high) in limits.items():
-        if _number(arguments, name, 90 if name == "fov" else 0, low, high) is None:
-            return f"Error: Invalid '{name}' parameter."
-    return ""
+    wrong = (name for name, within in limits.items() if not _is_number(arguments, name, *within))
+    return next((f"Error: Invalid '{name}' parameter." for name in wrong), "")
 
 
 def photo_of(panorama: Panorama, heading: float, width: int, height: int) -> Photo:
     """The view from a panorama, as a photo that can be drawn."""
     rng = random.Random(f"day {panorama.pano_id}")
-    year, month = map(int, panorama.date.split("-"))
+    day = datetime.fromisoformat(f"{panorama.date}-{1 + rng.randrange(28):02}")
     return Photo(
         photo_id=panorama.pano_id,
         owner_name=panorama.copyright,
         town=nearest_town(panorama.latitude, panorama.longitude, REACH_KM),
         latitude=round(panorama.latitude, 6),
         longitude=round(panorama.longitude, 6),
-        taken=datetime(year, month, 1 + rng.randrange(28))
-        + timedelta(hours=rng.randrange(9, 17), minutes=rng.randrange(60)),
+        taken=day + timedelta(hours=rng.randrange(9, 17), minutes=rng.randrange(60)),
         heading=round(heading) % 360,
         width=width,
         height=height,
@@ -192,7 +178,6 @@ def photo_of(panorama: Panorama, heading: float, width: int, height: int) -> Pho
 def grey(width: int, height: int) -> Answer:
     """The picture that says that there is no imagery."""
     picture = Image.new("RGB", (width, height), (228, 227, 223))
-    middle = (width // 2, height // 2)
-    words = "Sorry, we have no imagery here."
+    middle, words = (width // 2, height // 2), "Sorry, we have no imagery here."
     ImageDraw.Draw(picture).text(middle, words, fill=(120, 120, 116), anchor="mm")
     return Answer(200, "image/jpeg", encoded(picture, "JPEG", quality=85))
