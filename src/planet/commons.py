@@ -31,7 +31,6 @@ STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that a
 FIRST_PAGE = 40_000_000
 MOST_LISTED = 500
 THUMBS_A_CALL = 50
-COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
 KINDS = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
 LICENCES = (  # code, short name, address, share
@@ -55,18 +54,15 @@ class Commons:
     @cached_property
     def files(self) -> dict[int, Photo]:
         """Files by page id."""
-        return {
-            FIRST_PAGE + number: photo
-            for number, photo in enumerate(self._planet)
-            if photo.on_map == "yes"
-        }
+        numbered = enumerate(self._planet, FIRST_PAGE)
+        return {number: photo for number, photo in numbered if photo.on_map == "yes"}
 
     @cached_property
     def map(self) -> Map[tuple[int, bool]]:
         """Page ids, whether the position is the primary one; also of files that are no more."""
         return Map(
-            (each["lat"], each["lon"], (FIRST_PAGE + number, each["primary"]))
-            for number, photo in enumerate(self._planet)
+            (each["lat"], each["lon"], (number, each["primary"]))
+            for number, photo in enumerate(self._planet, FIRST_PAGE)
             for each in _coordinates(photo)
         )
 
@@ -149,13 +145,13 @@ def _found(commons: Commons, told: dict[str, str]) -> list[int]:
             raise ValueError(told["ggsbbox"])
     except (KeyError, ValueError):
         raise _Refused("invalid-bbox", "Invalid bounding box.") from None
-    across = math.cos(math.radians((north + south) / 2))
-    area = (north - south) * (east - west) * across * (1000 * KM_PER_DEGREE) ** 2
+    y, x = (north + south) / 2, (west + east) / 2
+    square_degrees = (north - south) * (east - west) * math.cos(math.radians(y))
+    area = square_degrees * (1000 * KM_PER_DEGREE) ** 2
     if not SMALLEST_M2 <= area <= LARGEST_M2:
         raise _Refused("toobig", "Bounding box is too big")
     if told.get("ggsnamespace") != "6":
         return []
-    y, x = (north + south) / 2, (west + east) / 2
     hits = [
         (math.hypot(latitude - y, longitude - x), number)
         for latitude, longitude, (number, primary) in commons.map.within(west, south, east, north)
@@ -166,14 +162,14 @@ def _found(commons: Commons, told: dict[str, str]) -> list[int]:
 
 def _coordinates(photo: Photo) -> list[dict]:
     """Where it was taken, where what it shows is, or both; some do not say which."""
-    camera = {"lat": photo.latitude, "lon": photo.longitude, "primary": True, "type": "camera"}
+    camera = {"lat": photo.latitude, "lon": photo.longitude, "primary": True}
     there = {"lat": round(photo.latitude + 0.02, 6), "lon": photo.longitude, "type": "landmark"}
     draw = chance("position", photo.photo_id)
     if draw < 0.08:
         return [there | {"primary": True, "globe": "earth"}]
     if draw < 0.12:
-        return [{key: value for key, value in camera.items() if key != "type"}]
-    found = [camera | {"globe": "earth"}]
+        return [camera]
+    found = [camera | {"type": "camera", "globe": "earth"}]
     return found + [there | {"primary": False, "globe": "earth"}] * (draw < 0.25)
 
 
@@ -223,8 +219,7 @@ def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, 
         if each["primary"] or told.get("coprimary") == "all"
     ]
     keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
-    most = COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
-    part, following = _part(keys, "cocontinue", told, most)
+    part, following = _part(keys, "cocontinue", told, 500 if told.get("colimit") == "max" else 10)
     for number, each in every[part]:
         shown = {k: v for k, v in each.items() if k in ("lat", "lon", "primary", *wanted)}
         pages[number].setdefault("coordinates", []).append(shown)
@@ -285,14 +280,12 @@ def _thumbnail(photo: Photo, told: dict[str, str], address: str) -> dict:
     except ValueError:
         raise _Refused("badinteger", 'Invalid value for integer parameter "iiurlwidth".') from None
     step = next((each for each in STEPS if each >= width), STEPS[-1])
-    if step >= photo.width:
-        return {"thumburl": address, "thumbwidth": photo.width, "thumbheight": photo.height}
-    name = address.rpartition("/")[2]
-    return {
-        "thumburl": f"{address.replace('/commons/', '/commons/thumb/')}/{step}px-{name}",
-        "thumbwidth": step,
-        "thumbheight": photo.height * _longest(photo, step) // max(photo.width, photo.height),
-    }
+    width, height = photo.width, photo.height
+    if step < width:
+        name = address.rpartition("/")[2]
+        address = f"{address.replace('/commons/', '/commons/thumb/')}/{step}px-{name}"
+        width, height = step, height * _longest(photo, step) // max(width, height)
+    return {"thumburl": address, "thumbwidth": width, "thumbheight": height}
 
 
 def _longest(photo: Photo, width: int) -> int:

@@ -5,7 +5,6 @@ its id says which cell that is.
 """
 
 import base64
-import binascii
 import hashlib
 import math
 import random
@@ -70,22 +69,22 @@ class Panoramas:
 
     def _ring(self, latitude: float, longitude: float, ring: int) -> list[Panorama]:
         """The panoramas of the cells that are so many cells away."""
-        middle = _row(latitude)
+        middle = math.floor(latitude / _ROW_DEGREES)
         found = []
         for row in range(middle - ring, middle + ring + 1):
             if not abs(row * _ROW_DEGREES) < 85:
                 continue
-            column = _column(row, longitude)
+            column = math.floor((longitude + 180) / 360 * _columns(row))
             step = 1 if abs(row - middle) == ring else max(1, 2 * ring)
-            for each in range(column - ring, column + ring + 1, step):
-                found.append(self.at(row, each % _columns(row)))
+            columns = range(column - ring, column + ring + 1, step)
+            found += [self.at(row, each % _columns(row)) for each in columns]
         return [panorama for panorama in found if panorama]
 
     def by_id(self, pano_id: str) -> Panorama | None:
         """The panorama with this id, if there is one."""
         try:
             raw = base64.urlsafe_b64decode(pano_id.removeprefix(_BY_PEOPLE)[-22:] + "==")
-        except (ValueError, binascii.Error):
+        except ValueError:
             return None
         if len(raw) != 16:
             return None
@@ -135,18 +134,10 @@ def _mixed(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
-def _row(latitude: float) -> int:
-    return math.floor(latitude / _ROW_DEGREES)
-
-
 @lru_cache(maxsize=10_000)
 def _columns(row: int) -> int:
     """How many cells there are around the planet: each as wide as it is high."""
     return max(1, math.floor(360 / _ROW_DEGREES * math.cos(math.radians(row * _ROW_DEGREES))))
-
-
-def _column(row: int, longitude: float) -> int:
-    return math.floor((longitude + 180) / 360 * _columns(row))
 
 
 def metres(latitude: float, longitude: float, latitude2: float, longitude2: float) -> float:

@@ -10,6 +10,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -113,12 +114,15 @@ def _refused(status: int, message: str) -> Answer:
     return js({"status": status, "message": message}, status, "application/json")
 
 
+def _whole_number(arguments: dict[str, str], name: str, default: int) -> int | None:
+    with suppress(ValueError):
+        return int(arguments.get(name, default))
+    return None
+
+
 def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
-    try:
-        limit = int(arguments.get("limit", 10))
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= LARGEST_LIMIT:
+    limit = _whole_number(arguments, "limit", 10)
+    if limit is None or not 1 <= limit <= LARGEST_LIMIT:
         return _refused(400, "Parameter limit must be a number between 1 and 32767")
     if "ids" in arguments:
         named = (panoramax.items.get(each) for each in arguments["ids"].split(","))
@@ -149,12 +153,9 @@ def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) 
     items = [item for item in panoramax.items.values() if item.collection == drive]
     if not items:
         return _refused(404, "Collection doesn't exist")
-    try:
-        start = int(arguments.get("startAfterRank", 0))
-        limit = int(arguments.get("limit", len(items)))
-    except ValueError:
-        limit = 0
-    if limit < 1:
+    start = _whole_number(arguments, "startAfterRank", 0)
+    limit = _whole_number(arguments, "limit", len(items))
+    if start is None or limit is None or limit < 1:
         return _refused(400, "limit parameter should be an integer between 1 and 10000")
     left = [item for item in items if item.shot.rank + 1 > start]
     links = []
@@ -167,10 +168,7 @@ def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) 
 
 def _properties(item: _Item) -> dict:
     photo = item.shot.photo
-    camera = {"camera_manufacturer": "GoPro", "camera_model": "Max"}
-    if item.says_field_of_view:
-        camera["field_of_view"] = 360 if item.shot.around else 92
-    azimuth = {"view:azimuth": photo.heading} if item.azimuth else {}
+    view = {"field_of_view": 360 if item.shot.around else 92} if item.says_field_of_view else {}
     return {
         "datetime": f"{photo.taken:%Y-%m-%dT%H:%M:%S}+00:00",
         "license": item.licence,
@@ -178,11 +176,11 @@ def _properties(item: _Item) -> dict:
         "geovisio:rank_in_collection": item.shot.rank + 1,
         "geovisio:status": "ready",
         "geovisio:visibility": "anyone",
-        "pers:interior_orientation": camera,
+        "pers:interior_orientation": {"camera_manufacturer": "GoPro", "camera_model": "Max"} | view,
         "exif": {},
         "semantics": [],
         "annotations": [],
-        **azimuth,
+        **({"view:azimuth": photo.heading} if item.azimuth else {}),
     }
 
 

@@ -117,9 +117,8 @@ def home_towns() -> tuple[Town, ...]:
     chosen: dict[str, list[Town]] = {country: [] for country in COUNTRIES}
     for town in towns():
         homes = chosen.get(town.country)
-        if homes is None or len(homes) == (3 if town.country in COUNTRIES[:4] else 1):
-            continue
-        if all(_far_apart(town, other) for other in homes):
+        most = 3 if town.country in COUNTRIES[:4] else 1
+        if homes is not None and len(homes) < most and all(_far_apart(town, o) for o in homes):
             homes.append(town)
     return tuple(town for homes in chosen.values() for town in homes)
 

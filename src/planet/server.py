@@ -122,23 +122,21 @@ class _Hosts:
         street_pictures = panoramax.Panoramax(seed, len(planet))
         files, graph = commons.Commons(planet), mapillary.Mapillary(seed, len(planet))
         self.gallery = Gallery(planet, painters, distinct)
-        self.apis: dict[str, Callable[[Call], Answer]] = {
+        # What answers; of pictures also what draws one, or the arguments of `Gallery.picture`.
+        self.work: dict[str, Callable[[Call], Answer | Callable | tuple]] = {
             "search": partial(flickr.answer_call, catalogue),
-            "metadata": partial(streetview.metadata, panoramas),
+            "picture": partial(flickr.picture, catalogue),
             "placeholder": lambda call: flickr.placeholder(),
+            "metadata": partial(streetview.metadata, panoramas),
+            "image": partial(streetview.image, panoramas),
             "items": partial(panoramax.answer, street_pictures),
+            "asset": partial(panoramax.picture, street_pictures),
             "files": partial(commons.answer, files),
+            "file": partial(commons.picture, files),
             "images": partial(mapillary.answer, graph),
             "address": partial(mapillary.answer, graph),
-            "other": lambda call: Answer(404),
-        }
-        # What draws a picture, or the arguments of `Gallery.picture`, or what is there instead.
-        self.pictures: dict[str, Callable[[Call], Callable | tuple | Answer]] = {
-            "picture": partial(flickr.picture, catalogue),
-            "image": partial(streetview.image, panoramas),
-            "asset": partial(panoramax.picture, street_pictures),
-            "file": partial(commons.picture, files),
             "thumb": partial(mapillary.picture, graph),
+            "other": lambda call: Answer(404),
         }
         self.faults = Faults(seed, faults or {})
         self.calls_per_hour = calls_per_hour
@@ -148,9 +146,8 @@ class _Hosts:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, or fail to in the way that a fault wants."""
         call = await _read(request)
-        if self._over_quota(call):
-            answer, fault = page(429, "429 Too Many Requests"), ""
-        else:
+        answer, fault = page(429, "429 Too Many Requests"), ""
+        if not self._over_quota(call):
             answer, fault = await self._answer(call)
         note = partial(self._note, call, fault)
         how = fault.removeprefix("api_")
@@ -195,23 +192,19 @@ class _Hosts:
 
     async def _true_answer(self, call: Call) -> tuple[Answer, str]:
         """What is there, and the persistent fault that hides it, if one does."""
-        if call.what in self.apis:
-            return await self._searched(self.apis[call.what], call), ""
-        found = await self._searched(self.pictures[call.what], call)
+        work = self.work[call.what]
+        if call.what in ("metadata", "image") and "pano" in call.arguments:
+            found = work(call)  # that takes less time than a thread's turn
+        else:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self.searchers, work, call)
         if isinstance(found, Answer):
             return found, ""
         if lasting := self.faults.lasting(call):
             return self._instead(lasting, call), lasting
-        if isinstance(found, tuple):
-            body = await self.gallery.picture(*found)
-        else:
-            body = await self.gallery.drawn(found)
-        return Answer(200, "image/jpeg", body), ""
-
-    async def _searched(self, work: Callable, call: Call) -> Any:
-        if call.what in ("metadata", "image") and "pano" in call.arguments:
-            return work(call)  # that takes less time than a thread's turn
-        return await asyncio.get_running_loop().run_in_executor(self.searchers, work, call)
+        of_a_photo = isinstance(found, tuple)
+        drawn = self.gallery.picture(*found) if of_a_photo else self.gallery.drawn(found)
+        return Answer(200, "image/jpeg", await drawn), ""
 
     def _instead(self, lasting: str, call: Call) -> Answer:
         if lasting == "grey":
