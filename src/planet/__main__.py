@@ -1,7 +1,6 @@
 """Serve the planet: `python -m planet --seed 0 --photos 6000`."""
 
 import argparse
-import asyncio
 import json
 import sys
 import threading
@@ -13,7 +12,7 @@ from planet.addresses import write_addresses
 from planet.faults import FAULTS, check
 from planet.introduction import introduction
 from planet.photos import photos
-from planet.server import hosts
+from planet.server import serving
 
 
 def main() -> None:
@@ -24,7 +23,7 @@ def main() -> None:
     """
     arguments, told = _parser().parse_args(), ""
     try:
-        asyncio.run(_serve(arguments))
+        _serve(arguments)
     except KeyboardInterrupt:
         print()
     except InputError as error:
@@ -69,22 +68,15 @@ def _fault(text: str) -> tuple[str, float]:
         ) from None
 
 
-async def _serve(asked: argparse.Namespace) -> None:
+def _serve(asked: argparse.Namespace) -> None:
     setup = {name: vars(asked)[name] for name in ("seed", "log", "calls_per_hour", "distinct")}
     setup["faults"] = check(dict(asked.fault))
     addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
-    done = asyncio.Event()
-    async with hosts(photos(asked.seed, asked.photos), asked.port, **setup) as base:
-        if not sys.stdin.isatty():
-            arguments = [asyncio.get_running_loop(), done]
-            threading.Thread(target=_stop_with_stdin, args=arguments, daemon=True).start()
+    with serving(photos(asked.seed, asked.photos), asked.port, **setup) as base:
         print(json.dumps(introduction(base, addresses)), flush=True)
-        await done.wait()
-
-
-def _stop_with_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
-    sys.stdin.read()
-    loop.call_soon_threadsafe(done.set)
+        if sys.stdin.isatty():
+            threading.Event().wait()
+        sys.stdin.read()
 
 
 if __name__ == "__main__":

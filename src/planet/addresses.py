@@ -103,18 +103,14 @@ def _files(seed: int) -> dict[str, list[Address]]:
     for town, weight in zip(largest, weights, strict=True):
         rng = random.Random(f"streets {seed} {town.name}")
         addresses = _around(rng, town, round(ADDRESSES * weight / sum(weights)))
-        files[_county(town)] += addresses
+        away = {
+            county: math.hypot(town.latitude - latitude, 0.8 * (town.longitude - longitude))
+            for county, (latitude, longitude, _) in _COUNTIES.items()
+        }
+        files[min(away, key=away.__getitem__)] += addresses
         if town.name == "Los Angeles":
             files[_CITY] = [_again(rng, each) for each in addresses]
     return files
-
-
-def _county(town: Town) -> str:
-    def away(county: str) -> float:
-        latitude, longitude, _ = _COUNTIES[county]
-        return math.hypot(town.latitude - latitude, 0.8 * (town.longitude - longitude))
-
-    return min(_COUNTIES, key=away)
 
 
 def _around(rng: random.Random, town: Town, count: int) -> list[Address]:
@@ -122,36 +118,25 @@ def _around(rng: random.Random, town: Town, count: int) -> list[Address]:
     reach_km = min(5.0, 1 + town.population / 400_000)
     grid = rng.uniform(0, 90)  # how the streets of the town are turned
     postcode = str(rng.randrange(90_000, 96_000))
+    wide = KM_PER_DEGREE * math.cos(math.radians(town.latitude))
     addresses: list[Address] = []
     while len(addresses) < count:
-        addresses += _street(rng, town, reach_km, grid, postcode)
+        street = f"{rng.choice(_STREETS.split())} {rng.choice(_TYPES.split())}"
+        direction = math.radians(grid + rng.choice([0, 90]))
+        ahead, aside = math.cos(direction), math.sin(direction)
+        away, bearing = reach_km * math.sqrt(rng.random()), 2 * math.pi * rng.random()
+        north, east = away * math.cos(bearing), away * math.sin(bearing)
+        number = rng.randrange(1, 60) * 100
+        for house in range(rng.randrange(6, 30)):
+            number += rng.randrange(2, 12)
+            side = 0.012 if number % 2 else -0.012  # km from the middle of the street
+            along = 0.025 * house + 0.005 * rng.random()
+            latitude = town.latitude + (north + along * ahead - side * aside) / KM_PER_DEGREE
+            longitude = town.longitude + (east + along * aside + side * ahead) / wide
+            place = round(latitude, 7), round(longitude, 7), str(number), street
+            units = [f"Apt {unit}" for unit in range(1, 4)] if rng.random() < 0.04 else [""]
+            addresses += [Address(*place, unit, town.name, postcode) for unit in units]
     return addresses[:count]
-
-
-def _street(
-    rng: random.Random, town: Town, reach_km: float, grid: float, postcode: str
-) -> list[Address]:
-    name = f"{rng.choice(_STREETS.split())} {rng.choice(_TYPES.split())}"
-    direction = math.radians(grid + rng.choice([0, 90]))
-    away, bearing = reach_km * math.sqrt(rng.random()), 2 * math.pi * rng.random()
-    north, east = away * math.cos(bearing), away * math.sin(bearing)
-    number = rng.randrange(1, 60) * 100
-    wide = KM_PER_DEGREE * math.cos(math.radians(town.latitude))
-    addresses = []
-    for house in range(rng.randrange(6, 30)):
-        number += rng.randrange(2, 12)
-        side = 0.012 if number % 2 else -0.012  # km from the middle of the street
-        along = 0.025 * house + 0.005 * rng.random()
-        north_km = north + along * math.cos(direction) - side * math.sin(direction)
-        east_km = east + along * math.sin(direction) + side * math.cos(direction)
-        latitude = round(town.latitude + north_km / KM_PER_DEGREE, 7)
-        longitude = round(town.longitude + east_km / wide, 7)
-        units = [f"Apt {unit}" for unit in range(1, 4)] if rng.random() < 0.04 else [""]
-        addresses += [
-            Address(latitude, longitude, str(number), name, unit, town.name, postcode)
-            for unit in units
-        ]
-    return addresses
 
 
 def _again(rng: random.Random, address: Address) -> Address:

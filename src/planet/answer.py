@@ -34,9 +34,8 @@ class Call:
     @property
     def authorised(self) -> bool:
         """Whether a key or token came along."""
-        return bool(
-            self.authorization or re.search(r"[?&](api_key|key|access_token)=", self.target)
-        )
+        key = re.search(r"[?&](api_key|key|access_token)=", self.target)
+        return bool(self.authorization or key)
 
     @property
     def shown(self) -> str:

@@ -58,7 +58,7 @@ class Commons:
         return {number: photo for number, photo in numbered if photo.on_map == "yes"}
 
     @cached_property
-    def map(self) -> Map[tuple[int, bool]]:
+    def map(self) -> Map:
         """Page ids, whether the position is the primary one; also of files that are no more."""
         return Map(
             (each["lat"], each["lon"], (number, each["primary"]))

@@ -141,9 +141,8 @@ def _signed_well(call: Call) -> bool:
 def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     """Answer flickr.photos.search."""
     if not arguments.keys() & LIMITING:
-        raise _Refused(
-            3, "Parameterless searches have been disabled. Please use getRecent instead."
-        )
+        words = "Parameterless searches have been disabled. Please use getRecent instead."
+        raise _Refused(3, words)
     found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
     per_page = min(_whole_number(arguments, "per_page", 100), 250 if _is_geo(arguments) else 500)
     pages = -(-len(found) // per_page)
@@ -185,8 +184,7 @@ def _wordings(text: str) -> tuple[set[str], list[frozenset[str]]]:
 def _fitting(arguments: dict[str, str]) -> Callable[[Photo], bool]:
     """What must hold of a photo besides its words and its time of upload."""
     tests: list[Callable[[Photo], bool]] = []
-    has_geo = arguments.get("has_geo")
-    if has_geo:
+    if has_geo := arguments.get("has_geo"):
         tests.append(lambda photo: (photo.on_map != "no") == (has_geo == "1"))
     accuracy = _whole_number(arguments, "accuracy", 1)
     if accuracy > 1:
@@ -222,20 +220,19 @@ def _in_box(bbox: str) -> Callable[[Photo], bool]:
 
 
 def _tagged(tags: str, all_of_them: bool) -> Callable[[Photo], bool]:
-    given = [_plain(tag) for tag in tags.split(",")]
+    def plain(tags: Iterable[str]) -> set[str]:
+        return {tag.lower().replace(" ", "") for tag in tags}
+
+    given = plain(tags.split(",")) - {""}
     unwanted = {tag[1:] for tag in given if tag.startswith("-")}
-    wanted = {tag for tag in given if tag and not tag.startswith("-")}
+    wanted = {tag for tag in given if not tag.startswith("-")}
 
     def tagged(photo: Photo) -> bool:
-        own = {_plain(tag) for tag in photo.tags}
+        own = plain(photo.tags)
         enough = wanted <= own if all_of_them else not wanted or bool(wanted & own)
         return enough and not unwanted & own
 
     return tagged
-
-
-def _plain(tag: str) -> str:
-    return tag.lower().replace(" ", "")
 
 
 def _bound(arguments: dict[str, str], name: str, default: float) -> float:

@@ -49,7 +49,7 @@ class Mapillary:
         return {str(10**14 + shot.number % 10**15): shot for shot in found}
 
     @cached_property
-    def map(self) -> Map[str]:
+    def map(self) -> Map:
         """Ids by computed position."""
         return Map((*_computed(shot)[::-1], photo_id) for photo_id, shot in self.pictures.items())
 

@@ -78,7 +78,7 @@ class Panoramax:
         return {item.picture_id: item for item in found}
 
     @cached_property
-    def map(self) -> Map[_Item]:
+    def map(self) -> Map:
         """All pictures by position."""
         items = self.items.values()
         return Map((item.shot.photo.latitude, item.shot.photo.longitude, item) for item in items)

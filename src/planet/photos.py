@@ -7,11 +7,11 @@ only `random.Random` and `math` are used, and positions are rounded before anybo
 import math
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Any
 
 from nogps.earth.towns import Town, towns
 
@@ -72,25 +72,18 @@ class Photo:
     take: int = 0  # ... and with the same take they are the same picture
 
 
-Thing = TypeVar("Thing")
-
-
-class Map(Generic[Thing]):
+class Map:
     """Things by where they are, for those who ask for boxes."""
 
-    def __init__(self, things: Iterable[tuple[float, float, Thing]]):
+    def __init__(self, things: Iterable[tuple[float, float, Any]]):
         """Latitude and longitude in degrees, and the thing."""
         self._things = sorted(things, key=lambda each: each[:2])
         self._latitudes = [latitude for latitude, _, _ in self._things]
 
-    def within(
-        self, west: float, south: float, east: float, north: float
-    ) -> Iterator[tuple[float, float, Thing]]:
+    def within(self, west: float, south: float, east: float, north: float) -> list[tuple]:
         """Those in the box: latitude, longitude and the thing."""
-        first = bisect_left(self._latitudes, south)
-        for each in self._things[first : bisect_right(self._latitudes, north)]:
-            if west <= each[1] <= east:
-                yield each
+        first, last = bisect_left(self._latitudes, south), bisect_right(self._latitudes, north)
+        return [each for each in self._things[first:last] if west <= each[1] <= east]
 
 
 @lru_cache(maxsize=4)

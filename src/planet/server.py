@@ -60,7 +60,12 @@ _Note = Callable[[int, int], None]  # writes status and number of bytes to the l
 
 @contextmanager
 def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[str]:
-    """Serve these photos from a thread; yields the base URL. `setup`: as `hosts` takes it."""
+    """Serve these photos on loopback from a thread; yields the base URL. Port 0 takes a free one.
+
+    `setup`: `seed` (of panoramas and faults), `faults` (share of the requests that each kind
+    hits), `log` (path of a file that gets a line of JSON per request), `calls_per_hour` (to
+    Flickr's API) and `distinct` (pictures of Flickr and Street View); of both 0 is no limit.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -72,20 +77,14 @@ def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[st
         stack.callback(loop.close)
         stack.callback(thread.join)
         stack.callback(loop.call_soon_threadsafe, loop.stop)
-        served = hosts(planet, port, **setup)
+        served = _serving(planet, port, **setup)
         base = run(served.__aenter__())
         stack.callback(lambda: run(served.__aexit__(None, None, None)))
         yield base
 
 
 @asynccontextmanager
-async def hosts(planet: Sequence[Photo], port: int, **setup: Any) -> AsyncIterator[str]:
-    """Serve on loopback while the block runs; yields the base URL. Port 0 takes a free one.
-
-    `setup`: `seed` (of panoramas and faults), `faults` (share of the requests that each kind
-    hits), `log` (path of a file that gets a line of JSON per request), `calls_per_hour` (to
-    Flickr's API) and `distinct` (pictures of Flickr and Street View); of both 0 is no limit.
-    """
+async def _serving(planet: Sequence[Photo], port: int, **setup: Any) -> AsyncIterator[str]:
     with ExitStack() as stack:
         server = _Hosts(planet, stack, **setup)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
