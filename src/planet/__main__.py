@@ -74,9 +74,8 @@ def _serve(asked: argparse.Namespace) -> None:
     addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
     with serving(photos(asked.seed, asked.photos), asked.port, **setup) as base:
         print(json.dumps(introduction(base, addresses)), flush=True)
-        if sys.stdin.isatty():
-            threading.Event().wait()
-        sys.stdin.read()
+        wait = threading.Event().wait if sys.stdin.isatty() else sys.stdin.read
+        wait()
 
 
 if __name__ == "__main__":

@@ -40,9 +40,7 @@ class Canvas:
             for own, light, sky in zip(colour, self.light.colour, self.light.sky[1], strict=True)
         )
 
-    def polygon(
-        self, points: list[tuple[float, float, float]], colour: Colour, facing: float = 1.0
-    ) -> None:
+    def polygon(self, points: list[tuple], colour: Colour, facing: float = 1.0) -> None:
         """Fill a polygon given in metres."""
         pixels = [self.point(*point) for point in points]
         self.draw.polygon(pixels, fill=self.lit(colour, facing, points[0][2]))

@@ -59,18 +59,17 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
     around = rng.random() < 0.35
     moment = datetime(2015, 1, 1) + timedelta(days=rng.randrange(3600), hours=rng.randrange(8, 18))
     looks = rng.choice([0, 0, 0, 90, 270])
-    size = (1440, 720) if around else rng.choice([(512, 384), (512, 384), (384, 512)])
-    number = str(hash_of(owner) % 10**15)
+    width, height = (1440, 720) if around else rng.choice([(512, 384), (512, 384), (384, 512)])
     found = []
     for rank in range(4 + int(24 * rng.random() ** 2)):
         bearing = (bearing + rng.randrange(-12, 13)) % 360
         latitude, longitude = _at(latitude, longitude, step_km, bearing)
         shot = Photo(
-            owner=number,
+            owner=str(hash_of(owner) % 10**15),
             owner_name=owner,
             town=town,
-            width=size[0],
-            height=size[1],
+            width=width,
+            height=height,
             latitude=latitude,
             longitude=longitude,
             heading=(bearing + looks) % 360,
@@ -100,14 +99,13 @@ def rendered(shot: Shot, width: int | None = None) -> bytes:
     """The picture as JPEG bytes, as wide as it was taken or shrunk or enlarged to `width`."""
     photo = shot.photo
     width = width or photo.width
-    if not shot.around:
-        body = jpeg(photo)
-        if width == photo.width:
-            return body
-        image = Image.open(io.BytesIO(body))
-        image = image.resize((width, round(width * photo.height / photo.width)))
-    else:
+    if shot.around:
         image = _all_around(photo, width)
+    elif width == photo.width:
+        return jpeg(photo)
+    else:
+        image = Image.open(io.BytesIO(jpeg(photo)))
+        image = image.resize((width, round(width * photo.height / photo.width)))
     return encoded(image, "JPEG", quality=75)
 
 

@@ -138,6 +138,8 @@ def hits(kind: str) -> set[str]:
 
 
 _RETRY = {"Retry-After": "1"}
+_GARBAGE = Answer(200, "image/jpeg", b"\x00\x01no picture at all" * 40)
+_BROKEN = js('{"error":{"code":"internal_api_error_DBQueryError","info":""}}')
 _LAGGED = js(
     '{"error":{"code":"maxlag","info":"Waiting for db1: 7.1 seconds lagged",'
     '"host":"db1","lag":7.1}}',
@@ -154,16 +156,10 @@ _OVER_LIMIT = (
 )
 # The forms of a fault. Those of a transient one take turns.
 _ANSWERS = {
-    "too_many": [
-        page(429, "429 Too Many Requests"),
-        page(429, "429 Too Many Requests", _RETRY),
-    ],
+    "too_many": [page(429, "429 Too Many Requests", asks) for asks in ({}, _RETRY)],
     "server_error": [page(status, f"{status} Server Error") for status in (500, 502, 503)],
     "gone": [Answer(410), Answer(404), Answer(404)],
-    "not_an_image": [
-        Answer(200, "image/jpeg", b"\x00\x01no picture at all" * 40),
-        page(200, "Welcome"),
-    ],
+    "not_an_image": [_GARBAGE, page(200, "Welcome")],
     "api_unavailable": [
         js('{"stat":"fail","code":105,"message":"Service currently unavailable"}'),
         js(f'{{"stat":"fail","message":"{_SORRY}","code":201}},'),
@@ -174,11 +170,7 @@ _ANSWERS = {
     "api_error": [page(status, "Server Error") for status in (500, 502)],
     "api_unknown": [js('{\n   "status" : "UNKNOWN_ERROR"\n}\n', kind=LOUD_JSON)],
     "api_over_limit": [js(_OVER_LIMIT, kind=LOUD_JSON)],
-    "api_maxlag": [
-        js('{"error":{"code":"internal_api_error_DBQueryError","info":""}}'),
-        _LAGGED,
-        _LAGGED,
-    ],
+    "api_maxlag": [_BROKEN, _LAGGED, _LAGGED],
     # Some with 400, some as a failure of the server: both have been told of.
     "api_limit": [js(_LIMITED, status, LOUD_JSON) for status in (400, 403, 500)],
 }

@@ -1,10 +1,8 @@
-"""Pictures as JPEG bytes: drawn in threads when they are asked for, the last ones kept."""
+"""Pictures of photos as JPEG bytes: drawn when they are asked for, the last ones kept."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from planet.faults import chance
 from planet.photos import Photo
@@ -16,27 +14,19 @@ LATEST = 300  # pictures kept
 class Gallery:
     """Draws pictures. With `distinct`, only so many, told apart by a comment in the JPEG."""
 
-    def __init__(self, planet: Sequence[Photo], threads: Executor, distinct: int = 0):
-        self._threads = threads
+    def __init__(self, planet: Sequence[Photo], distinct: int = 0):
         self._models = planet[: max(0, distinct)]
-        self._kept: dict[tuple, bytes] = {}
-        self._draw = lru_cache(maxsize=LATEST)(jpeg)
+        self._draw = lru_cache(maxsize=None if self._models else LATEST)(jpeg)
 
-    async def picture(self, photo: Photo, longest: int | None = None) -> bytes:
+    def picture(self, photo: Photo, longest: int | None = None) -> bytes:
         """The picture of a photo, its longest side shrunk to `longest` pixels if that is given.
 
         One of the `distinct` without it has the photo's size.
         """
         if not self._models:
-            return await self.drawn(partial(self._draw, photo, longest))
+            return self._draw(photo, longest)
         name = photo.photo_id if longest else photo.view
         model = self._models[int(len(self._models) * chance("model", name))]
         if not longest:
             model = replace(model, width=photo.width, height=photo.height)
-        if (model, longest) not in self._kept:
-            self._kept[model, longest] = await self.drawn(partial(self._draw, model, longest))
-        return with_segment(self._kept[model, longest], 0xFE, name.encode())
-
-    async def drawn(self, draw: Callable[[], bytes]) -> bytes:
-        """What a function draws, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, draw)
+        return with_segment(self._draw(model, longest), 0xFE, name.encode())

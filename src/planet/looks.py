@@ -11,7 +11,7 @@ import colorsys
 import hashlib
 import math
 import random
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from types import SimpleNamespace
 
@@ -38,13 +38,11 @@ def _between(colours: tuple[Colour, ...], share: float) -> Colour:
     return mix(colours[int(step)], colours[int(step) + 1], step % 1)
 
 
+@cache
 def _hashed(text: str) -> float:
     """A number in [0, 1) that follows from the text."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
-
-
-_corner = lru_cache(maxsize=None)(_hashed)
 
 
 def _field(name: str, latitude: float, longitude: float, scale_km: float) -> float:
@@ -56,13 +54,12 @@ def _field(name: str, latitude: float, longitude: float, scale_km: float) -> flo
     point = (math.cos(lat) * math.cos(lng), math.cos(lat) * math.sin(lng), math.sin(lat))
     scaled = [round(6371 / scale_km * axis, 6) for axis in point]
     base = [math.floor(axis) for axis in scaled]
-    ramp = [
-        (axis - low) ** 2 * (3 - 2 * (axis - low)) for axis, low in zip(scaled, base, strict=True)
-    ]
+    parts = [axis - low for axis, low in zip(scaled, base, strict=True)]
+    ramp = [part**2 * (3 - 2 * part) for part in parts]
     total = 0.0
     for i, j, k in product((0, 1), repeat=3):
         weight = math.prod(s if up else 1 - s for up, s in zip((i, j, k), ramp, strict=True))
-        total += weight * _corner(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
+        total += weight * _hashed(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
     return min(1.0, max(0.0, (total - 0.5) * 1.7 + 0.5))
 
 
@@ -73,11 +70,10 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
 
 def scenery_of(photo: Photo) -> SimpleNamespace:
     """What it looks like where and when the photo was taken, before light and weather."""
-    where = (photo.latitude, photo.longitude)
     country = photo.town.country
 
     def region(name: str, scale_km: float) -> float:
-        return _field(name, *where, scale_km)
+        return _field(name, photo.latitude, photo.longitude, scale_km)
 
     def national(name: str) -> float:
         # Neighbouring countries have much in common.

@@ -17,6 +17,7 @@ from nogps.earth.towns import Town
 FURTHEST_RADIUS_M = 3000  # a search goes no further, whatever radius is asked for
 REACH_KM = 60  # from a town; there are no panoramas further out
 
+_OUTDOOR = ("official", "photosphere")  # kinds found also by `source=outdoor`
 _ROW_DEGREES = 0.00054  # 60 m
 _SHARE = 0.7  # of the cells that have a panorama
 _PEOPLE = ["Ana Horvat", "John Smith", "Mei Tanaka", "Luis Ortega", "Petra Novak", "Sam Okoye"]
@@ -36,11 +37,6 @@ class Panorama:
     kind: str  # "official", "photosphere", "unknown" (a photosphere of unknown kind), "indoor"
     lists_date: bool
     lists_copyright: bool
-
-    @property
-    def outdoor(self) -> bool:
-        """Whether it is found also by `source=outdoor`."""
-        return self.kind in ("official", "photosphere")
 
 
 class Panoramas:
@@ -63,7 +59,8 @@ class Panoramas:
                 break  # whatever is in this ring is further away
             for panorama in self._ring(latitude, longitude, ring):
                 distance = metres(latitude, longitude, panorama.latitude, panorama.longitude)
-                if distance <= best_m and (panorama.outdoor or not outdoor):
+                fits = not outdoor or panorama.kind in _OUTDOOR
+                if fits and distance <= best_m:
                     best, best_m = panorama, distance
         return best
 
@@ -115,9 +112,9 @@ class Panoramas:
             return None
         kind = rng.choices(["official", "photosphere", "unknown", "indoor"], [86, 4, 4, 6])[0]
         by_people = kind in ("photosphere", "unknown")
-        in_a_shop = kind == "indoor" and rng.random() < 0.5
-        owners = _PEOPLE if by_people else _SHOPS if in_a_shop else None
-        owner = rng.choice(owners) if owners else "Google"
+        owner = rng.choice(_PEOPLE) if by_people else "Google"
+        if kind == "indoor" and rng.random() < 0.5:
+            owner = rng.choice(_SHOPS)
         return Panorama(
             pano_id=_BY_PEOPLE * by_people + self._id(row, column),
             latitude=latitude,

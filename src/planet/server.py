@@ -111,7 +111,7 @@ class _Hosts:
         distinct: int = 0,
     ):
         # Apart, so that no search waits until pictures are drawn.
-        painters = stack.enter_context(ThreadPoolExecutor(2))
+        self.painters = stack.enter_context(ThreadPoolExecutor(2))
         self.searchers = stack.enter_context(ThreadPoolExecutor(2))
         self.log: BinaryIO | None = None
         if log:
@@ -120,7 +120,7 @@ class _Hosts:
         catalogue, panoramas = flickr.Catalogue(planet), Panoramas(seed)
         street_pictures = panoramax.Panoramax(seed, len(planet))
         files, graph = commons.Commons(planet), mapillary.Mapillary(seed, len(planet))
-        self.gallery = Gallery(planet, painters, distinct)
+        self.gallery = Gallery(planet, distinct)
         # What answers; of pictures also what draws one, or the arguments of `Gallery.picture`.
         self.work: dict[str, Callable[[Call], Answer | Callable | tuple]] = {
             "search": partial(flickr.answer_call, catalogue),
@@ -191,19 +191,17 @@ class _Hosts:
 
     async def _true_answer(self, call: Call) -> tuple[Answer, str]:
         """What is there, and the persistent fault that hides it, if one does."""
-        work = self.work[call.what]
+        work, loop = self.work[call.what], asyncio.get_running_loop()
         if call.what in ("metadata", "image") and "pano" in call.arguments:
             found = work(call)  # that takes less time than a thread's turn
         else:
-            loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self.searchers, work, call)
         if isinstance(found, Answer):
             return found, ""
         if lasting := self.faults.lasting(call):
             return self._instead(lasting, call), lasting
-        of_a_photo = isinstance(found, tuple)
-        drawn = self.gallery.picture(*found) if of_a_photo else self.gallery.drawn(found)
-        return Answer(200, "image/jpeg", await drawn), ""
+        draw = partial(self.gallery.picture, *found) if isinstance(found, tuple) else found
+        return Answer(200, "image/jpeg", await loop.run_in_executor(self.painters, draw)), ""
 
     def _instead(self, lasting: str, call: Call) -> Answer:
         if lasting == "grey":

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import math
 from collections import Counter
 
 import numpy as np
@@ -40,10 +41,10 @@ def test_no_panorama_is_nearer_than_the_nearest():
     every = Panoramas(0)
     for town in towns()[:20]:
         near = every.nearest(town.latitude, town.longitude, 300)
-        row, column = lattice._row(town.latitude), None
+        row = math.floor(town.latitude / lattice._ROW_DEGREES)
         others = []
         for each in range(row - 4, row + 5):
-            column = lattice._column(each, town.longitude)
+            column = math.floor((town.longitude + 180) / 360 * lattice._columns(each))
             others += [every.at(each, column + step) for step in range(-4, 5)]
         place = (town.latitude, town.longitude)
         apart = [lattice.metres(*place, o.latitude, o.longitude) for o in others if o]
