@@ -31,6 +31,7 @@ STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that a
 FIRST_PAGE = 40_000_000
 MOST_LISTED = 500
 THUMBS_A_CALL = 50
+COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
 KINDS = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
 LICENCES = (  # code, short name, address, share
@@ -219,7 +220,8 @@ def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, 
         if each["primary"] or told.get("coprimary") == "all"
     ]
     keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
-    part, following = _part(keys, "cocontinue", told, 500 if told.get("colimit") == "max" else 10)
+    most = COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
+    part, following = _part(keys, "cocontinue", told, most)
     for number, each in every[part]:
         shown = {k: v for k, v in each.items() if k in ("lat", "lon", "primary", *wanted)}
         pages[number].setdefault("coordinates", []).append(shown)

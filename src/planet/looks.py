@@ -79,15 +79,10 @@ def scenery_of(photo: Photo) -> SimpleNamespace:
         # Neighbouring countries have much in common.
         return 0.75 * region(name, 2500) + 0.25 * _hashed(f"{name} {country}")
 
-    def local(name: str) -> float:
-        return _hashed(f"{name} {photo.town}")
-
     plant, leaves, ground = _nature(photo)
     walls = RENDERS if region("render", 2000) > 0.45 else BRICKS
     wall = _between(walls, region("wall", 1800))
     wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
-    stripe_value = 0.95 if local("pale") < 0.5 else 0.35
-    landmark_value = 0.5 + 0.45 * local("bright")
     return SimpleNamespace(
         drives_left=country in DRIVES_LEFT.split(", "),
         flag=[FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {n}"))] for n in range(3)],
@@ -106,16 +101,22 @@ def scenery_of(photo: Photo) -> SimpleNamespace:
         plant=plant,
         leaves=leaves,
         ground=ground,
-        livery=(  # of buses and taxis
-            hsv(int(8 * local("livery")) / 8, 0.85, 0.85),
-            hsv(int(8 * local("stripe")) / 8, 0.6, stripe_value),
-        ),
-        landmark=LANDMARKS[int(len(LANDMARKS) * local("landmark"))],
-        landmark_colours=(
-            hsv(local("landmark hue"), 0.3 * local("dull"), landmark_value),
-            hsv(int(7 * local("top hue")) / 7, 0.7, 0.7),
-        ),
+        **_of_the_town(str(photo.town)),
     )
+
+
+def _of_the_town(town: str) -> dict:
+    """What a town has of its own: the colours of its buses and taxis, and a landmark."""
+
+    def local(name: str) -> float:
+        return _hashed(f"{name} {town}")
+
+    body = hsv(int(8 * local("livery")) / 8, 0.85, 0.85)
+    stripe = hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35)
+    wall = hsv(local("landmark hue"), 0.3 * local("dull"), 0.5 + 0.45 * local("bright"))
+    top = hsv(int(7 * local("top hue")) / 7, 0.7, 0.7)
+    landmark = LANDMARKS[int(len(LANDMARKS) * local("landmark"))]
+    return {"livery": (body, stripe), "landmark": landmark, "landmark_colours": (wall, top)}
 
 
 def _nature(photo: Photo) -> tuple[str, Colour, Colour]:

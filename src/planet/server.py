@@ -17,7 +17,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -113,10 +113,9 @@ class _Hosts:
         # Apart, so that no search waits until pictures are drawn.
         self.painters = stack.enter_context(ThreadPoolExecutor(2))
         self.searchers = stack.enter_context(ThreadPoolExecutor(2))
-        self.log: BinaryIO | None = None
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
-            self.log = stack.enter_context(log.open("ab", buffering=0))
+        self.log = stack.enter_context(log.open("ab", buffering=0)) if log else None
         catalogue, panoramas = flickr.Catalogue(planet), Panoramas(seed)
         street_pictures = panoramax.Panoramax(seed, len(planet))
         files, graph = commons.Commons(planet), mapillary.Mapillary(seed, len(planet))
