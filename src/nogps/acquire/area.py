@@ -1,9 +1,10 @@
 """Areas of the map: boxes in degrees, the region that a user names, land, and where to look."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import s2sphere
@@ -24,8 +25,7 @@ SOUTHMOST = -60.0  # people do not live further south
 MOST_CELLS_COVERED = 20_000  # a region of no more cells is looked at without gaps
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """A box that does not cross the antimeridian, in degrees."""
 
     west: float
@@ -34,7 +34,7 @@ class Box:
     north: float
 
     def __str__(self) -> str:
-        return ",".join(f"{each:.7f}" for each in (self.west, self.south, self.east, self.north))
+        return ",".join(f"{each:.7f}" for each in self)
 
     @property
     def square_degrees(self) -> float:
@@ -84,18 +84,17 @@ class Region:
 
     def touches(self, box: Box) -> bool:
         """Whether a box holds any part of it."""
-        edges = (box.west, box.south, box.east, box.north)
-        return self.shape is None or bool(self.shape.intersects(shapely.box(*edges)))
+        return self.shape is None or bool(self.shape.intersects(shapely.box(*box)))
 
     @cached_property
     def boxes(self) -> list[Box]:
         """Boxes around its parts: one, or two where it lies on both sides of the antimeridian."""
         if self.shape is None:
             return [Box(-180, SOUTHMOST, 180, 90)]
+        around = Box(*self.shape.bounds)
+        if around.east - around.west < 180:
+            return [around]
         parts = shapely.get_parts(self.shape)
-        west, south, east, north = self.shape.bounds
-        if east - west < 180:
-            return [Box(west, south, east, north)]
         halves = [[p for p in parts if p.centroid.x < 0], [p for p in parts if p.centroid.x >= 0]]
         return [Box(*shapely.total_bounds(half).tolist()) for half in halves if half]
 
@@ -208,13 +207,14 @@ def _points(
     boxes = region.boxes
     sizes = np.array([(b.east - b.west) * (_z(b.north) - _z(b.south)) for b in boxes])
     box = rng.choice(len(boxes), size=BATCH, p=sizes / sizes.sum())
-    west, south, east, north = np.array([[b.west, b.south, b.east, b.north] for b in boxes])[box].T
+    west, south, east, north = np.array(boxes)[box].T
     longitude = rng.uniform(west, east)
     latitude = np.degrees(np.arcsin(rng.uniform(_z(south), _z(north))))
     chance = rng.random(BATCH)
     wanted = on_land(latitude, longitude)
     if places == "weights":
-        wanted &= chance < _weight(latitude, longitude, weights or {})
+        weight = region_weights(latitude, longitude, weights or {})
+        wanted &= chance < weight / max(1.0, *(weights or {}).values())
     return latitude[wanted], longitude[wanted]
 
 
@@ -223,15 +223,17 @@ def _z(latitude: ArrayLike) -> NDArray[np.float64]:
     return np.sin(np.radians(latitude))
 
 
-def _weight(
-    latitude: NDArray[np.float64], longitude: NDArray[np.float64], weights: dict[str, float]
+def region_weights(
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64], weights: Mapping[str, float]
 ) -> NDArray[np.float64]:
-    """The weight of the region of each position, the largest being 1."""
+    """The weight (n,) of the region that each position lies in; 1 where `weights` has none.
+
+    `weights` is by S2 tokens of one level.
+    """
     known = np.array([s2.from_token(token) for token in weights], dtype=np.uint64)
     regions = s2.parent(s2.cell_ids(latitude, longitude), s2.level(known[:1]))
     by_region = dict(zip(known.tolist(), weights.values(), strict=True))
-    weight = np.array([by_region.get(each, 1.0) for each in regions.tolist()])
-    return weight / max(1.0, *weights.values())
+    return np.array([by_region.get(each, 1.0) for each in regions.tolist()])
 
 
 def _near_towns(
@@ -257,11 +259,10 @@ def _near_towns(
 
 
 @cache
-def _town_columns() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Latitude and longitude of each town in degrees, and its people, one at least."""
+def _town_columns() -> NDArray[np.float64]:
+    """Latitude, longitude in degrees and people, one at least, of each town (3, n)."""
     rows = [(town.latitude, town.longitude, max(1.0, town.population)) for town in towns()]
-    latitude, longitude, people = np.array(rows).T
-    return latitude, longitude, people
+    return np.array(rows).T
 
 
 def _covering(region: Region, level: int) -> list[int]:

@@ -161,8 +161,7 @@ class Search:
                     if (photos and len(found) >= photos) or self.counts.calls >= self.spec.calls:
                         break
         self.counts.unasked_cells = len(ids) - self.counts.cells
-        thinned = asdict(self._thinning.rejections)
-        self.rejections.update({reason: count for reason, count in thinned.items() if count})
+        self.rejections.update(+Counter(self._thinning.rejections))  # those above 0
         return found
 
     async def _in_order(self, ids: list[int], http: Polite) -> AsyncGenerator[_Cell, None]:

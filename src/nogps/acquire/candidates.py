@@ -1,6 +1,6 @@
 """Lists of candidates: limits, draws, and the table of them."""
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def within_limits(
     thinning = Thinning(search.limits)
     by_chance = np.random.default_rng(search.seed).permutation(len(kept))
     taken = sorted(number for number in by_chance if thinning.takes(kept[number]))
-    return [kept[number] for number in taken], left | asdict(thinning.rejections)
+    return [kept[number] for number in taken], left | thinning.rejections
 
 
 def draw_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field
 
-from nogps.acquire.area import Region
+from nogps.acquire.area import Region, region_weights
 from nogps.acquire.candidate import Candidate
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Level, Section
@@ -136,12 +136,7 @@ def draw(
     latitude, longitude = s2.positions(latitude, longitude)
     if photos == 0 or photos >= len(latitude):
         return np.arange(len(latitude))
-    weight = np.ones(len(latitude))
-    if weights:
-        known = np.array([s2.from_token(token) for token in weights])
-        regions = s2.parent(s2.cell_ids(latitude, longitude), s2.level(known[:1]))
-        by_region = dict(zip(known.tolist(), weights.values(), strict=True))
-        weight = np.array([by_region.get(region, 1.0) for region in regions.tolist()])
+    weight = region_weights(latitude, longitude, weights) if weights else 1.0
     keys = np.random.default_rng(seed).standard_exponential(len(latitude)) / weight
     return np.sort(np.argsort(keys, kind="stable")[:photos])
 
@@ -165,24 +160,25 @@ class Limits:
         return self.region.shape is not None or any((self.taken_from, self.taken_to, *most))
 
 
-@dataclass
-class Rejections:
-    """Photos left out by the limits, each for the first of these reasons."""
-
-    outside_region: int = 0
-    outside_time: int = 0
-    over_cell: int = 0
-    over_owner: int = 0
-    over_sequence: int = 0
-    too_near: int = 0
+REASONS = (
+    "outside_region",
+    "outside_time",
+    "over_cell",
+    "over_owner",
+    "over_sequence",
+    "too_near",
+)
 
 
 class Thinning:
-    """Thins out photos: takes one after the other, as long as the limits allow."""
+    """Thins out photos: takes one after the other, as long as the limits allow.
+
+    `rejections` counts those left out, each for the first of REASONS.
+    """
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.rejections = Rejections()
+        self.rejections = dict.fromkeys(REASONS, 0)
         self._counts: Counter[tuple[str, object]] = Counter()
         self._near: dict[tuple[int, int, int], list[Candidate]] = {}
 
@@ -190,10 +186,9 @@ class Thinning:
         """Whether this photo is taken; then it counts."""
         reason = self._rejection_reason(photo)
         if reason:
-            setattr(self.rejections, reason, getattr(self.rejections, reason) + 1)
+            self.rejections[reason] += 1
             return False
-        for key in self._keys(photo).values():
-            self._counts[key] += 1
+        self._counts.update(self._keys(photo))
         if self.limits.spacing_m:
             self._near.setdefault(self._block(photo), []).append(photo)
         return True
@@ -207,23 +202,23 @@ class Thinning:
             return "outside_time"
         if limits.taken_to and not "" < day <= limits.taken_to:
             return "outside_time"
-        for name, key in self._keys(photo).items():
-            if self._counts[key] >= getattr(limits, f"per_{name}"):
-                return f"over_{name}"
+        for key in self._keys(photo):
+            if self._counts[key] >= getattr(limits, f"per_{key[0]}"):
+                return f"over_{key[0]}"
         if limits.spacing_m and any(self._close(photo, other) for other in self._around(photo)):
             return "too_near"
         return ""
 
-    def _keys(self, photo: Candidate) -> dict[str, tuple[str, object]]:
-        """What is counted of a photo, by the name of the limit."""
-        keys: dict[str, tuple[str, object]] = {}
+    def _keys(self, photo: Candidate) -> list[tuple[str, object]]:
+        """What a photo counts for: the names of limits, and whose they are."""
+        keys: list[tuple[str, object]] = []
         if self.limits.per_cell:
             leaf = s2.cell_ids([photo.latitude], [photo.longitude])
-            keys["cell"] = ("cell", int(s2.parent(leaf, self.limits.cell_level)[0]))
+            keys.append(("cell", int(s2.parent(leaf, self.limits.cell_level)[0])))
         if self.limits.per_owner and photo.owner:
-            keys["owner"] = ("owner", photo.owner)
+            keys.append(("owner", photo.owner))
         if self.limits.per_sequence and photo.sequence:
-            keys["sequence"] = ("sequence", photo.sequence)
+            keys.append(("sequence", photo.sequence))
         return keys
 
     def _block(self, photo: Candidate) -> tuple[int, int, int]:

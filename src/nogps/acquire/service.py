@@ -1,7 +1,10 @@
 """Services that list photos by area: what they are asked, and asking them nothing twice."""
 
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
 
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box
@@ -42,28 +45,17 @@ class Page:
     calls: int = 1  # that it took
 
 
+_PAGES = TypeAdapter(Page)
+
+
 class Service(Protocol):
     """A host that lists photos by area, and what fetches them."""
 
-    @property
-    def name(self) -> str:
-        """The name of the service, as people know it."""
-
-    @property
-    def spec(self) -> SearchSpec:
-        """What the search looks for, and its limits."""
-
-    @property
-    def most_listed(self) -> int:
-        """The number of photos in one answer, at most."""
-
-    @property
-    def most_square_degrees(self) -> float:
-        """The area of one box in square degrees, at most."""
-
-    @property
-    def coarse_levels(self) -> tuple[int, ...]:
-        """S2 levels of large cells that it can be asked about as a whole, to find empty ones."""
+    name: str  # as people know it
+    spec: SearchSpec
+    most_listed: int  # photos in one answer
+    most_square_degrees: float  # of one box
+    coarse_levels: tuple[int, ...]  # S2 levels of large cells that it can be asked about as a whole
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url."""
@@ -140,23 +132,11 @@ class CachedService:
         return InputError(f"{self._reason}; run this again later: what is answered is kept")
 
     def _kept(self, box: Box) -> Page | None:
-        answer = self._answers.get(self.service.key(box))
-        if answer is None:
-            return None
-        try:
-            photos = {
-                key: each if isinstance(each, str) else Candidate(**each)
-                for key, each in answer["photos"].items()
-            }
-            return Page(photos, answer["full"], answer["calls"])
-        except (LookupError, TypeError, AttributeError):
-            return None  # from a version that kept something else
+        with suppress(ValidationError):  # none is kept, or one that another version kept
+            return _PAGES.validate_python(self._answers.get(self.service.key(box)))
+        return None
 
     def _keep(self, box: Box, page: Page) -> None:
-        divided = page.full and box.square_degrees > SMALLEST  # then its parts will be kept
-        photos = {
-            key: each if isinstance(each, str) else asdict(each)
-            for key, each in ({} if divided else page.photos).items()
-        }
-        answer = {"photos": photos, "full": page.full, "calls": page.calls}
-        self._answers.put(self.service.key(box), answer)
+        if page.full and box.square_degrees > SMALLEST:
+            page = replace(page, photos={})  # it will be divided, and its parts will be kept
+        self._answers.put(self.service.key(box), asdict(page))

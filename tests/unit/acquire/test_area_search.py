@@ -260,7 +260,7 @@ def test_views_of_one_panorama_are_not_too_near_each_other(source, kept):
     thinning = Thinning(Limits(spacing_m=25))
     views = [photo(n, 47.2, 5.3, owner="o", heading=90.0 * n) for n in range(4)]
     assert sum(thinning.takes(replace(each, source=source)) for each in views) == kept
-    assert thinning.rejections.too_near == 4 - kept
+    assert thinning.rejections["too_near"] == 4 - kept
 
 
 def test_when_it_ends_nothing_is_under_way_any_more():
