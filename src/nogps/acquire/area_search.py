@@ -56,6 +56,7 @@ class _Cell:
     coarse: list[int] = field(default_factory=list)  # larger cells that were asked about first
 
 
+@dataclass(eq=False)
 class Search:
     """The photos of a service within its limits; a `nogps.acquire.source.Source`.
 
@@ -63,21 +64,13 @@ class Search:
     say how long all will take. Raises InputError where the service refuses us or is down.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        http: Callable[..., Polite],
-        answers: AnswerCache,
-        pause_s: float = 0.0,
-    ):
-        self.service = service
-        self.spec = service.spec
-        self.http = http
-        self.answers = answers
-        self.pause_s = pause_s
-        self._begin()
+    service: Service
+    http: Callable[..., Polite]
+    answers: AnswerCache
+    pause_s: float = 0.0
 
-    def _begin(self) -> None:
+    def __post_init__(self):
+        self.spec = self.service.spec
         self.counts = Counts()
         self.rejections: Counter[str] = Counter(excluded=0)  # by the reason
         self._cached = CachedService(self.service, self.answers)
@@ -97,7 +90,7 @@ class Search:
 
     def candidates(self) -> list[Candidate]:
         """Photos by id; the same ones whenever the service has the same photos."""
-        self._begin()
+        self.__post_init__()  # each search begins anew
         spec = self.spec
         cells = cells_to_search(
             spec.limits.region,

@@ -1,11 +1,12 @@
 """A photo that could be fetched, and what became of it."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from nogps.photos.status import Status
 
-__all__ = ["Candidate", "Fetched", "Status", "known_position"]
+__all__ = ["Candidate", "Fetched", "Status", "known_position", "moment_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,15 @@ class Fetched:
 
     status: Status
     body: bytes = b""
+
+
+def moment_of(milliseconds: Any) -> str:
+    """Milliseconds since 1970 as ISO 8601, UTC; "" if they are no number or no moment."""
+    try:
+        moment = datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return ""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def known_position(latitude: Any, longitude: Any) -> tuple[float, float] | None:

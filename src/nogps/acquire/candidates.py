@@ -1,6 +1,7 @@
 """Lists of candidates: limits, draws, and the table of them."""
 
 from dataclasses import fields
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
@@ -41,8 +42,6 @@ def draw_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:
 
 def table_of(found: list[Candidate]) -> pd.DataFrame:
     """A row a candidate, a column a field of Candidate."""
-    columns = {
-        field.name: [getattr(each, field.name) for each in found] for field in fields(Candidate)
-    }
-    numbers = dict.fromkeys(("heading", "field_of_view"), "float64")
-    return pd.DataFrame(columns).astype(numbers)
+    names = [each.name for each in fields(Candidate)]
+    table = pd.DataFrame(map(attrgetter(*names), found), columns=names)
+    return table.astype(dict.fromkeys(("heading", "field_of_view"), "float64"))

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -102,7 +103,7 @@ class _Gathering:
         self.refusal: InputError | None = None  # why nothing more is asked for
 
     async def run(self, candidates: pd.DataFrame) -> pd.DataFrame:
-        tables = []
+        tables, columns = [], [each.name for each in fields(Outcome)]
         blocks = [
             candidates.iloc[start : start + shards.SHARD_SIZE]
             for start in range(0, len(candidates), shards.SHARD_SIZE)
@@ -119,7 +120,9 @@ class _Gathering:
                         await asyncio.gather(*underway)  # what is under way is paid for
                         raise self.refusal
                     settled = await self.settle(block["photo_id"].tolist(), fetched)
-                    tables.append(_table(block["photo_id"].tolist(), settled))
+                    table = pd.DataFrame(map(attrgetter(*columns), settled), columns=columns)
+                    table.insert(0, "photo_id", block["photo_id"].to_numpy())
+                    tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
     # --- fetching ---
@@ -262,14 +265,6 @@ def _look_at(url: str, fetched: Fetched) -> Outcome:
         return Outcome(url, str(Status.NOT_AN_IMAGE))
     digest = shards.sha256(body)
     return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
-
-
-def _table(photo_ids: list[str], outcomes: list[Outcome]) -> pd.DataFrame:
-    """A row an outcome: the photo's id, then the fields of Outcome."""
-    columns = {
-        field.name: [getattr(each, field.name) for each in outcomes] for field in fields(Outcome)
-    }
-    return pd.DataFrame({"photo_id": photo_ids} | columns)
 
 
 def _unmask_placeholders(index: pd.DataFrame, owner: pd.Series) -> None:

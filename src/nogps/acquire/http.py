@@ -131,6 +131,7 @@ class _Host:
         return self.failures >= FAILURES_TO_OPEN
 
 
+@dataclass(eq=False)
 class Polite:
     """A client for many requests to few hosts; an async context manager.
 
@@ -140,24 +141,14 @@ class Polite:
     which are still what limits are kept by.
     """
 
-    def __init__(
-        self,
-        connections: int = 8,
-        per_second: float = math.inf,
-        unit_s: float = 1.0,
-        timeout_s: float = 30.0,
-        base: str = "",
-        tell: Callable[[str], None] = lambda message: None,
-        user_agent: str = "nogps",
-    ):
-        self.connections = connections
-        self.per_second = per_second
-        self.unit_s = unit_s
-        self.timeout_s = timeout_s
-        self.base = base
-        self.tell = tell
-        self.user_agent = user_agent
-        self._hosts: dict[str, _Host] = {}
+    connections: int = 8
+    per_second: float = math.inf
+    unit_s: float = 1.0
+    timeout_s: float = 30.0
+    base: str = ""
+    tell: Callable[[str], None] = lambda message: None
+    user_agent: str = "nogps"
+    _hosts: dict[str, _Host] = field(default_factory=dict, init=False)
 
     async def __aenter__(self) -> "Polite":
         self._session = aiohttp.ClientSession(

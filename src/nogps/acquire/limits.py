@@ -160,14 +160,8 @@ class Limits:
         return self.region.shape is not None or any((self.taken_from, self.taken_to, *most))
 
 
-REASONS = (
-    "outside_region",
-    "outside_time",
-    "over_cell",
-    "over_owner",
-    "over_sequence",
-    "too_near",
-)
+REASONS: tuple[str, ...] = ("outside_region", "outside_time")
+REASONS += ("over_cell", "over_owner", "over_sequence", "too_near")
 
 
 class Thinning:

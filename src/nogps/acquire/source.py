@@ -56,17 +56,6 @@ class CrawlRate:
 
 
 @dataclass(frozen=True)
-class OwnLimits:
-    """A source's own values of the limits in `sampling` that params.yaml leaves null; 0: none."""
-
-    photos: int = 0
-    per_cell: int = 0
-    per_owner: int = 0
-    per_sequence: int = 0
-    spacing_m: float = 0.0
-
-
-@dataclass(frozen=True)
 class Context:
     """What a source is opened with."""
 
@@ -99,6 +88,6 @@ class SourceType:
     local: bool = False  # its photos lie on this machine, whatever the world
     on_planet: bool = False  # the simulated planet speaks its protocol, and draws its photos
     by_area: bool = False  # its search keeps to the list of excluded photos and to all limits
-    own_limits: OwnLimits = OwnLimits()
+    own_limits: Mapping[str, float] = field(default_factory=dict)  # for null in `sampling`
     crawl_rate: Callable[[Any], CrawlRate] | None = None  # by its settings; None: any
     shareable: bool = True  # its photos may be pushed to a remote that others read

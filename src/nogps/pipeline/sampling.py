@@ -33,7 +33,7 @@ def search_spec(params: Params) -> SearchSpec:
 
 def _limit(params: Params, name: str) -> float:
     value = getattr(params.sampling, name)
-    return getattr(source_type(params.source).own_limits, name) if value is None else value
+    return source_type(params.source).own_limits.get(name, 0) if value is None else value
 
 
 def _limits(params: Params) -> Limits:

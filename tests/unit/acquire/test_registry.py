@@ -95,7 +95,7 @@ def test_each_source_says_what_is_to_be_known_of_it(name):
     assert kind.settings.__doc__
     assert not [field for field in kind.settings.model_fields.values() if not field.is_required()]
     assert kind.on_planet != kind.local
-    assert kind.by_area == bool(kind.crawl_rate) == bool(kind.own_limits.photos)
+    assert kind.by_area == bool(kind.crawl_rate) == bool(kind.own_limits.get("photos"))
 
 
 def test_every_source_is_registered():

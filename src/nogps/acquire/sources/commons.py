@@ -47,15 +47,8 @@ INTERNAL = "internal_api_error"
 TOO_BIG = "toobig"
 STEPS = b"thumbnail steps"  # in what is answered where a width is none that Wikimedia makes
 PHOTOS = ("image/jpeg",)  # maps and drawings are PNG or SVG, scans TIFF or PDF
-EXTMETADATA: tuple[str, ...] = (
-    "DateTimeOriginal",
-    "License",
-    "LicenseShortName",
-    "LicenseUrl",
-    "Artist",
-    "Credit",
-)
-EXTMETADATA += ("Attribution", "NonFree", "DeletionReason", "Categories")
+EXTMETADATA = "DateTimeOriginal|License|LicenseShortName|LicenseUrl|Artist|Credit"
+EXTMETADATA += "|Attribution|NonFree|DeletionReason|Categories"
 
 _FLICKR = re.compile(r"flickr\.com/photos/([^/\"'\s]+)/(\d+)")
 _FLICKR_ID = re.compile(r"\((\d{8,12})\)\.jpe?g$", re.IGNORECASE)  # as flickr2commons names files
@@ -119,7 +112,7 @@ class Commons:
             "coprop": "type|globe",
             "coprimary": "all",
             "iiprop": "url|size|mime|sha1|user|extmetadata|metadata",
-            "iiextmetadatafilter": "|".join(EXTMETADATA),
+            "iiextmetadatafilter": EXTMETADATA,
             "iiurlwidth": self.settings.width,
             "maxlag": 5,
         }

@@ -27,9 +27,9 @@ LONGEST_WAIT_S = 60.0
 TIMEOUT_S = 30.0
 # What reading something raises that is no answer of Flickr's.
 NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError)
-# Of a row, what is kept; the addresses of its sizes beside it.
-KEPT: tuple[str, ...] = ("id", "owner", "latitude", "longitude", "accuracy", "license")
-KEPT += ("datetaken", "datetakenunknown")
+# What is kept of a row.
+KEPT = {"id", "owner", "latitude", "longitude", "accuracy", "license"}
+KEPT |= {"datetaken", "datetakenunknown", *(f"url_{size}" for size in SIZES)}
 
 BAD_KEY = 100
 # Codes of trouble on Flickr's side: 10, 105 and 106 as documented, 0 and 201 as seen.
@@ -153,8 +153,7 @@ def _page_of(answer: Mapping) -> Page:
     Raises LookupError, TypeError or ValueError if it is no such answer.
     """
     rows = [row for row in answer["photo"] if isinstance(row, dict) and row.get("id")]
-    kept = {*KEPT, *(f"url_{size}" for size in SIZES)}
-    rows = [{key: row[key] for key in row if key in kept} for row in rows]
+    rows = [{key: row[key] for key in row if key in KEPT} for row in rows]
     total = max(_count(answer.get("total")), len(rows))
     size = _count(answer.get("perpage")) or PER_PAGE
     pages = max(math.ceil(total / size), _count(answer.get("pages")))

@@ -4,7 +4,6 @@ import asyncio
 import csv
 import difflib
 import io
-import math
 import os
 import posixpath
 import warnings
@@ -22,7 +21,6 @@ from nogps.acquire.sources import archive, osv5m, sets
 from nogps.acquire.sources.archive import FolderCounts, Images
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
-from nogps.photos.exif import Metadata
 
 
 class Settings(Section):
@@ -116,9 +114,8 @@ class Folder(Source):
 
     def _located(self, photos: Images) -> list[Candidate]:
         self.counts.unreadable = photos.unreadable
-        with warnings.catch_warnings():
-            # Pillow remarks on each damaged header; what cannot be read is counted below.
-            warnings.simplefilter("ignore")
+        # Pillow remarks on each damaged header; what cannot be read is counted below.
+        with warnings.catch_warnings(action="ignore"):
             inspected = thread_map(
                 photos.inspect, photos.found, desc="reading photos", disable=None
             )
@@ -129,7 +126,17 @@ class Folder(Source):
             elif metadata.position is None:
                 self.counts.without_position += 1
             else:
-                located = _located_candidate(file, url, metadata, metadata.position)
+                # Names need not be UTF-8, parquet must be.
+                photo_id = os.fsencode(file).decode(errors="backslashreplace")
+                located = Candidate(
+                    photo_id,
+                    "folder",
+                    *metadata.position,
+                    metadata.owner,
+                    url,
+                    metadata.taken_at,
+                    metadata.heading,
+                )
                 found.append(sets.by_name(located, file))
         if not found:
             raise InputError(
@@ -154,22 +161,6 @@ def name_of(path: Path) -> str:
         return path.resolve().name
     stem = path.stem.removesuffix(sets.PLACES)
     return path.parent.resolve().name if stem in osv5m.SETS else stem
-
-
-def _located_candidate(
-    file: str, url: str, metadata: Metadata, position: tuple[float, float]
-) -> Candidate:
-    return Candidate(
-        # Names need not be UTF-8, parquet must be.
-        photo_id=os.fsencode(file).decode(errors="backslashreplace"),
-        source="folder",
-        latitude=position[0],
-        longitude=position[1],
-        owner=metadata.owner,
-        url=url,
-        taken_at=metadata.taken_at,
-        heading=metadata.heading,
-    )
 
 
 def _read_table(table: Path, photos: Images) -> dict[str, Candidate]:
@@ -216,20 +207,19 @@ def _check_columns(table: Path, columns: Sequence[str]) -> None:
 def _row_candidate(where: str, row: dict[str, str]) -> Candidate:
     if None in row:
         raise InputError(f"{where}: more values than columns; quote a value that has a comma")
-    text = {column: (row.get(column) or "").strip() for column in REQUIRED_COLUMNS}
-    optional = {column: (row.get(column) or "").strip() for column in OPTIONAL_COLUMNS}
-    heading = optional["heading"]
+    columns = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+    text = {column: (row.get(column) or "").strip() for column in columns}
     return Candidate(
         photo_id=_path_below(where, text["file"]),
         source="folder",
         latitude=_number(where, "latitude", text["latitude"], 90),
         longitude=_number(where, "longitude", text["longitude"], 180),
-        heading=_number(where, "heading", heading, 360) % 360 if heading else None,
+        heading=_number(where, "heading", text["heading"], 360) % 360 if text["heading"] else None,
         url="",
-        owner=optional["owner"],
-        taken_at=optional["taken_at"],
-        licence=optional["licence"],
-        page_url=optional["page_url"],
+        owner=text["owner"],
+        taken_at=text["taken_at"],
+        licence=text["licence"],
+        page_url=text["page_url"],
     )
 
 
@@ -244,10 +234,7 @@ def _path_below(where: str, text: str) -> str:
 
 
 def _number(where: str, column: str, text: str, largest: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = sets.number(text)
     if not abs(value) <= largest:
         raise InputError(
             f'{where}: {column} "{text}" is not a number from -{largest} to {largest}; '

@@ -6,13 +6,13 @@ under CC BY-SA 4.0.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Literal, cast
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box, geojson_point
-from nogps.acquire.candidate import Candidate, Fetched, Status
+from nogps.acquire.candidate import Candidate, Fetched, Status, moment_of
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
 from nogps.acquire.pictures import fetch_picture
 from nogps.acquire.service import Page, Refused, SearchSpec
@@ -156,7 +156,7 @@ class Mapillary:
             longitude=position[1],
             owner=str(creator.get("id") or name),
             url=f"{self.base_url}/{row['id']}?fields={thumbs}",
-            taken_at=_taken_at(row.get("captured_at")),
+            taken_at=moment_of(row.get("captured_at")),
             heading=_heading(row),
             licence=LICENCE.name,
             page_url=f"{self.page_base}/app/?pKey={row['id']}",
@@ -193,13 +193,6 @@ def _heading(row: dict) -> float | None:
         if isinstance(angle, (int, float)) and 0 <= angle <= 360:
             return float(angle) % 360
     return None
-
-
-def _taken_at(milliseconds: Any) -> str:
-    try:
-        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (TypeError, ValueError, OverflowError, OSError):
-        return ""
 
 
 def crawl_rate(settings: Settings) -> CrawlRate:

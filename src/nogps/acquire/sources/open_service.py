@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from nogps.acquire.area_search import Search
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.service import Service
-from nogps.acquire.source import Context, CrawlRate, OwnLimits, Source, SourceType
+from nogps.acquire.source import Context, CrawlRate, Source, SourceType
 from nogps.base.settings import Section
 
-OWN_LIMITS = OwnLimits(photos=10_000, per_cell=20, per_owner=500, per_sequence=5, spacing_m=25.0)
+OWN_LIMITS = {"photos": 10_000, "per_cell": 20, "per_owner": 500, "per_sequence": 5}
+OWN_LIMITS["spacing_m"] = 25
 
 
 class OpenService(Search, Source):

@@ -8,13 +8,13 @@ import math
 import re
 import zipfile
 import zlib
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -31,7 +31,9 @@ _NOWHERE = (math.nan, math.nan)
 _NAMELESS = 0
 _ROWS_AT_ONCE = 1 << 16  # rows between two movements of the bar; pairs compared at once
 
-Row = tuple[float, float, int]  # latitude, longitude (NaN: none), hash of number and street
+# Degrees (NaN: none), and the hash of number and street.
+ROW = np.dtype([("latitude", "f8"), ("longitude", "f8"), ("name", "i8")])
+Row = tuple[float, float, int]
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,25 @@ def read_addresses(paths: Sequence[Path]) -> Addresses:
     size = sum(file.stat().st_size for file in files)
     with tqdm(total=size, desc="reading addresses", unit="B", unit_scale=True, disable=None) as bar:
         for file in files:
-            part, rows_of_file = _read_file(file, bar)
-            parts.append(part)
-            rows += rows_of_file
-    latitude, longitude, name = (np.concatenate(column) for column in zip(*parts, strict=True))
-    located = latitude.size
-    del part, parts
-    latitude, longitude = _distinct(latitude, longitude, name)
-    return Addresses(
-        latitude,
-        longitude,
-        {
-            "addresses_rows": rows,
-            "addresses_without_position": rows - located,
-            "addresses_repeated": located - latitude.size,
-        },
-    )
+            end = bar.n + file.stat().st_size
+            found = _read_file(file, bar)
+            located = found[_located(found)]
+            if not located.size:
+                raise InputError(
+                    f"{file}: none of its {found.size} rows has a position; remove it or give "
+                    "another"
+                )
+            bar.update(end - bar.n)
+            parts.append(located)
+            rows += found.size
+    addresses = np.concatenate(parts)
+    latitude, longitude = _distinct(*(addresses[column] for column in ROW.names or ()))
+    counts = {
+        "addresses_rows": rows,
+        "addresses_without_position": rows - addresses.size,
+        "addresses_repeated": addresses.size - latitude.size,
+    }
+    return Addresses(latitude, longitude, counts)
 
 
 def draw_evenly(
@@ -103,18 +108,11 @@ def draw_evenly(
     if region_km:
         level = int(np.clip(round(math.log2(10_000 / region_km)), 0, s2.MAX_LEVEL))
         cells = s2.cell_ids(addresses.latitude[order], addresses.longitude[order])
-        order = order[np.argsort(_turns(s2.parent(cells, level)), kind="stable")]
+        regions = pd.Series(s2.parent(cells, level))
+        turns = regions.groupby(regions).cumcount()  # addresses of the same region before it
+        order = order[np.argsort(turns.to_numpy(), kind="stable")]
     drawn = order[:count]
     return addresses.latitude[drawn], addresses.longitude[drawn]
-
-
-def _turns(region: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """How many elements of the same region stand before each element."""
-    by_region = np.argsort(region, kind="stable")
-    _, first, sizes = np.unique(region[by_region], return_index=True, return_counts=True)
-    turns = np.empty(region.size, dtype=np.int64)
-    turns[by_region] = np.arange(region.size) - np.repeat(first, sizes)
-    return turns
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -142,19 +140,11 @@ def _is_addresses(name: str | Path, endings: tuple[str, ...]) -> bool:
     return base.endswith(endings) and base[0] != "." and not _OTHER_LAYER.search(base)
 
 
-def _read_file(path: Path, bar: tqdm) -> tuple[list[NDArray], int]:
-    """Latitudes, longitudes and names of the rows that have a position; how many rows there are."""
-    latitudes, longitudes, names = array("d"), array("d"), array("q")
-    add_latitude, add_longitude, add_name = latitudes.append, longitudes.append, names.append
-    before = bar.n
+def _read_file(path: Path, bar: tqdm) -> NDArray:
+    """The rows of a file (ROW); `bar` counts its bytes."""
     try:
         with path.open("rb") as raw:
-            for number, row in enumerate(_rows(path, raw), start=1):
-                add_latitude(row[0])
-                add_longitude(row[1])
-                add_name(row[2])
-                if number % _ROWS_AT_ONCE == 0:
-                    bar.update(before + raw.tell() - bar.n)
+            return np.fromiter(_followed(_rows(path, raw), raw, bar), ROW)
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(
             f"{path}: is damaged or not the {path.suffix} file that its name says ({error}); "
@@ -164,16 +154,21 @@ def _read_file(path: Path, bar: tqdm) -> tuple[list[NDArray], int]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check that it is a file you may read"
         ) from error
-    bar.update(before + path.stat().st_size - bar.n)
-    latitude, longitude, name = np.array(latitudes), np.array(longitudes), np.array(names)
-    # Written so that NaN is left out as well.
-    located = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
-    located &= (latitude != 0) | (longitude != 0)
-    if not located.any():
-        raise InputError(
-            f"{path}: none of its {located.size} rows has a position; remove it or give another"
-        )
-    return [column[located] for column in (latitude, longitude, name)], located.size
+
+
+def _followed(rows: Iterator[Row], raw: BinaryIO, bar: tqdm) -> Iterator[Row]:
+    before = bar.n
+    for number, row in enumerate(rows, start=1):
+        yield row
+        if number % _ROWS_AT_ONCE == 0:
+            bar.update(before + raw.tell() - bar.n)
+
+
+def _located(rows: NDArray) -> NDArray[np.bool_]:
+    """Which rows have a position; NaN is none."""
+    latitude, longitude = rows["latitude"], rows["longitude"]
+    on_globe = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+    return on_globe & ((latitude != 0) | (longitude != 0))
 
 
 def _rows(path: Path, raw: BinaryIO) -> Iterator[Row]:

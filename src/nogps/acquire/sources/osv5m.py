@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 from tqdm import tqdm
 
-from nogps.acquire.candidate import Candidate
+from nogps.acquire.candidate import Candidate, moment_of
 from nogps.acquire.sources import archive
 from nogps.acquire.sources.archive import FolderCounts, Member, on_globe
 from nogps.base.errors import InputError
@@ -181,7 +180,7 @@ def _candidate(row: dict, url: str) -> Candidate:
         longitude=math.nan if row["longitude"] is None else row["longitude"],
         owner=_whole(row.get("creator_id", "")) or author,
         url=url,
-        taken_at=_milliseconds(row.get("captured_at", "")),
+        taken_at=moment_of(row.get("captured_at", "")),
         licence=LICENCE.name,
         page_url=f"https://www.mapillary.com/app/?pKey={number}",
         author=author,
@@ -198,10 +197,3 @@ def _whole(text: str) -> str:
         return str(int(float(text)))
     except (ValueError, OverflowError):
         return "" if text.lower() == "nan" else text
-
-
-def _milliseconds(text: str) -> str:
-    with suppress(ValueError, OverflowError, OSError):
-        moment = datetime.fromtimestamp(float(text) / 1000, UTC)
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return ""

@@ -70,8 +70,9 @@ def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
         with photos.open_table(INFO) as lines:
             fields = _yfcc_rows(photos.root / INFO, lines)
         if fields:
-            photos = _with_zips(photos, (f"{row[ID]}.jpg" for row in fields))
-            return _yfcc(photos.root / INFO, fields, photos, counts)
+            found = [(f"{row[ID]}.jpg", _yfcc_candidate(row)) for row in fields]
+            photos = archive.with_zips(photos, (file for file, _ in found))
+            return _matched(photos.root / INFO, found, photos, counts)
     if len(names) > 1:
         raise InputError(
             f"folder.path: {photos.root} holds {' and '.join(names)}; name the one that you mean"
@@ -79,7 +80,7 @@ def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
     for name in names:
         with photos.open_table(name) as lines:
             rows = _places_rows(photos.root / name, lines)
-        photos = _with_zips(photos, (_file(row["IMG_ID"]) for row in rows))
+        photos = archive.with_zips(photos, (_file(row["IMG_ID"]) for row in rows))
         return _places(photos.root / name, rows, photos, counts)
     return None
 
@@ -96,11 +97,6 @@ def by_name(candidate: Candidate, file: str) -> Candidate:
         page_url=candidate.page_url or _flickr_page(owner, photo),
         flickr_id=photo,
     )
-
-
-def _with_zips(photos: Images, wanted: Iterable[str]) -> Images:
-    """The photos that belong to a table in a folder may be in zips there, too."""
-    return archive.with_zips(photos, wanted) if photos.root.is_dir() else photos
 
 
 def _matched(
@@ -162,7 +158,7 @@ def _places_rows(table: Path, lines: BinaryIO) -> list[dict[str, str]]:
 def _places(
     table: Path, rows: list[dict[str, str]], photos: Images, counts: FolderCounts
 ) -> list[Candidate]:
-    positions = np.array([[_number(row[key]) for key in ("LAT", "LON")] for row in rows])
+    positions = np.array([[number(row[key]) for key in ("LAT", "LON")] for row in rows])
     if rows and _exchanged(rows, positions, photos):
         print(
             f"{table}: its LAT and LON are exchanged, LAT holds longitudes; they are read so",
@@ -233,13 +229,6 @@ def _yfcc_rows(table: Path, lines: BinaryIO) -> list[list[str]]:
     return rows
 
 
-def _yfcc(
-    table: Path, rows: list[list[str]], photos: Images, counts: FolderCounts
-) -> list[Candidate]:
-    found = [(f"{row[ID]}.jpg", _yfcc_candidate(row)) for row in rows]
-    return _matched(table, found, photos, counts)
-
-
 def _yfcc_candidate(row: list[str]) -> Candidate:
     row = row + [""] * (LICENCE_URL + 1 - len(row))
     address = row[LICENCE_URL].strip()
@@ -248,8 +237,8 @@ def _yfcc_candidate(row: list[str]) -> Candidate:
     return Candidate(
         photo_id=row[ID],
         source="folder",
-        latitude=_number(row[LATITUDE]),
-        longitude=_number(row[LONGITUDE]),
+        latitude=number(row[LATITUDE]),
+        longitude=number(row[LONGITUDE]),
         owner=_decoded(row[OWNER]),
         url="",
         taken_at=_moment(row[TAKEN]),
@@ -283,7 +272,8 @@ def _flickr_page(owner: str, photo: str) -> str:
     return f"https://www.flickr.com/photos/{owner}/{photo}/"
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """The number that a text is; NaN if it is none."""
     try:
         return float(text)
     except ValueError:
