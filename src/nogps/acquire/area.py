@@ -121,7 +121,7 @@ def _geojson(path: Path) -> shapely.Geometry:
         ) from None
     except (shapely.errors.GEOSException, UnicodeDecodeError):
         raise InputError(f"sampling.region: {path} is not GeoJSON; export the area again") from None
-    parts = [shapely.make_valid(part) for part in shapely.get_parts(_flat(shape))]
+    parts = [shapely.make_valid(part) for part in _parts(shape)]
     parts = [part for part in parts if part.area > 0]
     if not parts:
         raise InputError(f"sampling.region: {path} has no area; give polygons, not points or lines")
@@ -134,12 +134,12 @@ def _geojson(path: Path) -> shapely.Geometry:
     return shapely.union_all(parts)
 
 
-def _flat(shape: shapely.Geometry) -> shapely.Geometry:
-    """Collections within collections as one."""
-    while any(part.geom_type == "GeometryCollection" for part in shapely.get_parts(shape)):
-        nested = [list(shapely.get_parts(part)) for part in shapely.get_parts(shape)]
-        shape = shapely.GeometryCollection([part for parts in nested for part in parts])
-    return shape
+def _parts(shape: shapely.Geometry) -> list[shapely.Geometry]:
+    """What is in a collection, and in collections within it."""
+    parts = list(shapely.get_parts(shape))
+    while any(part.geom_type == "GeometryCollection" for part in parts):
+        parts = list(shapely.get_parts(parts))
+    return parts
 
 
 def cell_boxes(cell: int) -> list[Box]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,24 +21,18 @@ class OverBudget(InputError):
     """The next call would cost more than the budget has left."""
 
 
-@dataclass(frozen=True)
-class Price:
-    """What calls cost: US dollars each, and how many are free in a calendar month (UTC)."""
-
-    usd_per_call: float
-    free_a_month: int = 0
-
-
 class Budget:
     """A budget for paid calls, and the record of those made, in SQLite; it outlives the process.
 
+    A call costs `usd_per_call` dollars; `free_a_month` are free in a calendar month (UTC).
     A call is on the disk before it is made, so that neither a killed run nor a power failure
     forgets one. What was asked for is kept as a digest. Processes and threads may share a record.
     """
 
-    def __init__(self, path: Path, budget_usd: float, price: Price):
+    def __init__(self, path: Path, budget_usd: float, usd_per_call: float, free_a_month: int = 0):
         self.budget_usd = budget_usd
-        self.price = price
+        self.usd_per_call = usd_per_call
+        self.free_a_month = free_a_month
         remedy = "put back a copy of it; if it is removed, what was spent before is forgotten"
         self._database = Database(path, TABLES, remedy)
         self._add_journal(path.with_suffix(".csv"))
@@ -65,13 +58,13 @@ class Budget:
             OverBudget: it would cost more than what is left; nothing was paid.
         """
         with self._database.transaction() as database:
-            usd = self.price.usd_per_call if self._free_calls() <= 0 else 0.0
+            usd = self.usd_per_call if self._free_calls() <= 0 else 0.0
             self._check(usd)
             _record(database, _this_month(), _digest(what), usd)
 
     def estimate(self, calls: int) -> float:
         """Dollars that so many more calls would cost now."""
-        return max(0, calls - max(0, self._free_calls())) * self.price.usd_per_call
+        return max(0, calls - max(0, self._free_calls())) * self.usd_per_call
 
     def spent_on(self, asked: Iterable[str]) -> tuple[int, float]:
         """Calls ever made for these things, and what they cost in dollars."""
@@ -84,7 +77,7 @@ class Budget:
     def _free_calls(self) -> int:
         """Calls that are still free this month; negative where more were made."""
         made = self._database.rows("SELECT calls FROM month WHERE month = ?", [_this_month()])
-        return self.price.free_a_month - (made[0][0] if made else 0)
+        return self.free_a_month - (made[0][0] if made else 0)
 
     def _check(self, usd: float) -> None:
         if self.spent_usd + usd <= self.budget_usd + 1e-9:
@@ -115,7 +108,7 @@ class Budget:
                 try:
                     cost = float(usd)
                 except ValueError:  # half a line, from a full disk: it was a call all the same
-                    cost = self.price.usd_per_call
+                    cost = self.usd_per_call
                 if line:
                     _record(database, month, digest, cost)
             database.execute(f"PRAGMA user_version = {len(text)}")

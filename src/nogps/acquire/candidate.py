@@ -6,7 +6,7 @@ from typing import Any
 
 from nogps.photos.status import Status
 
-__all__ = ["Candidate", "Fetched", "Status", "known_position", "moment_of"]
+__all__ = ["Candidate", "Fetched", "Status", "known_heading", "known_position", "moment_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,15 @@ class Fetched:
 
     status: Status
     body: bytes = b""
+
+
+def known_heading(degrees: Any) -> float | None:
+    """Degrees clockwise from north, below 360; None where it is no number from 0 to 360."""
+    try:
+        degrees = float(degrees)
+    except (TypeError, ValueError):
+        return None
+    return degrees % 360 if 0 <= degrees <= 360 else None
 
 
 def moment_of(milliseconds: Any) -> str:

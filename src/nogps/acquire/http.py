@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
@@ -263,11 +263,8 @@ class Polite:
 def _retry_after(answer: Answer) -> float:
     """Seconds of the header Retry-After, a number or a date; 0 without one."""
     text = answer.headers.get("Retry-After", "").strip()
-    try:
+    with suppress(ValueError):
         return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0
+    return 0.0

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nogps.acquire.budget import Budget, OverBudget, Price
+from nogps.acquire.budget import Budget, OverBudget
 from nogps.base.errors import InputError
 from tests.project import ROOT
 
 
 def purse(tmp_path, budget=1.0, usd=0.007, free=0) -> Budget:
-    return Budget(tmp_path / "deep" / "paid.sqlite", budget, Price(usd, free))
+    return Budget(tmp_path / "deep" / "paid.sqlite", budget, usd, free)
 
 
 def test_the_stop_comes_before_the_call_that_would_cost_too_much(tmp_path):
@@ -79,8 +79,8 @@ def test_a_killed_process_forgets_no_call(tmp_path):
     program = f"""
 import os, signal
 from pathlib import Path
-from nogps.acquire.budget import Price, Budget
-purse = Budget(Path({str(tmp_path)!r}) / "deep/paid.sqlite", 100, Price(0.007))
+from nogps.acquire.budget import Budget
+purse = Budget(Path({str(tmp_path)!r}) / "deep/paid.sqlite", 100, 0.007)
 for number in range(100):
     purse.charge(str(number))
 os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ from nogps.acquire import sources
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
 from nogps.acquire.area_search import Search
-from nogps.acquire.budget import Budget, Price
+from nogps.acquire.budget import Budget
 from nogps.acquire.candidate import Candidate, Status
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
@@ -97,7 +97,7 @@ def make_streetview(base: str, here: Path, key: str = GOOGLE_KEY) -> StreetView:
             usd_per_1000=7.0,
             free_a_month=0,
         ),
-        Budget(here / "paid.sqlite", 100.0, Price(0.007)),
+        Budget(here / "paid.sqlite", 100.0, 0.007),
         client(base),
         answers=AnswerCache(here / "answers.sqlite"),
         base_url="http://maps.googleapis.invalid",

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nogps.acquire import http as http_module
 from nogps.acquire.answers import AnswerCache
-from nogps.acquire.budget import Budget, OverBudget, Price
+from nogps.acquire.budget import Budget, OverBudget
 from nogps.acquire.candidate import Status
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.sources import streetview
@@ -73,7 +73,7 @@ def source(base, addresses, tmp_path, **changes) -> StreetView:
         "key": GOOGLE_KEY,
         "secret": SIGNING_SECRET,
         "settings": streetview.Settings(**settings),
-        "budget": Budget(tmp_path / "paid.sqlite", 100.0, Price(0.007)),
+        "budget": Budget(tmp_path / "paid.sqlite", 100.0, 0.007),
         "http": partial(Polite, base=base, unit_s=0.001, timeout_s=5.0),
         "base_url": HOST,
         "page_base": "http://www.google.invalid",
@@ -331,7 +331,7 @@ def test_each_try_is_paid_for(addresses, tmp_path):
 
 
 def test_the_budget_ends_it_before_the_call(addresses, tmp_path):
-    small = Budget(tmp_path / "small.sqlite", 0.014, Price(0.007))
+    small = Budget(tmp_path / "small.sqlite", 0.014, 0.007)
     with pytest.raises(OverBudget):
         outcome((500,), addresses=addresses, tmp_path=tmp_path, budget=small)
     assert small.calls == 2

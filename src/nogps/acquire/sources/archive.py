@@ -30,6 +30,8 @@ LARGEST = 100_000_000  # bytes of a zip's member; what claims to be more is not 
 ENCRYPTED = 1  # a flag of a member
 LOCAL_SIGNATURE = b"PK\3\4"
 LOCAL_HEADER = struct.Struct("<4s4xH16xHH")  # signature, method, lengths of name and extra field
+# What zipfile raises over damaged directories and over members that need a password.
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, OverflowError)
 READ_AHEAD = 1 << 18  # bytes
 
 
@@ -273,16 +275,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             f"folder.path: {path} cannot be read ({error.strerror or error}); check that it is a "
             "zip that you may read"
         ) from None
-    # What zipfile raises over damaged directories and over members that need a password.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        ValueError,
-        EOFError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    except (*DAMAGE, ValueError) as error:
         raise InputError(
             f"folder.path: {path} is no whole zip file that can be read ({error}); fetch it again "
             "or move it away"

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlencode
 from tqdm import tqdm
 
 from nogps.acquire.area import Box
-from nogps.acquire.candidate import Candidate, Fetched, known_position
+from nogps.acquire.candidate import Candidate, Fetched, known_heading, known_position
 from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
@@ -250,8 +250,7 @@ def _heading(metadata: list[dict]) -> float | None:
     if exif.get("GPSImgDirectionRef", "T").strip("\0 ").upper() != "T":
         return None
     with suppress(KeyError, ValueError, ZeroDivisionError):
-        direction = float(Fraction(exif["GPSImgDirection"]))
-        return direction % 360 if 0 <= direction <= 360 else None
+        return known_heading(Fraction(exif["GPSImgDirection"]))
     return None
 
 

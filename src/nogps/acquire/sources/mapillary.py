@@ -12,7 +12,7 @@ from typing import Literal, cast
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box, geojson_point
-from nogps.acquire.candidate import Candidate, Fetched, Status, moment_of
+from nogps.acquire.candidate import Candidate, Fetched, Status, known_heading, moment_of
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
 from nogps.acquire.pictures import fetch_picture
 from nogps.acquire.service import Page, Refused, SearchSpec
@@ -146,6 +146,7 @@ class Mapillary:
             return "without_position"
         creator = row.get("creator")
         creator = creator if isinstance(creator, dict) else {}
+        headings = (known_heading(row.get(angle)) for angle in ANGLES)
         name = str(creator.get("username") or "")
         around = row.get("is_pano") is True
         thumbs = ",".join(f"thumb_{width}_url" for width in self._widths(around))
@@ -157,7 +158,7 @@ class Mapillary:
             owner=str(creator.get("id") or name),
             url=f"{self.base_url}/{row['id']}?fields={thumbs}",
             taken_at=moment_of(row.get("captured_at")),
-            heading=_heading(row),
+            heading=next((each for each in headings if each is not None), None),
             licence=LICENCE.name,
             page_url=f"{self.page_base}/app/?pKey={row['id']}",
             author=name,
@@ -184,15 +185,6 @@ def _judge(answer: Answer, listing: bool) -> Verdict:
         complete = isinstance(reply.get("data"), list) if listing else bool(reply)
         return Verdict.OK if complete else Verdict.RETRY
     return by_status(answer)
-
-
-def _heading(row: dict) -> float | None:
-    """Degrees from north, where one of the two angles is there and is one."""
-    for name in ANGLES:
-        angle = row.get(name)
-        if isinstance(angle, (int, float)) and 0 <= angle <= 360:
-            return float(angle) % 360
-    return None
 
 
 def crawl_rate(settings: Settings) -> CrawlRate:

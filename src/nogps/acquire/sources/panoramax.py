@@ -7,11 +7,11 @@ Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IG
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 from nogps.acquire.area import Box, geojson_point
-from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.candidate import Candidate, Fetched, known_heading
 from nogps.acquire.http import Answer, Polite, Verdict, by_status
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
@@ -98,7 +98,7 @@ class Panoramax:
             owner=owner or (f"{name}@{urlsplit(picture).netloc}" if name else ""),
             url=picture,
             taken_at=str(properties.get("datetime") or ""),
-            heading=_number(properties.get("view:azimuth"), 360),
+            heading=known_heading(properties.get("view:azimuth")),
             licence=licence.name,
             page_url=f"{self.base_url}/#focus=pic&pic={row['id']}",
             author=name,
@@ -145,14 +145,6 @@ def _producer(row: dict) -> dict:
 def _link(row: dict, rel: str) -> str:
     links = (each.get("href") for each in _dicts(row.get("links")) if each.get("rel") == rel)
     return next((href for href in links if isinstance(href, str) and href.startswith("http")), "")
-
-
-def _number(value: Any, most: float) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number % 360 if 0 <= number <= most else None
 
 
 def _field_of_view(properties: dict) -> float | None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
-from nogps.acquire.budget import Budget, Price
+from nogps.acquire.budget import Budget
 from nogps.acquire.candidate import Candidate, Fetched, Status, known_position
 from nogps.acquire.http import (
     Answer,
@@ -173,10 +173,8 @@ class StreetView(Source):
         if answer.status != 200:
             return picture_of(answer)
         fetched = await asyncio.to_thread(_picture, answer)
-        self._without += 1
-        if fetched.status is Status.OK:
-            self._without = 0
-        elif self._without >= MOST_WITHOUT:
+        self._without = 0 if fetched.status is Status.OK else self._without + 1
+        if self._without >= MOST_WITHOUT:
             raise InputError(self._refused(answer))
         return fetched
 
@@ -366,8 +364,8 @@ def _open(context: Context) -> Iterator[Source]:
     addresses = hosts.pop("addresses", [])
     if not settings.addresses:
         settings = settings.model_copy(update={"addresses": addresses})
-    price = Price(settings.usd_per_1000 / 1000, settings.free_a_month)
-    with closing(Budget(context.scratch / "paid.sqlite", context.budget_usd, price)) as budget:
+    price = (settings.usd_per_1000 / 1000, settings.free_a_month)
+    with closing(Budget(context.scratch / "paid.sqlite", context.budget_usd, *price)) as budget:
         yield StreetView(
             context.environment["GOOGLE_MAPS_API_KEY"],
             context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
