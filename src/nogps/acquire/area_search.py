@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
@@ -19,8 +21,10 @@ from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box, cell_boxes, cells_to_search
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite, Unavailable
+from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
 from nogps.acquire.service import SMALLEST, CachedService, Page, Service
+from nogps.acquire.source import CrawlRate, Source
 from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
@@ -57,17 +61,16 @@ class _Cell:
 
 
 @dataclass(eq=False)
-class Search:
-    """The photos of a service within its limits; a `nogps.acquire.source.Source`.
+class Search(Source):
+    """The photos of a service within its limits.
 
-    `http` makes the client to ask with, `pause_s` is the time from call to call that it keeps, to
-    say how long all will take. Raises InputError where the service refuses us or is down.
+    `http` makes the client to ask with, which keeps to `rate`. Raises InputError where the service refuses us or is down.
     """
 
     service: Service
     http: Callable[..., Polite]
     answers: AnswerCache
-    pause_s: float = 0.0
+    rate: CrawlRate = CrawlRate(connections=8, per_second=math.inf, kilobytes=0)
 
     def __post_init__(self):
         self.spec = self.service.spec
@@ -83,6 +86,22 @@ class Search:
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url."""
         return await self.service.fetch(url, http)
+
+    def forecast(self, urls: list[str], scratch: Path) -> str:
+        """How much there is to fetch, and how long that takes."""
+        missing = unfetched(urls, scratch)
+        words = f"{len(missing):,} of {len(urls):,} pictures to fetch"
+        if missing:
+            hosts = Counter(urlsplit(url).netloc for url in missing)
+            megabytes = len(missing) * self.rate.kilobytes / 1000
+            size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+            words += f" from {len(hosts)} hosts: roughly {size}"
+            seconds = max(hosts.values()) / self.rate.per_second
+            if seconds:
+                words += (
+                    f", {max(1, round(seconds / 60))} minutes at least, so as not to be a burden"
+                )
+        return f"{words}; 0 dollars"
 
     def counted(self) -> dict[str, int]:
         """The numbers of all that the last search asked, saw and rejected."""
@@ -115,9 +134,8 @@ class Search:
     def _announce(self, cells: int) -> None:
         spec = self.spec
         wanted = f"{spec.photos:,} photos" if spec.photos else "all photos"
-        duration = ""
-        if self.pause_s:
-            duration = f", which take {_duration(spec.calls * self.pause_s)}"
+        seconds = spec.calls / self.rate.per_second
+        duration = f", which take {_duration(seconds)}" if seconds else ""
         tqdm.write(
             f"looking for {wanted} in up to {cells:,} cells by at most {spec.calls:,} calls to "
             f"{self.service.name}{duration}; 0 dollars; may be stopped and run again any time"

@@ -82,7 +82,12 @@ class Answer:
                 value = json.loads(text.decode("utf-16", "replace"))
         except (ValueError, RecursionError):
             return {}
-        return value if isinstance(value, dict) else {}
+        return json_dict(value)
+
+
+def json_dict(value: object) -> dict:
+    """A JSON value if it is an object, and an empty one otherwise."""
+    return value if isinstance(value, dict) else {}
 
 
 Judge = Callable[[Answer], Verdict]

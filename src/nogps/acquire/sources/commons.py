@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from nogps.acquire.area import Box
 from nogps.acquire.candidate import Candidate, Fetched, known_heading, known_position
-from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status
+from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
@@ -120,17 +120,17 @@ class Commons:
 
     async def _query(self, url: str, http: Polite) -> dict:
         answer = await followed(url, http, judge=_judge)
-        error = answer.json_object.get("error")
+        error = json_dict(answer.json_object.get("error"))
         if answer.status in (401, 403):
             raise InputError(
                 f"Wikimedia refuses to answer (HTTP {answer.status}); set NOGPS_CONTACT to an "
                 "e-mail address or a page where you can be reached, which it asks of everybody; "
                 "if it is set, wait for some hours, or ask from another network"
             )
-        if isinstance(error, dict) and error.get("code") == TOO_BIG:
+        if error.get("code") == TOO_BIG:
             raise Unavailable(url)  # it will be asked in parts
-        if answer.status != 200 or error:
-            code = error.get("code") if isinstance(error, dict) else f"HTTP {answer.status}"
+        if answer.status != 200 or answer.json_object.get("error"):
+            code = error.get("code", f"HTTP {answer.status}")
             raise Refused(f"Wikimedia Commons refuses a search ({code})")
         return answer.json_object
 
@@ -188,8 +188,7 @@ class Commons:
 
 def _judge(answer: Answer) -> Verdict:
     """Wikimedia also says by HTTP 200 that it cannot answer for now."""
-    error = answer.json_object.get("error")
-    code = str(error.get("code")) if isinstance(error, dict) else ""
+    code = str(json_dict(answer.json_object.get("error")).get("code"))
     if code in PASSING or code.startswith(INTERNAL):
         return Verdict.BUSY
     if answer.status == 200 and not answer.json_object:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from nogps.acquire.area import Box, geojson_point
 from nogps.acquire.candidate import Candidate, Fetched, Status, known_heading, moment_of
-from nogps.acquire.http import Answer, Polite, Verdict, by_status
+from nogps.acquire.http import Answer, Polite, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
@@ -124,7 +124,7 @@ class Mapillary:
         headers = {"Authorization": f"OAuth {self.token}"}
         listing = "/images?" in url
         answer = await http.get(url, judge=partial(_judge, listing=listing), headers=headers)
-        error = _error(answer)
+        error = json_dict(answer.json_object.get("error"))
         code = error.get("code")
         if code == BAD_TOKEN or (answer.status in REFUSED and not error):
             raise InputError(
@@ -144,8 +144,7 @@ class Mapillary:
         position = geojson_point(row.get(POSITIONS[self.settings.positions]))
         if position is None:
             return "without_position"
-        creator = row.get("creator")
-        creator = creator if isinstance(creator, dict) else {}
+        creator = json_dict(row.get("creator"))
         headings = (known_heading(row.get(angle)) for angle in ANGLES)
         name = str(creator.get("username") or "")
         around = row.get("is_pano") is True
@@ -168,14 +167,9 @@ class Mapillary:
         )
 
 
-def _error(answer: Answer) -> dict:
-    error = answer.json_object.get("error")
-    return error if isinstance(error, dict) else {}
-
-
 def _judge(answer: Answer, listing: bool) -> Verdict:
     """Mapillary says by whatever status that it cannot answer for now, or never will."""
-    error = _error(answer)
+    error = json_dict(answer.json_object.get("error"))
     if error.get("code") in (BAD_TOKEN, UNKNOWN_ID):
         return Verdict.OK
     if error.get("is_transient") is True or error.get("code") in PASSING:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from nogps.acquire.area import Box, geojson_point
 from nogps.acquire.candidate import Candidate, Fetched, known_heading
-from nogps.acquire.http import Answer, Polite, Verdict, by_status
+from nogps.acquire.http import Answer, Polite, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import CrawlRate
@@ -74,7 +74,7 @@ class Panoramax:
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
-        properties = _dict(row.get("properties"))
+        properties = json_dict(row.get("properties"))
         ready = properties.get("geovisio:status", "ready") == "ready"
         if not ready or properties.get("geovisio:visibility", "anyone") != "anyone":
             return "not_public"
@@ -109,9 +109,9 @@ class Panoramax:
 
     def _picture(self, row: dict) -> str:
         """The address of the picture in the wanted quality, or else in the other one."""
-        assets = _dict(row.get("assets"))
+        assets = json_dict(row.get("assets"))
         for quality in (self.settings.quality, *QUALITIES):
-            href = _dict(assets.get(quality)).get("href")
+            href = json_dict(assets.get(quality)).get("href")
             if isinstance(href, str) and href.startswith(("http://", "https://")):
                 return href
         return ""
@@ -125,10 +125,6 @@ def _judge(answer: Answer) -> Verdict:
 def _message(answer: Answer) -> str:
     message = " ".join(str(answer.json_object.get("message") or "").split())[:200]
     return f", {message}" if message else ""
-
-
-def _dict(value: object) -> dict:
-    return value if isinstance(value, dict) else {}
 
 
 def _dicts(value: object) -> list[dict]:
@@ -149,7 +145,7 @@ def _link(row: dict, rel: str) -> str:
 
 def _field_of_view(properties: dict) -> float | None:
     """Degrees; instances differ in whether they say it, and where."""
-    inside = _dict(properties.get("pers:interior_orientation"))
+    inside = json_dict(properties.get("pers:interior_orientation"))
     try:
         return float(inside["field_of_view"])
     except (LookupError, TypeError, ValueError):

@@ -272,8 +272,7 @@ class StreetView(Source):
 
     def _usable_position(self, answer: dict, seen: set[str]) -> tuple[float, float] | None:
         """The position of a panorama; None, and counted, where it gives no photos."""
-        location = answer.get("location")
-        location = location if isinstance(location, dict) else {}
+        location = json_dict(answer.get("location"))
         position = known_position(location.get("lat"), location.get("lng"))
         if answer["status"] == UNKNOWN:
             self.counts.unanswered += 1
