@@ -29,6 +29,7 @@ from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
 EMPTY_CELLS = 10  # for each call, where a question about a coarse cell tells that many are empty
+ANY_RATE = CrawlRate(connections=8, per_second=math.inf, kilobytes=0)
 HALVINGS = 2  # of a box that a service fails to answer
 
 
@@ -64,13 +65,14 @@ class _Cell:
 class Search(Source):
     """The photos of a service within its limits.
 
-    `http` makes the client to ask with, which keeps to `rate`. Raises InputError where the service refuses us or is down.
+    `http` makes the client to ask with, which keeps to `rate`. Raises InputError where the
+    service refuses us or is down.
     """
 
     service: Service
     http: Callable[..., Polite]
     answers: AnswerCache
-    rate: CrawlRate = CrawlRate(connections=8, per_second=math.inf, kilobytes=0)
+    rate: CrawlRate = ANY_RATE
 
     def __post_init__(self):
         self.spec = self.service.spec
@@ -98,9 +100,8 @@ class Search(Source):
             words += f" from {len(hosts)} hosts: roughly {size}"
             seconds = max(hosts.values()) / self.rate.per_second
             if seconds:
-                words += (
-                    f", {max(1, round(seconds / 60))} minutes at least, so as not to be a burden"
-                )
+                minutes = max(1, round(seconds / 60))
+                words += f", {minutes} minutes at least, so as not to be a burden"
         return f"{words}; 0 dollars"
 
     def counted(self) -> dict[str, int]:

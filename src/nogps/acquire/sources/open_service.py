@@ -11,8 +11,13 @@ from nogps.acquire.service import Service
 from nogps.acquire.source import Context, CrawlRate, Source, SourceType
 from nogps.base.settings import Section
 
-OWN_LIMITS = {"photos": 10_000, "per_cell": 20, "per_owner": 500, "per_sequence": 5}
-OWN_LIMITS["spacing_m"] = 25
+OWN_LIMITS = {
+    "photos": 10_000,
+    "per_cell": 20,
+    "per_owner": 500,
+    "per_sequence": 5,
+    "spacing_m": 25.0,
+}
 
 
 def open_service(
