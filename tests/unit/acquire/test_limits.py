@@ -179,4 +179,4 @@ def test_a_limit_is_how_many_are_taken():
         for each, day in enumerate((30, 31, 31))
     ]
     assert [thinning.takes(each) for each in photos] == [True, True, False]
-    assert thinning.rejections.over_owner == 1
+    assert thinning.rejections["over_owner"] == 1
