@@ -33,7 +33,6 @@ from nogps.acquire.http import (
     whole_picture,
 )
 from nogps.acquire.ledger import unfetched
-from nogps.acquire.pictures import picture_of
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
 from nogps.base.errors import InputError
@@ -170,8 +169,10 @@ class StreetView(Source):
         answer = await http.get(url, judge=whole_picture(), prepare=self._paid_and_signed)
         if answer.status in (401, 403):
             raise InputError(self._refused(answer))
+        if answer.status in (404, 410):
+            return Fetched(Status.GONE)
         if answer.status != 200:
-            return picture_of(answer)
+            return Fetched(Status.FAILED)
         fetched = await asyncio.to_thread(_picture, answer)
         self._without = 0 if fetched.status is Status.OK else self._without + 1
         if self._without >= MOST_WITHOUT:
@@ -272,8 +273,7 @@ class StreetView(Source):
 
     def _usable_position(self, answer: dict, seen: set[str]) -> tuple[float, float] | None:
         """The position of a panorama; None, and counted, where it gives no photos."""
-        location = json_dict(answer.get("location"))
-        position = known_position(location.get("lat"), location.get("lng"))
+        position = _position(answer)
         if answer["status"] == UNKNOWN:
             self.counts.unanswered += 1
         elif answer["status"] != "OK" or not isinstance(answer.get("pano_id"), str):
@@ -355,6 +355,12 @@ def _picture(answer: Answer) -> Fetched:
 def _official(answer: dict) -> bool:
     by_google = "google" in str(answer.get("copyright") or "google").lower()
     return by_google and OFFICIAL_ID.fullmatch(str(answer["pano_id"])) is not None
+
+
+def _position(answer: dict) -> tuple[float, float] | None:
+    location = answer.get("location")
+    location = location if isinstance(location, dict) else {}
+    return known_position(location.get("lat"), location.get("lng"))
 
 
 @contextmanager
