@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import threading
 from functools import partial
@@ -28,6 +29,8 @@ def main() -> None:
         print()
     except InputError as error:
         told = str(error)
+    except BrokenPipeError:  # who started it has gone before it was ready
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         told = f"the planet cannot be served ({error}); choose another port, log or folder"
     if told:
