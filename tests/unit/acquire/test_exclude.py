@@ -59,3 +59,11 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):
         Excluded.read(tmp_path / "binary")
+
+
+def test_a_photo_on_the_list_takes_all_others_of_its_owner_along():
+    """Nobody's photos are not one person's."""
+    owners = {"1": "anna", "2": "anna", "3": "ben", "4": "cleo", "5": "", "6": ""}
+    found = [Candidate(name, "x", 0.0, 0.0, owner, "") for name, owner in owners.items()]
+    excluded = Excluded(frozenset({"1", "5"}), frozenset({"cleo"}))
+    assert [each.photo_id for each in excluded.without(found)] == ["3", "6"]

@@ -252,6 +252,7 @@ def test_an_experiment_asks_for_what_the_parameters_take(tmp_path, command, chan
         ({"world": "flat"}, "`world` is 'flat'"),
         ({"partition": "adaptiv"}, "`partition` is 'adaptiv'"),
         ({"split__test": 0}, "`split.test` is 0"),
+        ({"split__val": 0.5}, "`split.val` is 0.5"),
         ({"loss": "hinge"}, "`loss` is 'hinge': input should be 'softmax', 'smoothed'"),
         ({"decoding": "median"}, "`decoding` is 'median'"),
         ({"precision": "fp8"}, "`precision` is 'fp8'"),
