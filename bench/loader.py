@@ -46,7 +46,7 @@ from nogps.model.batches import (
 from nogps.model.settings import Augmentation
 from nogps.photos import shards as shards_module
 from nogps.photos.shards import (
-    Place,
+    ByteRange,
     Shards,
 )
 from planet import photos as photos_module
@@ -74,14 +74,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
         photos = photos_in(arguments.folder, here / "photos")
-        places = packed(photos, here)
+        ranges = packed(photos, here)
         sides = {
-            "nogps": lambda: nogps(here, places, arguments.size, arguments.workers, AUGMENTATION),
+            "nogps": lambda: nogps(here, ranges, arguments.size, arguments.workers, AUGMENTATION),
             "ImageFolder, varied alike": lambda: image_folder(
                 here, arguments.size, arguments.workers, AUGMENTATION
             ),
             "nogps, crops alone": lambda: nogps(
-                here, places, arguments.size, arguments.workers, CROPS
+                here, ranges, arguments.size, arguments.workers, CROPS
             ),
             "ImageFolder, crops alone": lambda: image_folder(
                 here, arguments.size, arguments.workers, CROPS
@@ -128,13 +128,13 @@ def draw(folder: Path) -> None:
         Image.fromarray(values).save(folder / f"{number}.jpg", quality=85)
 
 
-def packed(photos: list[Path], folder: Path) -> list[Place]:
+def packed(photos: list[Path], folder: Path) -> list[ByteRange]:
     """Pack them, over and over up to PACKED."""
     names = [f"{number:05d}" for number in range(PACKED)]
     read = functools.partial(_read_again, photos)
-    places = shards_module.places(packing.pack(names, read, folder, PACKED_SIDE))
-    print(f"{PACKED} packed, {np.mean([place.size for place in places]) / 1000:.0f} kB each")
-    return places
+    ranges = shards_module.byte_ranges(packing.pack(names, read, folder, PACKED_SIDE))
+    print(f"{PACKED} packed, {np.mean([each.size for each in ranges]) / 1000:.0f} kB each")
+    return ranges
 
 
 def _read_again(photos: list[Path], name: str) -> bytes:
@@ -143,13 +143,13 @@ def _read_again(photos: list[Path], name: str) -> bytes:
 
 def nogps(
     folder: Path,
-    places: list[Place],
+    ranges: list[ByteRange],
     size: int,
     workers: int,
     augmentation: Augmentation,
 ) -> int:
     """Images that our loader gave."""
-    photos = Photos(Shards(folder), places, size, 0, augmentation)
+    photos = Photos(Shards(folder), ranges, size, 0, augmentation)
     order = np.random.default_rng(0).permutation(len(photos)).tolist()
     keys = [(0, number) for number in order]
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]

@@ -64,7 +64,7 @@ def training_photos(
     if params.weights != "none":
         frozen = backbones.build(locator.backbone, 2, params.weights).eval().to(device)
     train = train[train["status"] == "ok"]
-    photos = Photos(shards.Shards(paths.PACKED), shards.places(train), locator.image_size)
+    photos = Photos(shards.Shards(paths.PACKED), shards.byte_ranges(train), locator.image_size)
     features = baselines.features(photos, frozen, params.batch_size, params.workers)
     return Reference(positions(train), features, frozen, params.seed)
 

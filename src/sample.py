@@ -8,7 +8,7 @@ the limits of `sampling`, and sampling.photos are drawn, evenly or by sampling.w
 
 import pandas as pd
 
-from nogps.acquire.candidates import draw_photos, table_of, within_limits
+from nogps.acquire.candidates import sample_photos, table_of, within_limits
 from nogps.acquire.sources import source_type
 from nogps.base.errors import InputError
 from nogps.base.files import replacing
@@ -35,7 +35,7 @@ def sample(params: Params) -> None:
         )
     candidates = table_of(kept)
     if not by_area:
-        candidates = draw_photos(candidates, search)
+        candidates = sample_photos(candidates, search)
     with replacing(paths.CANDIDATES) as path:
         candidates.to_parquet(path, index=False)
     owners = candidates["owner"].replace("", pd.NA).nunique()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nogps.acquire.candidate import Candidate
-from nogps.acquire.limits import Thinning, draw
+from nogps.acquire.limits import Thinning, sample
 from nogps.acquire.service import SearchSpec
 from nogps.base.errors import InputError
 
@@ -29,15 +29,17 @@ def within_limits(
     return [kept[number] for number in taken], left | thinning.rejections
 
 
-def draw_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:
+def sample_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:
     """As many rows of a table of candidates as photos are wanted, by the weights of regions."""
     if search.weights and search.photos >= len(table):
         raise InputError(
             f"sampling.photos: {search.photos} keeps all {len(table)} candidates, and there is "
             "nothing to weigh; keep fewer, or have more of them to choose from"
         )
-    drawn = draw(table["latitude"], table["longitude"], search.photos, search.weights, search.seed)
-    return table.iloc[drawn]
+    sampled = sample(
+        table["latitude"], table["longitude"], search.photos, search.weights, search.seed
+    )
+    return table.iloc[sampled]
 
 
 def table_of(found: list[Candidate]) -> pd.DataFrame:

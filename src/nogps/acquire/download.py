@@ -227,9 +227,9 @@ class _Gathering:
         name = f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.tar"
         if kept and not all(each.shard == name for each in kept.values()):
             members = (self.member(*item) for item in kept.items())
-            places = shards.write_shard(self.scratch / name, members)
-            for photo_id, place in zip(list(kept), places, strict=True):
-                kept[photo_id] = replace(kept[photo_id], **asdict(place))
+            ranges = shards.write_shard(self.scratch / name, members)
+            for photo_id, where in zip(list(kept), ranges, strict=True):
+                kept[photo_id] = replace(kept[photo_id], **asdict(where))
         return [
             kept.get(photo_id, replace(each, shard="", offset=0))
             for photo_id, each in zip(photo_ids, judged, strict=True)
@@ -237,7 +237,7 @@ class _Gathering:
 
     def member(self, photo_id: str, outcome: Outcome) -> tuple[str, bytes]:
         if outcome.shard:
-            body = self.shards.read(outcome.place)
+            body = self.shards.read(outcome.byte_range)
         else:
             body = self.spooled[digest_of(outcome.url)].read(outcome.url).body
         return shards.member_name(photo_id, images.suffix_of(body)), body

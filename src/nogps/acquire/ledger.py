@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nogps.acquire.candidate import Fetched
 from nogps.acquire.database import Database
-from nogps.photos.shards import Place
+from nogps.photos.shards import ByteRange
 from nogps.photos.status import Status
 
 
@@ -31,9 +31,9 @@ class Outcome:
     sha256: str = ""
 
     @property
-    def place(self) -> Place:
+    def byte_range(self) -> ByteRange:
         """Where the photo's bytes lie in a shard."""
-        return Place(self.shard, self.offset, self.size)
+        return ByteRange(self.shard, self.offset, self.size)
 
 
 TABLES = """
@@ -68,11 +68,11 @@ class Ledger:
         query = "SELECT * FROM outcome WHERE url IN (SELECT value FROM json_each(?))"
         return {row[0]: Outcome(*row) for row in self._database.rows(query, [json.dumps(urls)])}
 
-    def kept(self, sha256: str) -> Place | None:
+    def kept(self, sha256: str) -> ByteRange | None:
         """Where bytes with this SHA-256 lie, whatever their URL."""
         query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
         rows = self._database.rows(query + " LIMIT 1", [sha256])
-        return Place(*rows[0]) if rows else None
+        return ByteRange(*rows[0]) if rows else None
 
     def put(self, outcomes: list[Outcome]) -> None:
         """Write down what is known now, all of it or nothing."""

@@ -113,7 +113,7 @@ def _garbled(path: Path, what: str) -> InputError:
     )
 
 
-def draw(
+def sample(
     latitude: ArrayLike,
     longitude: ArrayLike,
     photos: int,

@@ -13,12 +13,12 @@ from tqdm import tqdm
 from nogps.photos import images, panorama
 from nogps.photos.panorama import View
 from nogps.photos.shards import (
-    NOWHERE,
+    NO_BYTES,
     SHARD_SIZE,
-    Place,
+    ByteRange,
     Shards,
+    byte_ranges,
     member_name,
-    places,
     read_index,
     shard_name,
     write_index,
@@ -49,7 +49,7 @@ def pack_fetched(
     index = read_index(fetched)
     index = index[index["status"] == Status.OK]
     shards = Shards(fetched)
-    where = dict(zip(index["photo_id"], places(index), strict=True))
+    where = dict(zip(index["photo_id"], byte_ranges(index), strict=True))
     return pack(
         list(where),
         lambda candidate_id: shards.read(where[candidate_id]),
@@ -108,7 +108,7 @@ def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
     return [_packed_row(*each, where) for each in results]
 
 
-def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict:
+def _packed_row(candidate_id: str, photo: Photo, where: Iterator[ByteRange]) -> dict:
     packed = photo.packed
     row: dict = {
         "photo_id": photo.photo_id,
@@ -120,7 +120,7 @@ def _packed_row(candidate_id: str, photo: Photo, where: Iterator[Place]) -> dict
         row |= asdict(next(where))
         row |= {"width": packed.width, "height": packed.height, "phash": packed.phash}
     else:
-        row |= {"status": str(Status.UNREADABLE), "reason": str(packed), **asdict(NOWHERE)}
+        row |= {"status": str(Status.UNREADABLE), "reason": str(packed), **asdict(NO_BYTES)}
         row |= {"width": 0, "height": 0, "phash": b""}
     return row | {"heading": photo.heading, "bearing": photo.bearing}
 

@@ -76,7 +76,7 @@ def measure(
     if not len(readable):
         raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
     read = photos.iloc[readable]
-    batch = Photos(shards.Shards(folder), shards.places(read), locator.image_size)
+    batch = Photos(shards.Shards(folder), shards.byte_ranges(read), locator.image_size)
     outputs = locator.predict(batch, batch_size, workers)
     answers = _answers(locator, outputs, read["owner"].tolist() if together else None)
     features = None

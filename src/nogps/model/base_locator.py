@@ -184,7 +184,7 @@ class BaseLocator(ABC):
         if len(inside):
             loss = float(-log_p[inside, label[inside]].mean())
             accuracy = float(100 * (log_p[inside].argmax(axis=1) == label[inside]).mean())
-        point = self.decoder.place(np.exp(log_p))
+        point = self.decoder.position(np.exp(log_p))
         distance = geo.distance_km(fold.latitude, fold.longitude, *point)
         return loss, accuracy, float(geo.geoguessr_score(distance).mean())
 

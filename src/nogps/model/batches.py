@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from nogps.model import distributed, tensors
 from nogps.model.settings import Augmentation
-from nogps.photos.shards import Place, Shards
+from nogps.photos.shards import ByteRange, Shards
 
 WHOLE = -1  # instead of an epoch: the photo as it is, not augmented
 
@@ -29,23 +29,23 @@ class Photos(Dataset):
     def __init__(
         self,
         shards: Shards,
-        places: Sequence[Place],
+        byte_ranges: Sequence[ByteRange],
         image_size: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
     ):
         self.shards = shards
-        self.places = list(places)
+        self.byte_ranges = list(byte_ranges)
         self.image_size = image_size
         self.seed = seed
         self.augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.byte_ranges)
 
     def jpeg(self, number: int) -> bytes:
         """The packed photo itself."""
-        return self.shards.read(self.places[number])
+        return self.shards.read(self.byte_ranges[number])
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key

@@ -102,7 +102,7 @@ def _reaches(
     table = []
     for reach in REACHES:
         decoder = Decoder(partition, "densest", Calibration(reach=reach))
-        table.append([_hits(decoder.place(p), latitude, longitude) for p in each])
+        table.append([_hits(decoder.position(p), latitude, longitude) for p in each])
     return [REACHES[best] for best in np.argmax(table, axis=0)]
 
 

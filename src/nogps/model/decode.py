@@ -52,7 +52,7 @@ class Decoder:
             log_p = fuse(log_p, together, fitted.together)
             factors = fitted.together_radius_50, fitted.together_radius_90
         p = np.exp(log_p, out=log_p)
-        latitude, longitude = self.place(p, together is not None)
+        latitude, longitude = self.position(p, together is not None)
         half, most = self.radii(p, latitude, longitude, (0.5, 0.9))
         label = p.argmax(axis=1)
         return Answers(
@@ -65,7 +65,7 @@ class Decoder:
             np.maximum(half * factors[0], most * factors[1]),
         )
 
-    def place(self, p: Floats, together: bool = False) -> tuple[Floats, Floats]:
+    def position(self, p: Floats, together: bool = False) -> tuple[Floats, Floats]:
         """The point, latitudes and longitudes (n,), for probabilities of shape (n, classes).
 
         `class_centre` and `class_mean` are the centre of the most probable cell, and the spherical

@@ -22,7 +22,7 @@ SHARD_SIZE = 1000  # candidates
 
 
 @dataclass(frozen=True)
-class Place:
+class ByteRange:
     """Where a photo's bytes lie: `size` bytes of file `shard`, from `offset`."""
 
     shard: str
@@ -30,7 +30,7 @@ class Place:
     size: int
 
 
-NOWHERE = Place("", 0, 0)
+NO_BYTES = ByteRange("", 0, 0)
 
 
 def shard_name(number: int) -> str:
@@ -44,9 +44,9 @@ def member_name(photo_id: str, suffix: str) -> str:
     return re.sub(r"[^A-Za-z0-9_/@-]", "_", stem).strip("/") + suffix
 
 
-def write_shard(path: Path, photos: Iterable[tuple[str, bytes]]) -> list[Place]:
+def write_shard(path: Path, photos: Iterable[tuple[str, bytes]]) -> list[ByteRange]:
     """Write (member name, bytes) pairs as one tar, atomically; say where each one lies."""
-    places = []
+    byte_ranges = []
     with (
         replacing(path) as temporary,
         tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar,
@@ -56,8 +56,8 @@ def write_shard(path: Path, photos: Iterable[tuple[str, bytes]]) -> list[Place]:
             member.size = len(body)
             tar.addfile(member, io.BytesIO(body))
             padded = -(-len(body) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-            places.append(Place(path.name, tar.offset - padded, len(body)))
-    return places
+            byte_ranges.append(ByteRange(path.name, tar.offset - padded, len(body)))
+    return byte_ranges
 
 
 def write_index(folder: Path, index: pd.DataFrame) -> None:
@@ -81,23 +81,23 @@ class Shards:
         self.folder = folder
         self._files: dict[str, int] = {}
 
-    def read(self, place: Place) -> bytes:
+    def read(self, byte_range: ByteRange) -> bytes:
         """The bytes of one photo. Safe to call from many threads."""
-        file = self._files.get(place.shard)
+        file = self._files.get(byte_range.shard)
         if file is None:
             file = self._files.setdefault(
-                place.shard, os.open(self.folder / place.shard, os.O_RDONLY)
+                byte_range.shard, os.open(self.folder / byte_range.shard, os.O_RDONLY)
             )
-        return os.pread(file, place.size, place.offset)
+        return os.pread(file, byte_range.size, byte_range.offset)
 
     def __getstate__(self) -> dict:
         return {"folder": self.folder, "_files": {}}
 
 
-def places(index: pd.DataFrame) -> list[Place]:
-    """The Place of each row of an index."""
+def byte_ranges(index: pd.DataFrame) -> list[ByteRange]:
+    """The ByteRange of each row of an index."""
     return [
-        Place(shard, int(offset), int(size))
+        ByteRange(shard, int(offset), int(size))
         for shard, offset, size in zip(index["shard"], index["offset"], index["size"], strict=True)
     ]
 

@@ -40,7 +40,7 @@ def range_test(low: float, high: float, steps: int) -> None:
     curve["smoothed"] = lr_range.smoothed(losses, steps)
     with replacing(CSV) as path:
         curve.to_csv(path, index=False)
-    figure = draw(curve)
+    figure = plot(curve)
     try:
         found = lr_range.suggest(rates, curve["smoothed"].to_numpy())
         mark(figure, found)
@@ -62,7 +62,7 @@ def batches(run: Run, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
     yield from loader(run.train.photos, keys[:steps], run.workers)
 
 
-def draw(curve: pd.DataFrame) -> Figure:
+def plot(curve: pd.DataFrame) -> Figure:
     """Loss against rate."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel="learning rate (lr)", ylabel="loss")

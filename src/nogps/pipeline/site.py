@@ -30,7 +30,7 @@ from nogps.model.locator import Locator
 from nogps.photos import images, panorama
 from nogps.photos.panorama import Settings as Panorama
 from nogps.photos.panorama import View
-from nogps.photos.shards import Shards, places, read_index
+from nogps.photos.shards import Shards, byte_ranges, read_index
 from nogps.pipeline import paths
 from nogps.pipeline.params import Params, read_params, synthetic
 from nogps.rights import credits
@@ -196,7 +196,7 @@ def game(folder: Path, most: int) -> list[dict]:
     table = showable(params).iloc[:most]
     towns = nearest_town(table["latitude"], table["longitude"])
     shards, found = Shards(paths.PHOTOS), []
-    for row, at, town in zip(table.to_dict("records"), places(table), towns, strict=True):
+    for row, at, town in zip(table.to_dict("records"), byte_ranges(table), towns, strict=True):
         jpeg = shown(params.panorama, shards.read(at), row["bearing"])
         # Named by its content: a browser that has kept another one will not show that instead.
         file = f"game/{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg"

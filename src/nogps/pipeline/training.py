@@ -76,7 +76,7 @@ def labelled(params: Params, fold: str) -> Labelled:
     return Labelled(
         Photos(
             shards.Shards(paths.PACKED),
-            shards.places(photos),
+            shards.byte_ranges(photos),
             params.image_size,
             params.seed,
             params.augment,

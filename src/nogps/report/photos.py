@@ -45,7 +45,7 @@ def to_show(predictions: pd.DataFrame, packed: Path) -> list[Photo]:
     guessed_place = _towns(table.dropna(subset="guess_latitude"), "guess_")
     index = shards.read_index(packed)
     index = index[(index["status"] == "ok") & index["photo_id"].isin(table["photo_id"])]
-    found = dict(zip(index["photo_id"], shards.places(index), strict=True))
+    found = dict(zip(index["photo_id"], shards.byte_ranges(index), strict=True))
     store = shards.Shards(packed)
     photos = []
     columns = (table["photo_id"], table["likeliest"], table["likeliest_p"])

@@ -104,8 +104,8 @@ def test_every_candidate_has_one_status_and_its_bytes(bodies, tmp_path):
     }
     kept = index[index["status"] == "ok"]
     read = shards.Shards(tmp_path / "out").read
-    for photo_id, place in zip(kept["photo_id"], shards.places(kept), strict=True):
-        assert read(place) == album.bodies[photo_id.removeprefix("id-")]
+    for photo_id, where in zip(kept["photo_id"], shards.byte_ranges(kept), strict=True):
+        assert read(where) == album.bodies[photo_id.removeprefix("id-")]
     pd.testing.assert_frame_equal(index, shards.read_index(tmp_path / "out"))
 
 

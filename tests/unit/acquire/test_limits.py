@@ -34,8 +34,8 @@ def test_draws_are_nested_and_keep_the_order(fewer, more, seed, weight):
     latitude, longitude = candidates(HERE, THERE, of_each=30)
     weights = None if weight is None else {token(HERE): weight}
     fewer, more = sorted((max(fewer, 1), max(more, 1)))
-    small = limits.draw(latitude, longitude, fewer, weights, seed)
-    large = limits.draw(latitude, longitude, more, weights, seed)
+    small = limits.sample(latitude, longitude, fewer, weights, seed)
+    large = limits.sample(latitude, longitude, more, weights, seed)
     assert len(small) == fewer
     assert set(small) <= set(large)
     assert (np.diff(large) > 0).all()
@@ -44,19 +44,19 @@ def test_draws_are_nested_and_keep_the_order(fewer, more, seed, weight):
 @pytest.mark.parametrize("photos", [0, 60, 1000])
 def test_all_are_taken_as_they_are(photos):
     latitude, longitude = candidates(HERE, THERE, of_each=30)
-    drawn = limits.draw(latitude, longitude, photos, {token(HERE): 3.0}, 0)
+    drawn = limits.sample(latitude, longitude, photos, {token(HERE): 3.0}, 0)
     assert drawn.tolist() == list(range(60))
 
 
 def test_another_seed_draws_others():
     latitude, longitude = candidates(HERE, of_each=100)
-    drawn = [limits.draw(latitude, longitude, 50, None, seed).tolist() for seed in (1, 1, 2)]
+    drawn = [limits.sample(latitude, longitude, 50, None, seed).tolist() for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_places_are_drawn_in_proportion_to_their_weights():
     latitude, longitude = candidates(HERE, THERE, UNKNOWN)
-    drawn = limits.draw(latitude, longitude, 600, {token(HERE): 4.0, token(THERE): 0.5}, 0)
+    drawn = limits.sample(latitude, longitude, 600, {token(HERE): 4.0, token(THERE): 0.5}, 0)
     here, there, unknown = np.bincount(drawn % 3)
     # Of 600, about 436, 55 and 109, less a little because what is drawn is not put back.
     assert 3.2 < here / unknown < 4.4
@@ -65,9 +65,9 @@ def test_places_are_drawn_in_proportion_to_their_weights():
 
 def test_evenly_means_each_candidate_alike():
     latitude, longitude = candidates(HERE, THERE)
-    assert abs(np.bincount(limits.draw(latitude, longitude, 1000, None, 0) % 2)[0] - 500) < 60
+    assert abs(np.bincount(limits.sample(latitude, longitude, 1000, None, 0) % 2)[0] - 500) < 60
     # Nor does the place in the list matter.
-    drawn = limits.draw(latitude, longitude, 1000, None, 0)
+    drawn = limits.sample(latitude, longitude, 1000, None, 0)
     assert abs(drawn.mean() - 2000) < 120
 
 

@@ -48,7 +48,7 @@ def looking(loss="softmax", **how) -> Locator:
 
 
 def place(p, partition: Partition, decoding: str, reach: float):
-    return decode.Decoder(partition, decoding, Calibration(reach=reach)).place(p)
+    return decode.Decoder(partition, decoding, Calibration(reach=reach)).position(p)
 
 
 # Model files

@@ -154,7 +154,7 @@ def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, l
     state = fit(tmp_path, net, many, once, 16, settings)
     assert state.history[state.best_epoch].val_accuracy >= 99
     p = head(predict(net, once.photos, 16, 0).double()).softmax(dim=1).numpy()
-    there = Decoder(globe(16), "class_mean").place(p)
+    there = Decoder(globe(16), "class_mean").position(p)
     assert (geo.distance_km(once.latitude, once.longitude, *there) < 1).mean() >= 0.99
 
 
