@@ -175,7 +175,10 @@ def members(path: Path) -> tuple[dict[str, Member], list[str], int]:
             parts = [part for part in info.filename.split("/") if part not in ("", ".")]
             outside = info.filename.startswith("/") or ".." in parts
             hidden = any(part.startswith(".") and part != ".." for part in parts)
-            if info.is_dir() or hidden or "__MACOSX" in parts:
+            if info.filename.endswith("/") or hidden or "__MACOSX" in parts:
+                continue
+            if not parts:  # a member without a name
+                unreadable += 1
                 continue
             name = "/".join(parts)
             if not outside and posixpath.splitext(name)[1].lower() in TABLES:
