@@ -11,7 +11,7 @@ from functools import cached_property
 
 import flickrapi
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+import tenacity
 
 from nogps.base.errors import InputError
 
@@ -60,12 +60,12 @@ logging.getLogger("flickrapi").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page of the results of a query."""
+class Results:
+    """The results of a query, or a page of them."""
 
     total: int  # rows of the whole query
-    pages: int  # of it that can be read
-    rows: list[dict]
+    calls: int  # that all its pages take which can be read
+    rows: list[dict] | None  # None where nobody wants them
 
 
 @dataclass
@@ -86,14 +86,21 @@ class Api:
             )
         self._last_call = time.monotonic()  # an earlier run may have called a moment ago
 
-    def search(self, **arguments: str | int) -> Page:
+    def search(self, **arguments: str | int) -> Results:
         """A page of flickr.photos.search.
 
         Raises:
             InputError: Flickr refuses the key or the question, or does not answer after TRIES.
         """
+        jitter = tenacity.wait_random(0, FIRST_WAIT_S / 2)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_transient),
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=tenacity.wait_exponential(FIRST_WAIT_S, LONGEST_WAIT_S) + jitter,
+            reraise=True,
+        )
         try:
-            return _retrying()(self._search_once, arguments)
+            return retrying(self._search_once, arguments)
         except flickrapi.FlickrError as error:
             if error.code == BAD_KEY:
                 raise InputError(
@@ -104,10 +111,10 @@ class Api:
         except (requests.RequestException, *NO_ANSWER) as error:
             raise InputError(self._trouble(type(error).__name__)) from None
 
-    def _search_once(self, arguments: dict) -> Page:
+    def _search_once(self, arguments: dict) -> Results:
         time.sleep(max(0.0, self._last_call + self.pause_s - time.monotonic()))
         self._last_call = time.monotonic()
-        return _page_of(self._client.photos.search(**arguments)["photos"])
+        return _results_of(self._client.photos.search(**arguments)["photos"])
 
     def _trouble(self, what: str) -> str:
         for hidden in (self.key, self.secret):
@@ -127,16 +134,6 @@ class Api:
         return client
 
 
-def _retrying() -> Retrying:
-    return Retrying(
-        retry=retry_if_exception(_is_transient),
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
-        + wait_random(0, FIRST_WAIT_S / 2),
-        reraise=True,
-    )
-
-
 def _is_transient(error: BaseException) -> bool:
     """Whether waiting may cure this error."""
     if not isinstance(error, flickrapi.FlickrError):
@@ -147,8 +144,8 @@ def _is_transient(error: BaseException) -> bool:
     return status is not None and (status[1] == "429" or status[1].startswith("5"))
 
 
-def _page_of(answer: Mapping) -> Page:
-    """A page from what Flickr answers; a total may be a number, a text with or without commas, "".
+def _results_of(answer: Mapping) -> Results:
+    """A page, its total a number, a text with or without commas or "".
 
     Raises LookupError, TypeError or ValueError if it is no such answer.
     """
@@ -157,7 +154,7 @@ def _page_of(answer: Mapping) -> Page:
     total = max(_count(answer.get("total")), len(rows))
     size = _count(answer.get("perpage")) or PER_PAGE
     pages = max(math.ceil(total / size), _count(answer.get("pages")))
-    return Page(total, max(1, min(pages, math.ceil(MOST_RESULTS / size))), rows)
+    return Results(total, max(1, min(pages, math.ceil(MOST_RESULTS / size))), rows)
 
 
 def _count(number: object) -> int:
