@@ -188,7 +188,7 @@ def test_what_is_wrong_with_osv5m_has_a_sentence(train, tmp_path):
     bare = osv(tmp_path / "bare", [row(1)])
     assert "there are no pictures in" in message(bare)
     assert "no column" in message(write(tmp_path / "a.csv", ""))
-    assert "not CSV in UTF-8" in message(write(tmp_path / "b.csv", b"\xff\xfe\0"))
+    assert "save it as CSV in UTF-8" in message(write(tmp_path / "b.csv", b"\xff\xfe\0"))
     for text in (f"{HEADER}\n1,2,3\n", f"{HEADER}\n5,north{',' * 9}\n"):
         train.write_text(text)
         assert "train.csv: is damaged" in message(train)

@@ -4,7 +4,6 @@ OSV-5M (train.csv or test.csv, and zips in images/), Im2GPS and Im2GPS3k (file n
 with the owner in them, a table of IMG_ID, AUTHOR, LAT, LON), YFCC4k (info.txt, rows of YFCC100M).
 """
 
-import csv
 import io
 import math
 import re
@@ -46,26 +45,19 @@ def of_table(table: Path, counts: FolderCounts) -> Iterator[Candidate]:
     Raises:
         InputError: it is neither, or the photos are not there.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            columns = next(csv.reader(lines), [])
-    except OSError as error:
-        raise InputError(
-            f"folder.path: {table} cannot be read ({error.strerror}); check that you may read it"
-        ) from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"folder.path: {table} is not CSV in UTF-8; fetch it again") from None
-    if "IMG_ID" in columns:
-        with table.open("rb") as lines:
-            rows = _places_rows(table, lines)
-        photos = archive.beside(table.parent, [_file(row["IMG_ID"]) for row in rows])
-        return iter(_places(table, rows, photos, counts))
-    return osv5m.candidates(table, columns, counts)
+    tables = Images(table.parent, {}, {table.name: None})
+    with tables.csv_table(table.name) as reader:
+        columns = list(reader.fieldnames or [])
+    if "IMG_ID" not in columns:
+        return osv5m.candidates(table, columns, counts)
+    rows = _places_rows(tables, table.name)
+    photos = archive.beside(table.parent, [_file(row["IMG_ID"]) for row in rows])
+    return iter(_places(table, rows, photos, counts))
 
 
 def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
     """The photos of a set whose table lies with them, in a folder or a zip; None without one."""
-    names = [name for name in photos.tables if name.lower().endswith(f"{PLACES}.csv")]
+    names = sorted(name for name in photos.tables if name.lower().endswith(f"{PLACES}.csv"))
     if INFO in photos.tables:
         with photos.open_table(INFO) as lines:
             fields = _yfcc_rows(photos.root / INFO, lines)
@@ -78,8 +70,7 @@ def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
             f"folder.path: {photos.root} holds {' and '.join(names)}; name the one that you mean"
         )
     for name in names:
-        with photos.open_table(name) as lines:
-            rows = _places_rows(photos.root / name, lines)
+        rows = _places_rows(photos, name)
         photos = archive.with_zips(photos, (_file(row["IMG_ID"]) for row in rows))
         return _places(photos.root / name, rows, photos, counts)
     return None
@@ -139,20 +130,12 @@ def _matched(
 # --- Im2GPS3k and others with a table of IMG_ID, AUTHOR, LAT, LON
 
 
-def _places_rows(table: Path, lines: BinaryIO) -> list[dict[str, str]]:
+def _places_rows(tables: Images, name: str) -> list[dict[str, str]]:
     """The rows that name a photo, of which we need IMG_ID, LAT, LON and, if it is there, AUTHOR."""
-    try:
-        reader = csv.DictReader(io.TextIOWrapper(lines, "utf-8-sig", newline=""), strict=True)
-        for column in PLACES_REQUIRED:
-            if column not in (reader.fieldnames or []):
-                raise InputError(
-                    f'{table}: there is no column "{column}" among '
-                    f'"{", ".join(reader.fieldnames or [])}"; add it'
-                )
+    with tables.csv_table(name) as reader:
+        archive.check_columns(tables.root / name, reader, PLACES_REQUIRED)
         wanted = (*PLACES_REQUIRED, "AUTHOR")
         return [{key: (row.get(key) or "").strip() for key in wanted} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: is not CSV in UTF-8 ({error}); fetch it again") from None
 
 
 def _places(
