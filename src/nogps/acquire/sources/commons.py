@@ -157,11 +157,10 @@ class Commons:
         artist = _text(extmetadata.get("Artist", ""))
         owner, flickr_id = _taken_by(extmetadata, artist, user, title)
         return Candidate(
-            photo_id=f"M{page['pageid']}",
-            source="commons",
-            latitude=position[0],
-            longitude=position[1],
-            owner=owner,
+            f"M{page['pageid']}",
+            "commons",
+            *position,
+            owner,
             url=f"{info['thumburl']}#{info.get('sha1') or ''}",
             taken_at=_taken_at(extmetadata.get("DateTimeOriginal", "")),
             heading=_heading(info.get("metadata") or []),
@@ -215,13 +214,13 @@ def _taken_by(extmetadata: dict[str, str], artist: str, user: str, title: str) -
 
     Those who put pictures of others online, such as programs that import them, took none of them.
     """
-    credit = extmetadata.get("Credit", "")
-    imported = _FLICKR.search(credit) or _FLICKR.search(extmetadata.get("Artist", ""))
+    credit, by = extmetadata.get("Credit", ""), extmetadata.get("Artist", "")
+    imported = _FLICKR.search(f"{credit}\n{by}")
     if imported:
-        known = _FLICKR_OWNER.search(extmetadata.get("Artist", "")) or _FLICKR_OWNER.search(credit)
+        known = _FLICKR_OWNER.search(f"{by}\n{credit}")
         return unquote(known[1]) if known else f"flickr {imported[1].lower()}", imported[2]
     named = _FLICKR_ID.search(title)
-    account = _USER.search(extmetadata.get("Artist", ""))
+    account = _USER.search(by)
     if account:
         owner = f"user {unquote(html.unescape(account[1])).replace('_', ' ')}"
     elif "own-work" in credit or not artist:
