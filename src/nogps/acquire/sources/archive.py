@@ -15,7 +15,7 @@ import posixpath
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -101,12 +101,15 @@ class Images:
         return io.BytesIO(fetched.body)
 
     @contextmanager
-    def csv_table(self, name: str) -> Iterator[csv.DictReader]:
-        """A table's rows; InputError where it cannot be read or is not CSV in UTF-8."""
+    def csv_table(
+        self, name: str, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+    ) -> Iterator[csv.DictReader]:
+        """A table's rows; InputError where it lacks a column or is not CSV in UTF-8."""
         table = self.root / name
         try:
             with io.TextIOWrapper(self.open_table(name), "utf-8-sig", newline="") as lines:
                 reader = csv.DictReader(lines, strict=True)
+                _check_columns(table, reader.fieldnames or [], required, optional)
                 yield reader
         except OSError as error:
             raise InputError(
@@ -116,16 +119,14 @@ class Images:
             raise InputError(f"{table}: is not UTF-8; save it as CSV in UTF-8") from error
         except csv.Error as error:
             raise InputError(
-                f"{table}: the row after line {reader.line_num} is not CSV ({error}); check its "
-                "quotes"
+                f"{table}: the row after line {reader.line_num} is not CSV ({error}); "
+                "check its quotes"
             ) from error
 
 
-def check_columns(
-    table: Path, reader: csv.DictReader, required: tuple[str, ...], optional: tuple[str, ...] = ()
+def _check_columns(
+    table: Path, columns: Sequence[str], required: tuple[str, ...], optional: tuple[str, ...]
 ) -> None:
-    """InputError if a table lacks a column, with the name that it may have instead."""
-    columns = reader.fieldnames or []
     unknown = {name.lower(): name for name in columns if name not in required + optional}
     for column in required:
         if column not in columns:
@@ -155,13 +156,13 @@ def in_zip(path: Path) -> Images:
     return Images(path, found, tables, photos.unreadable, base)
 
 
-def beside(folder: Path, wanted: Iterable[str]) -> Images:
-    """The images that lie in a folder, in folders directly in it and in zips there.
+def beside(tables: Images, wanted: Iterable[str]) -> Images:
+    """The images that lie in a table's folder, in folders directly in it and in zips there.
 
     Only those of them are looked at that hold one of the files `wanted`, which have no path:
     others that lie there are other sets'. Raises InputError as `in_zip` does.
     """
-    wanted, found = frozenset(wanted), []
+    folder, wanted, found = tables.root, frozenset(wanted), []
     inside = sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] != ".")
     for place in (folder, *inside):
         names = sorted(each.name for each in place.iterdir() if is_image(each.name))

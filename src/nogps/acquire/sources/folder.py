@@ -36,14 +36,13 @@ OPTIONAL_COLUMNS = ("owner", "heading", "taken_at", "licence", "page_url")
 class Folder(Source):
     """Photos under `path`, a folder or zip, or of the set whose table it is.
 
-    With photos.csv in it, the photos are its rows: `file` (relative to it), `latitude`,
-    `longitude`, and optionally `owner`, `heading`, `taken_at`, `licence`, `page_url`. With the
-    table of a set that we know (see `sources.sets`), they are that set. Without either, they are
-    all image files that carry a position (see `exif.read_metadata`). Hidden files and directories
-    are skipped; links to directories are not followed.
+    With photos.csv in it, the photos are its rows. With the table of a set that we know (see
+    `sources.sets`), they are that set. Without either, they are all image files that carry a
+    position (see `exif.read_metadata`). Hidden files and directories are skipped; links to
+    directories are not followed.
 
     A candidate's `url` names the file's bytes (see `sources.archive`), so that a photo that
-    changes is another candidate. The counts say what `candidates` met.
+    changes is another candidate.
     """
 
     path: Path
@@ -52,13 +51,9 @@ class Folder(Source):
     def candidates(self) -> Iterator[Candidate]:
         """The photos, sorted by `photo_id`: the file's path below the folder, or the set's own id.
 
-        Those of OSV-5M come as its table is read, in its order.
-
-        A file that photos.csv lists and that is not there is a candidate all the same; `fetch`
-        says what became of it.
-
-        Raises:
-            InputError: the path, a table or a row of it is wrong, or nothing is left.
+        OSV-5M's come in the order of its table. What photos.csv lists and is not there is a
+        candidate all the same. Raises InputError where the path, a table or a row of it is wrong,
+        or nothing is left.
         """
         self.counts = FolderCounts()
         kind = self.path.suffix.lower()
@@ -152,8 +147,7 @@ def _read_table(photos: Images) -> dict[str, Candidate]:
     """The rows of photos.csv by file, their urls still empty."""
     table = photos.root / TABLE
     listed: dict[str, Candidate] = {}
-    with photos.csv_table(TABLE) as reader:
-        archive.check_columns(table, reader, REQUIRED_COLUMNS, OPTIONAL_COLUMNS)
+    with photos.csv_table(TABLE, REQUIRED_COLUMNS, OPTIONAL_COLUMNS) as reader:
         for row in reader:
             where = f"{table} line {reader.line_num}"
             candidate = _row_candidate(where, row)

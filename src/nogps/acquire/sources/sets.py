@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -50,9 +50,7 @@ def of_table(table: Path, counts: FolderCounts) -> Iterator[Candidate]:
         columns = list(reader.fieldnames or [])
     if "IMG_ID" not in columns:
         return osv5m.candidates(table, columns, counts)
-    rows = _places_rows(tables, table.name)
-    photos = archive.beside(table.parent, [_file(row["IMG_ID"]) for row in rows])
-    return iter(_places(table, rows, photos, counts))
+    return iter(_places(tables, table.name, archive.beside, counts))
 
 
 def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
@@ -69,11 +67,7 @@ def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
         raise InputError(
             f"folder.path: {photos.root} holds {' and '.join(names)}; name the one that you mean"
         )
-    for name in names:
-        rows = _places_rows(photos, name)
-        photos = archive.with_zips(photos, (_file(row["IMG_ID"]) for row in rows))
-        return _places(photos.root / name, rows, photos, counts)
-    return None
+    return _places(photos, names[0], archive.with_zips, counts) if names else None
 
 
 def by_name(candidate: Candidate, file: str) -> Candidate:
@@ -130,45 +124,48 @@ def _matched(
 # --- Im2GPS3k and others with a table of IMG_ID, AUTHOR, LAT, LON
 
 
-def _places_rows(tables: Images, name: str) -> list[dict[str, str]]:
-    """The rows that name a photo, of which we need IMG_ID, LAT, LON and, if it is there, AUTHOR."""
-    with tables.csv_table(name) as reader:
-        archive.check_columns(tables.root / name, reader, PLACES_REQUIRED)
-        wanted = (*PLACES_REQUIRED, "AUTHOR")
-        return [{key: (row.get(key) or "").strip() for key in wanted} for row in reader]
-
-
 def _places(
-    table: Path, rows: list[dict[str, str]], photos: Images, counts: FolderCounts
+    tables: Images,
+    name: str,
+    find: Callable[[Images, Iterable[str]], Images],
+    counts: FolderCounts,
 ) -> list[Candidate]:
-    positions = np.array([[number(row[key]) for key in ("LAT", "LON")] for row in rows])
-    if rows and _exchanged(rows, positions, photos):
+    """The photos of a table of IMG_ID, LAT, LON and perhaps AUTHOR; `find` says which are there."""
+    table = tables.root / name
+    with tables.csv_table(name, PLACES_REQUIRED) as reader:
+        columns = ("IMG_ID", "AUTHOR", "LAT", "LON")
+        rows = [[(row.get(column) or "").strip() for column in columns] for row in reader]
+    files = [_file(photo_id) for photo_id, *_ in rows]
+    photos = find(tables, files)
+    positions = np.array(
+        [[number(latitude), number(longitude)] for *_, latitude, longitude in rows]
+    )
+    if rows and _exchanged(files, positions, photos):
         print(
             f"{table}: its LAT and LON are exchanged, LAT holds longitudes; they are read so",
             file=sys.stderr,
         )
         positions = positions[:, ::-1]
-    files = [_file(row["IMG_ID"]) for row in rows]
     found = [
-        _places_candidate(row, file, *position)
-        for row, file, position in zip(rows, files, positions.tolist(), strict=True)
+        _places_candidate(photo_id, author, file, *position)
+        for (photo_id, author, *_), file, position in zip(
+            rows, files, positions.tolist(), strict=True
+        )
     ]
     return _matched(table, zip(files, found, strict=True), photos, counts)
 
 
 def _places_candidate(
-    row: dict[str, str], file: str, latitude: float, longitude: float
+    photo_id: str, author: str, file: str, latitude: float, longitude: float
 ) -> Candidate:
-    author, stem = row["AUTHOR"], PurePosixPath(file).stem
-    candidate = by_name(
-        Candidate(row["IMG_ID"], "folder", latitude, longitude, owner=author, url=""), file
-    )
+    candidate = by_name(Candidate(photo_id, "folder", latitude, longitude, author, url=""), file)
+    stem = PurePosixPath(file).stem
     if candidate.flickr_id or not stem.isdigit():
         return candidate
     return replace(candidate, flickr_id=stem, page_url=_flickr_page(author, stem) if author else "")
 
 
-def _exchanged(rows: list[dict[str, str]], positions: NDArray, photos: Images) -> bool:
+def _exchanged(files: list[str], positions: NDArray, photos: Images) -> bool:
     """Whether the columns LAT and LON hold each other's values, as in a table that goes about.
 
     A latitude beyond 90 degrees proves it; where there is none in either column, the photos' own
@@ -178,11 +175,11 @@ def _exchanged(rows: list[dict[str, str]], positions: NDArray, photos: Images) -
     if beyond.any():
         return bool(beyond[0] > beyond[1])
     there = {_file(name): name for name in photos.found}
-    known = [each for each, row in enumerate(rows) if _file(row["IMG_ID"]) in there]
+    known = [number for number, file in enumerate(files) if file in there]
     for_it = against = 0
     for each in known[:: max(1, len(known) // COMPARED)]:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of damaged headers
-            _, metadata = photos.inspect(there[_file(rows[each]["IMG_ID"])])
+            _, metadata = photos.inspect(there[files[each]])
         if metadata.position:
             apart = np.abs(np.array(metadata.position) - [positions[each], positions[each][::-1]])
             as_named, otherwise = apart.max(axis=1) < CLOSE
