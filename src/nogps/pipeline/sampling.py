@@ -14,11 +14,7 @@ from nogps.pipeline.paths import REGIONS
 
 
 def search_spec(params: Params) -> SearchSpec:
-    """What `sampling` asks for, with the source's own limits where that says null.
-
-    Raises:
-        InputError: a file that it names cannot be read, or its parts contradict each other.
-    """
+    """What `sampling` asks for, with the source's own limits where that says null."""
     sampling, own = params.sampling, source_type(params.source).own_limits
     if sampling.taken_from and sampling.taken_to and sampling.taken_from > sampling.taken_to:
         raise InputError(

@@ -187,9 +187,6 @@ def members(path: Path) -> Images:
 
     Hidden ones and macOS's own are skipped. Encrypted ones, those that claim more than LARGEST,
     those whose names lead out of the zip or are none are unreadable.
-
-    Raises:
-        InputError: the zip cannot be read, is damaged or all encrypted.
     """
     found: dict[str, Member | None] = {}
     tables: dict[str, Member | None] = {}
@@ -225,15 +222,10 @@ def _directory(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()
-    except OSError as error:
+    except (OSError, *DAMAGE) as error:
         raise InputError(
-            f"folder.path: {path} cannot be read ({error.strerror or error}); check that it is a "
-            "zip that you may read"
-        ) from None
-    except DAMAGE as error:
-        raise InputError(
-            f"folder.path: {path} is no whole zip file that can be read ({error}); fetch it again "
-            "or move it away"
+            f"folder.path: {path} is no whole zip file that you may read ({error}); fetch it "
+            "again, or move it away"
         ) from None
 
 

@@ -43,8 +43,6 @@ MOST_CONTINUED = 60  # calls for one answer
 FULL = 0.5
 # Codes of errors that pass.
 PASSING = ("maxlag", "ratelimited", "readonly", "cirrussearch-too-busy-error")
-INTERNAL = "internal_api_error"
-TOO_BIG = "toobig"
 STEPS = b"thumbnail steps"  # in what is answered where a width is none that Wikimedia makes
 PHOTOS = ("image/jpeg",)  # maps and drawings are PNG or SVG, scans TIFF or PDF
 EXTMETADATA = "DateTimeOriginal|License|LicenseShortName|LicenseUrl|Artist|Credit"
@@ -127,7 +125,7 @@ class Commons:
                 "e-mail address or a page where you can be reached, which it asks of everybody; "
                 "if it is set, wait for some hours, or ask from another network"
             )
-        if error.get("code") == TOO_BIG:
+        if error.get("code") == "toobig":
             raise Unavailable(url)  # it will be asked in parts
         if answer.status != 200 or answer.json_object.get("error"):
             code = error.get("code", f"HTTP {answer.status}")
@@ -188,7 +186,7 @@ class Commons:
 def _judge(answer: Answer) -> Verdict:
     """Wikimedia also says by HTTP 200 that it cannot answer for now."""
     code = str(json_dict(answer.json_object.get("error")).get("code"))
-    if code in PASSING or code.startswith(INTERNAL):
+    if code in PASSING or code.startswith("internal_api_error"):
         return Verdict.BUSY
     if answer.status == 200 and not answer.json_object:
         return Verdict.RETRY

@@ -77,11 +77,7 @@ class FlickrCounts:
 
 @dataclass
 class Flickr(Source):
-    """Photos on Flickr that match.
-
-    Raises InputError where a value is wrong, where Flickr refuses the key, and where it cannot
-    be reached.
-    """
+    """Photos on Flickr that match."""
 
     api: Api
     settings: Settings
@@ -277,7 +273,7 @@ class Flickr(Source):
             self.counts.without_picture += 1
             return None
         self.counts.candidates += 1
-        owner = str(row.get("owner") or "")
+        owner, number = str(row.get("owner") or ""), str(row.get("license", ""))
         return Candidate(
             str(row["id"]),
             "flickr",
@@ -285,7 +281,7 @@ class Flickr(Source):
             owner,
             urls[0],
             taken_at=flickr_api.taken_at_of(row),
-            licence=flickr_api.licence_of(row),
+            licence=flickr_api.LICENCES.get(number, number and f"Flickr licence {number}"),
             page_url=f"{self.page_base}/photos/{owner}/{row['id']}/" if owner else "",
         )
 

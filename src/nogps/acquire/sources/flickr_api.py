@@ -87,11 +87,7 @@ class Api:
         self._last_call = time.monotonic()  # an earlier run may have called a moment ago
 
     def search(self, **arguments: str | int) -> Results:
-        """A page of flickr.photos.search.
-
-        Raises:
-            InputError: Flickr refuses the key or the question, or does not answer after TRIES.
-        """
+        """A page of flickr.photos.search."""
         jitter = tenacity.wait_random(0, FIRST_WAIT_S / 2)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_transient),
@@ -126,9 +122,8 @@ class Api:
 
     @cached_property
     def _client(self) -> flickrapi.FlickrAPI:
-        client = flickrapi.FlickrAPI(
-            self.key, self.secret, format="parsed-json", store_token=False, timeout=TIMEOUT_S
-        )
+        options = {"format": "parsed-json", "store_token": False, "timeout": TIMEOUT_S}
+        client = flickrapi.FlickrAPI(self.key, self.secret, **options)
         client.REST_URL = self.rest_url
         client.flickr_oauth.session.trust_env = self.trust_env
         return client
@@ -185,9 +180,3 @@ def taken_at_of(row: dict) -> str:
         return datetime.fromisoformat(row["datetaken"]).isoformat()
     except (KeyError, TypeError, ValueError):
         return ""
-
-
-def licence_of(row: dict) -> str:
-    """The name of a row's licence; "" where Flickr does not say."""
-    number = str(row.get("license", ""))
-    return LICENCES.get(number, f"Flickr licence {number}") if number else ""

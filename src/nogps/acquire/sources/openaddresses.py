@@ -48,12 +48,8 @@ def read_addresses(paths: Sequence[Path]) -> tuple[NDArray[np.float64], dict[str
     their case, spacing and unit) are also those of an address at most 100 m away, which is kept
     or itself stands near such a one; or if its position is another's to 1e-6 degrees.
 
-    Returns:
-        Latitude and longitude in degrees (n, 2), each once, from south to north; and counts:
-        addresses_rows = n + addresses_without_position + addresses_repeated.
-
-    Raises:
-        InputError: `paths` is empty, or a file is missing, damaged, or has no positions.
+    Returns latitude and longitude in degrees (n, 2), each once, from south to north; and counts:
+    addresses_rows = n + addresses_without_position + addresses_repeated.
     """
     files = _files(paths)
     parts, rows = [], 0
@@ -125,14 +121,10 @@ def _read_file(path: Path, bar: tqdm) -> NDArray:
     try:
         with path.open("rb") as raw:
             return np.fromiter(_rows(path, raw, bar), ROW)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise InputError(
             f"{path}: is damaged or not the {path.suffix} file that its name says ({error}); "
-            "download it again"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check that it is a file you may read"
+            "check that you may read it, or download it again"
         ) from error
 
 

@@ -42,9 +42,6 @@ def candidates(table: Path, columns: list[str], counts: FolderCounts) -> Iterato
     """The rows of train.csv or test.csv whose picture is there, in their order.
 
     `columns` are all that the table has. A picture is a member of a zip or a file of its own.
-
-    Raises:
-        InputError: a column or all pictures are missing, or a file is damaged.
     """
     for column in REQUIRED:
         if column not in columns:
@@ -108,14 +105,12 @@ def _batches(table: Path, texts: list[str]) -> Iterator[pa.RecordBatch]:
     types = dict.fromkeys(("id", *texts), pa.string())
     types |= dict.fromkeys(("latitude", "longitude"), pa.float64())
     try:
-        with (
-            csv.open_csv(
-                table,
-                csv.ReadOptions(block_size=BLOCK),
-                csv.ParseOptions(newlines_in_values=True),
-                csv.ConvertOptions(include_columns=list(types), column_types=types),
-            ) as reader,
-        ):
+        with csv.open_csv(
+            table,
+            csv.ReadOptions(block_size=BLOCK),
+            csv.ParseOptions(newlines_in_values=True),
+            csv.ConvertOptions(include_columns=list(types), column_types=types),
+        ) as reader:
             yield from tqdm(reader, desc="reading table", unit="block", disable=None)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:200]

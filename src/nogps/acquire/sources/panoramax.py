@@ -60,7 +60,7 @@ class Panoramax:
         if answer.status != 200:
             host = urlsplit(answer.url).netloc
             message = " ".join(str(answer.json_object.get("message") or "").split())[:200]
-            why = f"HTTP {answer.status}{message and f', {message}'}"
+            why = ", ".join(filter(None, [f"HTTP {answer.status}", message]))
             raise Refused(f"{host} refuses a search ({why})")
         rows = [row for row in _dicts(answer.json_object["features"]) if row.get("id")]
         photos = {str(row["id"]): self._candidate(row) for row in rows}

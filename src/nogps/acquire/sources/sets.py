@@ -40,11 +40,7 @@ PAGE, LICENCE, LICENCE_URL = 15, 17, 18
 
 
 def of_table(table: Path, counts: FolderCounts) -> Iterator[Candidate]:
-    """The photos of a set whose table is named: OSV-5M's, or one with IMG_ID, LAT and LON.
-
-    Raises:
-        InputError: it is neither, or the photos are not there.
-    """
+    """The photos of a set whose table is named: OSV-5M's, or one with IMG_ID, LAT and LON."""
     tables = Images(table.parent, {}, {table.name: None})
     with tables.csv_table(table.name) as reader:
         columns = list(reader.fieldnames or [])
@@ -125,10 +121,7 @@ def _matched(
 
 
 def _places(
-    tables: Images,
-    name: str,
-    find: Callable[[Images, Iterable[str]], Images],
-    counts: FolderCounts,
+    tables: Images, name: str, find: Callable[[Images, Iterable[str]], Images], counts: FolderCounts
 ) -> list[Candidate]:
     """The photos of a table of IMG_ID, LAT, LON and perhaps AUTHOR; `find` says which are there."""
     table = tables.root / name

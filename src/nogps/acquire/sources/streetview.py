@@ -67,8 +67,7 @@ TERMS = (
     "https://cloud.google.com/maps-platform/terms and, if you go on, set "
     "streetview.terms_accepted: true"
 )
-METADATA = "/maps/api/streetview/metadata"
-IMAGE = "/maps/api/streetview"
+API = "/maps/api/streetview"
 CALLS_A_SECOND = 30_000 / 60  # that Google allows
 OFFICIAL_ID = re.compile(r"[\w-]{22}")  # people's own panoramas have longer ids
 UNKNOWN = "UNKNOWN_ERROR"
@@ -95,11 +94,7 @@ class StreetViewCounts:
 
 @dataclass
 class StreetView(Source):
-    """Street View photos near addresses.
-
-    Raises InputError where a value is wrong, where Google refuses the key, and where it cannot be
-    reached.
-    """
+    """Street View photos near addresses."""
 
     key: str = field(repr=False)
     secret: str = field(repr=False)  # signs URLs; "" where the key needs none
@@ -135,14 +130,12 @@ class StreetView(Source):
     def candidates(self) -> Iterator[Candidate]:
         """Photos of every official panorama that is nearest to a drawn address."""
         self.counts = StreetViewCounts()
-        settings = self.settings
+        settings, seen = self.settings, set[str]()
         addresses, counts = read_addresses(settings.addresses)
         inside = self.region.contains(*addresses.T)
         self._address_counts = counts | {"addresses_outside_region": int((~inside).sum())}
         drawn = draw_evenly(addresses[inside], settings.locations, self.seed, settings.region_km)
-        found = asyncio.run(self._nearest(drawn.tolist()))
-        seen: set[str] = set()
-        for answer in found:
+        for answer in asyncio.run(self._nearest(drawn.tolist())):
             position = self._usable_position(answer, seen)
             if position:
                 seen.add(answer["pano_id"])
@@ -211,7 +204,7 @@ class StreetView(Source):
             "radius": self.settings.radius_m,
             "source": "outdoor",  # drops indoor pictures and spheres of unknown kind
         }
-        url = f"{self.base_url}{METADATA}?{urlencode(query, safe=',')}"
+        url = f"{self.base_url}{API}/metadata?{urlencode(query, safe=',')}"
         answer = self.answers.get(url)
         if answer is None:
             answer = await self._metadata(url, http)
@@ -240,11 +233,9 @@ class StreetView(Source):
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
-        reply = answer.json_object
-        status = reply.get("status")
-        if status in ("OK", *NO_PANORAMA):
-            return reply
-        raise InputError(self._refused(answer))
+        if answer.json_object.get("status") not in ("OK", *NO_PANORAMA):
+            raise InputError(self._refused(answer))
+        return answer.json_object
 
     def _refused(self, answer: Answer) -> str:
         reply = answer.json_object
@@ -264,13 +255,14 @@ class StreetView(Source):
         location = answer.get("location")
         location = location if isinstance(location, dict) else {}
         position = known_position(location.get("lat"), location.get("lng"))
+        by_google = "google" in str(answer.get("copyright") or "google").lower()
         if answer["status"] == UNKNOWN:
             self.counts.unanswered += 1
         elif answer["status"] != "OK" or not isinstance(answer.get("pano_id"), str):
             self.counts.without_panorama += 1
         elif answer["pano_id"] in seen:
             self.counts.repeated += 1
-        elif not _official(answer):
+        elif not by_google or not OFFICIAL_ID.fullmatch(answer["pano_id"]):
             self.counts.unofficial += 1
         elif position is None:
             self.counts.without_position += 1
@@ -293,12 +285,11 @@ class StreetView(Source):
             }
             self.counts.candidates += 1
             yield Candidate(
-                photo_id=f"{pano}_{heading:03d}",
-                source="streetview",
-                latitude=position[0],
-                longitude=position[1],
+                f"{pano}_{heading:03d}",
+                "streetview",
+                *position,
                 owner=pano,  # so that the directions of a panorama stay together
-                url=f"{self.base_url}{IMAGE}?{urlencode(query)}",
+                url=f"{self.base_url}{API}?{urlencode(query)}",
                 taken_at=str(answer.get("date") or ""),
                 heading=float(heading),
                 licence=str(answer.get("copyright") or "© Google"),
@@ -329,11 +320,6 @@ def _picture(answer: Answer) -> Fetched:
     except images.BadImage:
         return Fetched(Status.NOT_AN_IMAGE)
     return Fetched(Status.PLACEHOLDER) if flat else Fetched(Status.OK, answer.body)
-
-
-def _official(answer: dict) -> bool:
-    by_google = "google" in str(answer.get("copyright") or "google").lower()
-    return by_google and OFFICIAL_ID.fullmatch(str(answer["pano_id"])) is not None
 
 
 @contextmanager
