@@ -162,7 +162,7 @@ class Flickr(Source):
         for (start, following), term in itertools.product(itertools.pairwise(edges), terms):
             if not left:
                 return
-            rows = self._read(_Block(term, start, following - 1), one_page=True).rows or []
+            rows = self._read(_Block(term, start, following - 1, one_page=True)).rows or []
             self.counts.calls += 1
             self.counts.blocks += 1
             rows = rows[:: max(1, len(rows) // each)][: min(each, left)]
@@ -172,19 +172,18 @@ class Flickr(Source):
     def _forecast(self, calls: int) -> None:
         """Tell how long so many more calls take."""
         self._bar.total = self._bar.n + calls
-        seconds = calls * self.api.pause_s
-        if seconds < 60:
-            return
-        minutes = seconds / 60
-        duration = f"{minutes:.0f} minutes" if minutes < 60 else f"{minutes / 60:.1f} hours"
-        tqdm.write(
-            f"about {calls:,} more calls to Flickr, {duration} at {3600 / self.api.pause_s:,.0f} "
-            "calls an hour; may be stopped and run again any time"
-        )
+        minutes = calls * self.api.pause_s / 60
+        if minutes >= 1:
+            duration = f"{minutes:.0f} minutes" if minutes < 60 else f"{minutes / 60:.1f} hours"
+            tqdm.write(
+                f"about {calls:,} more calls to Flickr, {duration} at "
+                f"{3600 / self.api.pause_s:,.0f} calls an hour; may be stopped and run again any "
+                "time"
+            )
 
     def _further_calls(self, block: "_Block") -> int:
         """About how many calls a block takes after the first one, which is made."""
-        known = self._cached(block, one_page=False)
+        known = self._cached(block)
         if known is None:
             known = self._first_pages[block] = self._page(block)
             # Where no further page can be asked for, the block is finished.
@@ -209,13 +208,13 @@ class Flickr(Source):
         self.counts.unlisted += max(0, within_reach - len(results.rows))
         yield from results.rows
 
-    def _read(self, block: "_Block", one_page: bool = False) -> Results:
-        """The results of a block, or of its first page; no rows where it has to be divided."""
-        results = self._cached(block, one_page)
+    def _read(self, block: "_Block") -> Results:
+        """The results of a block; no rows where it has to be divided."""
+        results = self._cached(block)
         if results is not None:
             return results
         page = self._first_pages.get(block) or self._page(block)
-        if one_page:
+        if block.one_page:
             results = replace(page, calls=1)
         elif page.total > flickr_api.MOST_RESULTS and block.first < block.last:
             results = Results(page.total, 1, None)
@@ -224,16 +223,16 @@ class Flickr(Source):
             rows = [row for each in (page, *further) for row in each.rows or []]
             results = Results(max(page.total, len(rows)), page.calls, rows)
         if block.settled:
-            self.answers.put(self._question(block, one_page), asdict(results))
+            self.answers.put(self._question(block), asdict(results))
         return results
 
-    def _cached(self, block: "_Block", one_page: bool) -> Results | None:
-        known = self.answers.get(self._question(block, one_page)) if block.settled else None
+    def _cached(self, block: "_Block") -> Results | None:
+        known = self.answers.get(self._question(block)) if block.settled else None
         return Results(**known) if known else None
 
-    def _question(self, block: "_Block", one_page: bool) -> list:
+    def _question(self, block: "_Block") -> list:
         limits = [flickr_api.PER_PAGE, flickr_api.MOST_RESULTS]
-        return [self._arguments(block), *limits, one_page]
+        return [self._arguments(block), *limits, block.one_page]
 
     def _page(self, block: "_Block", number: int = 1) -> Results:
         arguments = self._arguments(block) | {"page": number, "per_page": flickr_api.PER_PAGE}
@@ -292,6 +291,7 @@ class _Block(NamedTuple):
     term: str
     first: int
     last: int
+    one_page: bool = False  # whether its first page is all that is wanted
 
     @property
     def settled(self) -> bool:

@@ -35,25 +35,12 @@ BAD_KEY = 100
 # Codes of trouble on Flickr's side: 10, 105 and 106 as documented, 0 and 201 as seen.
 TRANSIENT_CODES = {0, 10, 105, 106, 201}
 
-LICENCES = {
-    "0": "All Rights Reserved",
-    "1": "CC BY-NC-SA 2.0",
-    "2": "CC BY-NC 2.0",
-    "3": "CC BY-NC-ND 2.0",
-    "4": "CC BY 2.0",
-    "5": "CC BY-SA 2.0",
-    "6": "CC BY-ND 2.0",
-    "7": "No known copyright restrictions",
-    "8": "US Government work",
-    "9": "CC0",
-    "10": "Public Domain Mark",
-    "11": "CC BY 4.0",
-    "12": "CC BY-SA 4.0",
-    "13": "CC BY-ND 4.0",
-    "14": "CC BY-NC 4.0",
-    "15": "CC BY-NC-SA 4.0",
-    "16": "CC BY-NC-ND 4.0",
-}
+LICENCES = {"0": "All Rights Reserved", "1": "CC BY-NC-SA 2.0", "2": "CC BY-NC 2.0"}
+LICENCES |= {"3": "CC BY-NC-ND 2.0", "4": "CC BY 2.0", "5": "CC BY-SA 2.0", "6": "CC BY-ND 2.0"}
+LICENCES |= {"7": "No known copyright restrictions", "8": "US Government work", "9": "CC0"}
+LICENCES |= {"10": "Public Domain Mark", "11": "CC BY 4.0", "12": "CC BY-SA 4.0"}
+LICENCES |= {"13": "CC BY-ND 4.0", "14": "CC BY-NC 4.0", "15": "CC BY-NC-SA 4.0"}
+LICENCES |= {"16": "CC BY-NC-ND 4.0"}
 
 # It logs whole error pages; what matters of them is in our own messages.
 logging.getLogger("flickrapi").setLevel(logging.CRITICAL)

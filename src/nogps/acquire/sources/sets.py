@@ -69,13 +69,15 @@ def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
 def by_name(candidate: Candidate, file: str) -> Candidate:
     """A candidate with what a file name of Im2GPS3k says, where nothing else said it."""
     named = FLICKR_NAME.fullmatch(_file(file))
-    if not named:
-        return candidate
-    photo, owner = named.groups()
+    return _on_flickr(candidate, *named.groups()) if named else candidate
+
+
+def _on_flickr(candidate: Candidate, photo: str, owner: str) -> Candidate:
+    page = f"https://www.flickr.com/photos/{owner}/{photo}/" if owner else ""
     return replace(
         candidate,
         owner=candidate.owner or owner,
-        page_url=candidate.page_url or _flickr_page(owner, photo),
+        page_url=candidate.page_url or page,
         flickr_id=photo,
     )
 
@@ -139,23 +141,13 @@ def _places(
             file=sys.stderr,
         )
         positions = positions[:, ::-1]
-    found = [
-        _places_candidate(photo_id, author, file, *position)
-        for (photo_id, author, *_), file, position in zip(
-            rows, files, positions.tolist(), strict=True
-        )
-    ]
-    return _matched(table, zip(files, found, strict=True), photos, counts)
-
-
-def _places_candidate(
-    photo_id: str, author: str, file: str, latitude: float, longitude: float
-) -> Candidate:
-    candidate = by_name(Candidate(photo_id, "folder", latitude, longitude, author, url=""), file)
-    stem = PurePosixPath(file).stem
-    if candidate.flickr_id or not stem.isdigit():
-        return candidate
-    return replace(candidate, flickr_id=stem, page_url=_flickr_page(author, stem) if author else "")
+    found = []
+    placed = zip(rows, files, positions.tolist(), strict=True)
+    for (photo_id, author, *_), file, (latitude, longitude) in placed:
+        candidate = by_name(Candidate(photo_id, "folder", latitude, longitude, author, ""), file)
+        stem = PurePosixPath(file).stem
+        found.append((file, _on_flickr(candidate, stem, author) if stem.isdigit() else candidate))
+    return _matched(table, found, photos, counts)
 
 
 def _exchanged(files: list[str], positions: NDArray, photos: Images) -> bool:
@@ -239,10 +231,6 @@ def _moment(text: str) -> str:
 
 def _file(name: str) -> str:
     return PurePosixPath(name).name
-
-
-def _flickr_page(owner: str, photo: str) -> str:
-    return f"https://www.flickr.com/photos/{owner}/{photo}/"
 
 
 def number(text: str) -> float:
