@@ -56,7 +56,7 @@ def test_the_options_reach_the_process(tmp_path):
         assert get(planet.base + picture_path(ALIVE[0])).status_code in (404, 410)
         ask(planet.base)
         assert get(f"{planet.base}{flickr.REST}?api_key={KEY}").status_code == 429
-    assert read_addresses(planet.services["streetview"]["addresses"]).counts["addresses_rows"]
+    assert read_addresses(planet.services["streetview"]["addresses"])[1]["addresses_rows"]
     assert [row["fault"] for row in rows_of(log)] == ["gone", "", ""]
 
 

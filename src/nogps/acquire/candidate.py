@@ -47,7 +47,7 @@ def known_heading(degrees: Any) -> float | None:
     """Degrees clockwise from north, below 360; None where it is no number from 0 to 360."""
     try:
         degrees = float(degrees)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return degrees % 360 if 0 <= degrees <= 360 else None
 
@@ -68,7 +68,7 @@ def known_position(latitude: Any, longitude: Any) -> tuple[float, float] | None:
     """
     try:
         latitude, longitude = float(latitude), float(longitude)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    known = abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)
-    return (latitude, longitude) if known else None
+    on_globe = -90 <= latitude <= 90 and -180 <= longitude <= 180
+    return (latitude, longitude) if on_globe and (latitude or longitude) else None

@@ -9,11 +9,11 @@ from nogps.photos.status import Status
 REDIRECTS = 5
 
 
-async def followed(url: str, http: Polite, judge: Judge = by_status) -> Answer:
-    """The answer to a GET, redirects followed; each host is asked as politely."""
+async def followed(url: str, http: Polite, judge: Judge = by_status, not_to: str = "") -> Answer:
+    """The answer to a GET, redirects followed unless they lead to an address with `not_to`."""
     answer = await http.get(url, judge=judge)
     for _ in range(REDIRECTS):
-        if not answer.redirect:
+        if not answer.redirect or (not_to and not_to in answer.redirect):
             break
         answer = await http.get(answer.redirect, judge=judge)
     return answer
@@ -22,13 +22,12 @@ async def followed(url: str, http: Polite, judge: Judge = by_status) -> Answer:
 async def fetch_picture(
     url: str, http: Polite, judge: Judge = by_status, gone: Iterable[int] = (404, 410)
 ) -> Fetched:
-    """The picture at a URL.
+    """The picture at a URL; `judge` is of answers that are not 200, `gone` as below."""
+    return fetched_picture(await followed(url, http, whole_picture(judge)), gone)
 
-    Args:
-        judge: of answers that are not 200.
-        gone: the statuses that mean that there is no such picture any more.
-    """
-    answer = await followed(url, http, whole_picture(judge))
+
+def fetched_picture(answer: Answer, gone: Iterable[int] = (404, 410)) -> Fetched:
+    """The picture in an answer; the statuses `gone` mean that there is none any more."""
     if answer.status in gone:
         return Fetched(Status.GONE)
     if answer.status != 200:

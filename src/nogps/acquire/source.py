@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from nogps.base.settings import Section
 class Source(ABC):
     """Photos that can be listed, and fetched one by one."""
 
+    counts: Any  # a dataclass of the numbers that `counted` returns
+
     @abstractmethod
     def candidates(self) -> Iterable[Candidate]:
         """Every photo that matches, in an order that does not vary."""
 
-    @abstractmethod
     def counted(self) -> dict[str, int]:
         """What the last `candidates()` asked, saw and left out, as numbers worth keeping."""
+        return asdict(self.counts)
 
     @abstractmethod
     async def fetch(self, url: str, http: Polite) -> Fetched:

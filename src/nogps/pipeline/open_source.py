@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from nogps import __version__
 from nogps.acquire.http import Polite
 from nogps.acquire.limits import Limits
 from nogps.acquire.service import SearchSpec
-from nogps.acquire.source import Context, Source
+from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources import source_type
 from nogps.base.errors import InputError
 from nogps.base.files import exclusive_lock
@@ -44,30 +44,24 @@ def open_source(
             f"push_to: pictures of {params.source} must not be shared; set push_to: nowhere, so "
             "that dvc push leaves what this run writes on this machine"
         )
-    with (
-        exclusive_lock(scratch(params)),
-        _context(params, search) as context,
-        kind.open(context) as source,
-    ):
-        yield source, context.http
-
-
-@contextmanager
-def _context(params: Params, search: SearchSpec) -> Iterator[Context]:
-    kind = source_type(params.source)
     load_dotenv(HOME / ".env")
     context = Context(
         getattr(params, params.source),
         search,
         scratch(params),
-        _http(params),
+        _http(params, kind),
         {name: os.environ.get(name, "").strip() for name in kind.environment},
         params.world,
         budget_usd=params.budget_usd,
     )
-    if kind.local or params.world != "simulated":
-        yield context
-        return
+    with exclusive_lock(context.scratch), ExitStack() as stack:
+        if not kind.local and context.simulated:
+            context = stack.enter_context(_on_planet(context, params, kind))
+        yield stack.enter_context(kind.open(context)), context.http
+
+
+@contextmanager
+def _on_planet(context: Context, params: Params, kind: SourceType) -> Iterator[Context]:
     if not kind.on_planet:
         raise InputError(
             f"source: {params.source} is not to be had in the simulated world; set world: real"
@@ -88,23 +82,21 @@ def _context(params: Params, search: SearchSpec) -> Iterator[Context]:
         )
 
 
-def _http(params: Params) -> Callable[..., Polite]:
+def _http(params: Params, kind: SourceType) -> Callable[..., Polite]:
     """What makes the HTTP client, which is no faster than the source wants it."""
-    kind, connections = source_type(params.source), params.download.connections
-    http = partial(Polite, tell=tqdm.write, user_agent=user_agent())
+    # Wikimedia turns away programs that do not say how somebody can be reached.
+    contact = os.environ.get("NOGPS_CONTACT", "").strip() or "no contact given"
+    agent = f"nogps/{__version__} ({contact}) aiohttp/{aiohttp.__version__}"
+    http = partial(
+        Polite, connections=params.download.connections, tell=tqdm.write, user_agent=agent
+    )
     if params.world.startswith("http") and not kind.local:
         http = partial(http, base=params.world)
     if kind.crawl_rate and params.world != "simulated":
         rate = kind.crawl_rate(getattr(params, params.source))
-        connections = min(rate.connections, connections)
-        http = partial(http, per_second=rate.per_second)
-    return partial(http, connections=connections)
-
-
-def user_agent() -> str:
-    """Who asks: Wikimedia turns away programs that do not say how somebody can be reached."""
-    contact = os.environ.get("NOGPS_CONTACT", "").strip() or "no contact given"
-    return f"nogps/{__version__} ({contact}) aiohttp/{aiohttp.__version__}"
+        connections = min(rate.connections, params.download.connections)
+        http = partial(http, connections=connections, per_second=rate.per_second)
+    return http
 
 
 def scratch(params: Params) -> Path:

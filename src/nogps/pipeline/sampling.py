@@ -1,6 +1,7 @@
 """Which photos the parameters ask a source for."""
 
 from pathlib import Path
+from typing import Any
 
 from nogps.acquire.area import Region
 from nogps.acquire.exclude import Excluded
@@ -13,45 +14,31 @@ from nogps.pipeline.paths import REGIONS
 
 
 def search_spec(params: Params) -> SearchSpec:
-    """What `sampling` asks for, with the source's own limits where that says null.
-
-    Raises:
-        InputError: a file that it names cannot be read, or its parts contradict each other.
-    """
-    photos = int(_limit(params, "photos"))
-    return SearchSpec(
-        weights=_region_weights(params, photos),
-        limits=_limits(params),
-        licences=frozenset(params.sampling.licences),
-        places=params.sampling.places,
-        photos=photos,
-        calls=params.sampling.calls,
-        seed=params.seed,
-        excluded=Excluded.read(params.exclude),
-    )
-
-
-def _limit(params: Params, name: str) -> float:
-    value = getattr(params.sampling, name)
-    return source_type(params.source).own_limits.get(name, 0) if value is None else value
-
-
-def _limits(params: Params) -> Limits:
-    sampling = params.sampling
+    """What `sampling` asks for, with the source's own limits where that says null."""
+    sampling, own = params.sampling, source_type(params.source).own_limits
     if sampling.taken_from and sampling.taken_to and sampling.taken_from > sampling.taken_to:
         raise InputError(
             f"sampling.taken_from ({sampling.taken_from}) is after sampling.taken_to "
             f"({sampling.taken_to}); swap them"
         )
-    return Limits(
-        Region.read(sampling.region),
-        str(sampling.taken_from or ""),
-        str(sampling.taken_to or ""),
-        sampling.cell_level,
-        per_cell=int(_limit(params, "per_cell")),
-        per_owner=int(_limit(params, "per_owner")),
-        per_sequence=int(_limit(params, "per_sequence")),
-        spacing_m=_limit(params, "spacing_m"),
+    given: dict[str, Any] = {**own, **sampling.model_dump(exclude_none=True)}
+    limited = ("per_cell", "per_owner", "per_sequence", "spacing_m")
+    photos = given.get("photos", 0)
+    return SearchSpec(
+        weights=_region_weights(params, photos),
+        limits=Limits(
+            Region.read(sampling.region),
+            str(sampling.taken_from or ""),
+            str(sampling.taken_to or ""),
+            sampling.cell_level,
+            **{name: given.get(name, 0) for name in limited},
+        ),
+        licences=frozenset(sampling.licences),
+        places=sampling.places,
+        photos=photos,
+        calls=sampling.calls,
+        seed=params.seed,
+        excluded=Excluded.read(params.exclude),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nogps.acquire.candidate import Candidate, Fetched, Status
@@ -188,7 +188,7 @@ def test_what_is_wrong_with_osv5m_has_a_sentence(train, tmp_path):
     bare = osv(tmp_path / "bare", [row(1)])
     assert "there are no pictures in" in message(bare)
     assert "no column" in message(write(tmp_path / "a.csv", ""))
-    assert "not CSV in UTF-8" in message(write(tmp_path / "b.csv", b"\xff\xfe\0"))
+    assert "save it as CSV in UTF-8" in message(write(tmp_path / "b.csv", b"\xff\xfe\0"))
     for text in (f"{HEADER}\n1,2,3\n", f"{HEADER}\n5,north{',' * 9}\n"):
         train.write_text(text)
         assert "train.csv: is damaged" in message(train)
@@ -499,6 +499,7 @@ def test_what_is_no_zip_has_a_sentence(tmp_path):
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255))
+@example(5268, 0)  # a name that ends before it begins
 def test_a_damaged_zip_gives_a_sentence_or_what_it_held(tmp_path_factory, at, value):
     path = tmp_path_factory.mktemp("zip") / "a.zip"
     held = {"a.jpg": photo(45, 9), "b/c.jpg": photo(46, 10, colour="navy")}
@@ -524,6 +525,17 @@ def test_a_damaged_member_is_counted_and_the_others_are_used(tmp_path):
     folder = Folder(path)
     assert list(by_id(folder)) == ["b.jpg"]
     assert counted(folder) == {"unreadable": 1}
+
+
+@pytest.mark.parametrize("name", ["", ".", "./.", "//"])
+def test_a_member_without_a_name_is_unreadable(tmp_path, name):
+    path = zipped(tmp_path / "a.zip", {"a.jpg": photo(45, 9)})
+    with zipfile.ZipFile(path, "a") as more:
+        more.writestr(zipfile.ZipInfo("Y"), b"")
+        more.filelist[-1].filename = name
+    folder = Folder(path)
+    assert list(by_id(folder)) == ["a.jpg"]
+    assert counted(folder) == ({} if name == "//" else {"unreadable": 1}), "// is a directory"
 
 
 def test_names_that_lead_out_of_a_zip_do_no_harm(tmp_path):

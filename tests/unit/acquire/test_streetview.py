@@ -107,10 +107,10 @@ def test_panoramas_are_found_near_addresses_and_give_photos_all_around(planet, a
     left_out = counts.without_panorama + counts.repeated + counts.unofficial
     assert counts.drawn == counts.panoramas + left_out + counts.without_position
     assert counts.unofficial > 0
-    known = read_addresses([addresses])
+    known, _ = read_addresses([addresses])
     headings = {}
     for each in found:
-        away = distance_km(each.latitude, each.longitude, known.latitude, known.longitude)
+        away = distance_km(each.latitude, each.longitude, *known.T)
         assert away.min() <= 0.05
         assert each.owner == each.photo_id.rsplit("_", 1)[0]
         assert "Google" in each.licence

@@ -6,6 +6,8 @@ directory says of it, `00.zip/a.jpg#crc32=...&size=...&offset=...`, so that nobo
 list it.
 """
 
+import csv
+import difflib
 import hashlib
 import io
 import os
@@ -13,7 +15,7 @@ import posixpath
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -25,14 +27,12 @@ from nogps.base.errors import InputError
 from nogps.photos.exif import Metadata, read_metadata
 from nogps.photos.files import image_files, is_image
 
-TABLES = {".csv", ".txt"}
+TABLES = {".csv", ".txt"}  # endings
 LARGEST = 100_000_000  # bytes of a zip's member; what claims to be more is not read
 ENCRYPTED = 1  # a flag of a member
 LOCAL_SIGNATURE = b"PK\3\4"
 LOCAL_HEADER = struct.Struct("<4s4xH16xHH")  # signature, method, lengths of name and extra field
-# What zipfile raises over damaged directories and over members that need a password.
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, OverflowError)
-READ_AHEAD = 1 << 18  # bytes
+DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, RuntimeError, OverflowError, ValueError)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Images:
 
     root: Path
     found: dict[str, Member | None]  # by name: the path below root, which a zip's base precedes
-    tables: list[str]
+    tables: dict[str, Member | None]
     unreadable: int = 0  # directories, and members of zips
     base: str = ""  # the one folder that all of a zip is in
 
@@ -88,112 +88,145 @@ class Images:
         return None, Metadata()
 
     def open_table(self, name: str) -> BinaryIO:
-        """A table's bytes.
-
-        Raises:
-            OSError: it cannot be read.
-            InputError: the zip that it is in is damaged or encrypted.
-        """
-        if self.root.is_dir():
+        """A table's bytes; OSError or InputError where they cannot be had."""
+        member = self.tables[name]
+        if member is None:
             return (self.root / name).open("rb")
-        with _opened(self.root) as archive:
-            path = PurePosixPath(self.base + name)
-            infos = archive.infolist()
-            info = next(each for each in infos if PurePosixPath(each.filename) == path)
-            if info.file_size > LARGEST:
-                raise InputError(
-                    f"folder.path: {name} in {self.root} is too large; unpack the zip and name the "
-                    "folder"
-                )
-            return io.BytesIO(archive.read(info))
+        fetched = read(self.root, address(self.base + name, member))
+        if fetched.status is not Status.OK:
+            raise InputError(
+                f"folder.path: {name} in {self.root} is damaged, encrypted or too large; unpack "
+                "the zip and name the folder"
+            )
+        return io.BytesIO(fetched.body)
+
+    @contextmanager
+    def csv_table(
+        self, name: str, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+    ) -> Iterator[csv.DictReader]:
+        """A table's rows; InputError where it lacks a column or is not CSV in UTF-8."""
+        table = self.root / name
+        try:
+            with io.TextIOWrapper(self.open_table(name), "utf-8-sig", newline="") as lines:
+                reader = csv.DictReader(lines, strict=True)
+                _check_columns(table, reader.fieldnames or [], required, optional)
+                yield reader
+        except OSError as error:
+            raise InputError(
+                f"{table}: cannot be read ({error.strerror}); check that it is a file you may read"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{table}: is not UTF-8; save it as CSV in UTF-8") from error
+        except csv.Error as error:
+            raise InputError(
+                f"{table}: the row after line {reader.line_num} is not CSV ({error}); "
+                "check its quotes"
+            ) from error
+
+
+def _check_columns(
+    table: Path, columns: Sequence[str], required: tuple[str, ...], optional: tuple[str, ...]
+) -> None:
+    unknown = {name.lower(): name for name in columns if name not in required + optional}
+    for column in required:
+        if column not in columns:
+            near = difflib.get_close_matches(column.lower(), unknown, n=1, cutoff=0.4)
+            remedy = f'rename "{unknown[near[0]]}"' if near else "add it"
+            raise InputError(
+                f'{table}: there is no column "{column}" among "{", ".join(columns)}"; {remedy}'
+            )
 
 
 def in_folder(folder: Path) -> Images:
     """All images below a folder. Hidden files and directories are skipped, links not followed."""
     files, unreadable = image_files(folder)
-    tables = sorted(each.name for each in folder.iterdir() if each.suffix.lower() in TABLES)
-    return Images(folder, dict.fromkeys(files), tables, unreadable)
+    tables = [each.name for each in folder.iterdir() if each.suffix.lower() in TABLES]
+    return Images(folder, dict.fromkeys(files), dict.fromkeys(tables), unreadable)
 
 
 def in_zip(path: Path) -> Images:
-    """All images in a zip; when it has a single folder, names begin below that.
-
-    Hidden ones and macOS's own are skipped. Encrypted ones, those that claim more than LARGEST and
-    those whose names lead out of the zip are unreadable.
-
-    Raises:
-        InputError: the zip cannot be read, is damaged or all encrypted.
-    """
-    found, tables, unreadable = members(path)
-    tops = {name.partition("/")[0] if "/" in name else "" for name in (*found, *tables)}
+    """All images in a zip as of `members`; when it has a single folder, names begin below that."""
+    photos = members(path)
+    names = (*photos.found, *photos.tables)
+    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
     base = f"{tops.pop()}/" if len(tops) == 1 and tops != {""} else ""
-    tables = [name.removeprefix(base) for name in tables]
-    return Images(
-        path,
-        {name.removeprefix(base): member for name, member in found.items()},
-        sorted(name for name in tables if "/" not in name),
-        unreadable,
-        base,
-    )
+    found = {name.removeprefix(base): member for name, member in photos.found.items()}
+    tables = {name.removeprefix(base): member for name, member in photos.tables.items()}
+    tables = {name: member for name, member in tables.items() if "/" not in name}
+    return Images(path, found, tables, photos.unreadable, base)
 
 
-def beside(folder: Path, wanted: Iterable[str]) -> Images:
-    """The images that lie in a folder, in folders directly in it and in zips there.
+def beside(tables: Images, wanted: Iterable[str]) -> Images:
+    """The images that lie in a table's folder, in folders directly in it and in zips there.
 
     Only those of them are looked at that hold one of the files `wanted`, which have no path:
     others that lie there are other sets'. Raises InputError as `in_zip` does.
     """
-    wanted, found = frozenset(wanted), []
+    folder, wanted, found = tables.root, frozenset(wanted), []
     inside = sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] != ".")
     for place in (folder, *inside):
         names = sorted(each.name for each in place.iterdir() if is_image(each.name))
         if not wanted.isdisjoint(names):
             found += [(place / name).relative_to(folder).as_posix() for name in names]
-    return with_zips(Images(folder, dict.fromkeys(found), []), wanted)
+    return with_zips(Images(folder, dict.fromkeys(found), {}), wanted)
 
 
 def with_zips(photos: Images, wanted: Iterable[str]) -> Images:
     """The images of a folder and of the zips directly in it that hold one of the files `wanted`."""
     wanted, found, unreadable = frozenset(wanted), dict(photos.found), photos.unreadable
     for path in sorted(photos.root.glob("[!.]*.zip")):
-        inside, _, missing = members(path)
-        if not wanted.isdisjoint(PurePosixPath(name).name for name in inside):
-            found |= {f"{path.name}/{name}": member for name, member in inside.items()}
-            unreadable += missing
+        inside = members(path)
+        if not wanted.isdisjoint(PurePosixPath(name).name for name in inside.found):
+            found |= {f"{path.name}/{name}": member for name, member in inside.found.items()}
+            unreadable += inside.unreadable
     return replace(photos, found=found, unreadable=unreadable)
 
 
-def members(path: Path) -> tuple[dict[str, Member], list[str], int]:
-    """The images of a zip and its tables by their paths in it, and how many images are unreadable.
+def members(path: Path) -> Images:
+    """The images of a zip and its tables, by their paths in it.
 
-    See `in_zip`.
+    Hidden ones and macOS's own are skipped. Encrypted ones, those that claim more than LARGEST,
+    those whose names lead out of the zip or are none are unreadable.
     """
-    found, tables, unreadable, encrypted = {}, [], 0, False
-    with _opened(path) as archive:
-        for info in archive.infolist():
-            # Not by pathlib, which takes longer than all the rest.
-            parts = [part for part in info.filename.split("/") if part not in ("", ".")]
-            outside = info.filename.startswith("/") or ".." in parts
-            hidden = any(part.startswith(".") and part != ".." for part in parts)
-            if info.is_dir() or hidden or "__MACOSX" in parts:
-                continue
-            name = "/".join(parts)
-            if not outside and posixpath.splitext(name)[1].lower() in TABLES:
-                tables.append(name)
-            if not is_image(parts[-1]):
-                continue
-            locked = bool(info.flag_bits & ENCRYPTED)
-            encrypted |= locked
-            strange = info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            if outside or locked or strange or info.file_size > LARGEST:
-                unreadable += 1
-            else:
-                found[name] = Member(info.header_offset, info.file_size, info.CRC)
+    found: dict[str, Member | None] = {}
+    tables: dict[str, Member | None] = {}
+    unreadable, encrypted = 0, False
+    for info in _directory(path):
+        # Not by pathlib, which takes longer than all the rest.
+        parts = [part for part in info.filename.split("/") if part not in ("", ".")]
+        hidden = any(part.startswith(".") and part != ".." for part in parts)
+        if info.filename.endswith("/") or hidden or "__MACOSX" in parts:
+            continue
+        name = "/".join(parts)
+        outside = info.filename.startswith("/") or ".." in parts
+        member = Member(info.header_offset, info.file_size, info.CRC)
+        if not outside and posixpath.splitext(name)[1].lower() in TABLES:
+            tables[name] = member
+        if name and not is_image(parts[-1]):
+            continue
+        locked = bool(info.flag_bits & ENCRYPTED)
+        encrypted |= locked
+        strange = info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        if not name or outside or locked or strange or info.file_size > LARGEST:
+            unreadable += 1
+        else:
+            found[name] = member
     if encrypted and not found:
         raise InputError(
             f"folder.path: {path} is encrypted; unpack it with its password and name the folder"
         )
-    return found, tables, unreadable
+    return Images(path, found, tables, unreadable)
+
+
+def _directory(path: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except (OSError, *DAMAGE) as error:
+        raise InputError(
+            f"folder.path: {path} is no whole zip file that you may read ({error}); fetch it "
+            "again, or move it away"
+        ) from None
 
 
 def quoted(path: str) -> str:
@@ -251,32 +284,11 @@ def _member(path: Path, offset: int, size: int) -> bytes:
         file.seek(name + extra, os.SEEK_CUR)
         if method == zipfile.ZIP_STORED:
             return file.read(size)
-        inflater, parts, left = zlib.decompressobj(-zlib.MAX_WBITS), [], size
-        while left and (packed := file.read(READ_AHEAD)):
-            parts.append(inflater.decompress(packed, left))
-            left -= len(parts[-1])
-        return b"".join(parts)
+        # Packing adds an eighth at most; 0 would be no limit to what is unpacked.
+        packed = file.read(size + size // 7 + 1000)
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, max(1, size))
 
 
 def on_globe(candidate: Candidate) -> bool:
     """Whether a position is one."""
     return abs(candidate.latitude) <= 90 and abs(candidate.longitude) <= 180
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(
-            f"folder.path: {path} cannot be read ({error.strerror or error}); check that it is a "
-            "zip that you may read"
-        ) from None
-    except (*DAMAGE, ValueError) as error:
-        raise InputError(
-            f"folder.path: {path} is no whole zip file that can be read ({error}); fetch it again "
-            "or move it away"
-        ) from None

@@ -43,8 +43,6 @@ MOST_CONTINUED = 60  # calls for one answer
 FULL = 0.5
 # Codes of errors that pass.
 PASSING = ("maxlag", "ratelimited", "readonly", "cirrussearch-too-busy-error")
-INTERNAL = "internal_api_error"
-TOO_BIG = "toobig"
 STEPS = b"thumbnail steps"  # in what is answered where a width is none that Wikimedia makes
 PHOTOS = ("image/jpeg",)  # maps and drawings are PNG or SVG, scans TIFF or PDF
 EXTMETADATA = "DateTimeOriginal|License|LicenseShortName|LicenseUrl|Artist|Credit"
@@ -127,7 +125,7 @@ class Commons:
                 "e-mail address or a page where you can be reached, which it asks of everybody; "
                 "if it is set, wait for some hours, or ask from another network"
             )
-        if error.get("code") == TOO_BIG:
+        if error.get("code") == "toobig":
             raise Unavailable(url)  # it will be asked in parts
         if answer.status != 200 or answer.json_object.get("error"):
             code = error.get("code", f"HTTP {answer.status}")
@@ -157,11 +155,10 @@ class Commons:
         artist = _text(extmetadata.get("Artist", ""))
         owner, flickr_id = _taken_by(extmetadata, artist, user, title)
         return Candidate(
-            photo_id=f"M{page['pageid']}",
-            source="commons",
-            latitude=position[0],
-            longitude=position[1],
-            owner=owner,
+            f"M{page['pageid']}",
+            "commons",
+            *position,
+            owner,
             url=f"{info['thumburl']}#{info.get('sha1') or ''}",
             taken_at=_taken_at(extmetadata.get("DateTimeOriginal", "")),
             heading=_heading(info.get("metadata") or []),
@@ -189,7 +186,7 @@ class Commons:
 def _judge(answer: Answer) -> Verdict:
     """Wikimedia also says by HTTP 200 that it cannot answer for now."""
     code = str(json_dict(answer.json_object.get("error")).get("code"))
-    if code in PASSING or code.startswith(INTERNAL):
+    if code in PASSING or code.startswith("internal_api_error"):
         return Verdict.BUSY
     if answer.status == 200 and not answer.json_object:
         return Verdict.RETRY
@@ -215,13 +212,13 @@ def _taken_by(extmetadata: dict[str, str], artist: str, user: str, title: str) -
 
     Those who put pictures of others online, such as programs that import them, took none of them.
     """
-    credit = extmetadata.get("Credit", "")
-    imported = _FLICKR.search(credit) or _FLICKR.search(extmetadata.get("Artist", ""))
+    credit, by = extmetadata.get("Credit", ""), extmetadata.get("Artist", "")
+    imported = _FLICKR.search(f"{credit}\n{by}")
     if imported:
-        known = _FLICKR_OWNER.search(extmetadata.get("Artist", "")) or _FLICKR_OWNER.search(credit)
+        known = _FLICKR_OWNER.search(f"{by}\n{credit}")
         return unquote(known[1]) if known else f"flickr {imported[1].lower()}", imported[2]
     named = _FLICKR_ID.search(title)
-    account = _USER.search(extmetadata.get("Artist", ""))
+    account = _USER.search(by)
     if account:
         owner = f"user {unquote(html.unescape(account[1])).replace('_', ' ')}"
     elif "own-work" in credit or not artist:

@@ -10,11 +10,12 @@ import asyncio
 import itertools
 import math
 import time
+from calendar import timegm
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Literal
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 from tqdm import tqdm
@@ -23,9 +24,10 @@ from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box
 from nogps.acquire.candidate import Candidate, Fetched, Status, known_position
 from nogps.acquire.http import Polite, Unavailable, whole_picture
+from nogps.acquire.pictures import fetched_picture, followed
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources import flickr_api
-from nogps.acquire.sources.flickr_api import SIZES, Api, Page
+from nogps.acquire.sources.flickr_api import SIZES, Api, Results
 from nogps.base.errors import InputError
 from nogps.base.settings import CountOrZero, Section
 
@@ -51,7 +53,6 @@ class Settings(Section):
     """About so many photos, evenly over terms and time; 0: all."""
 
 
-REDIRECTS = 5
 MONTHS = 12  # of the time asked for, at least, that a part of the photos comes from ...
 MOST_EXTRA_CALLS = 1000  # ... if that takes no more calls than this
 UNAVAILABLE = "photo_unavailable"  # in the address of the picture that stands for a deleted one
@@ -76,11 +77,7 @@ class FlickrCounts:
 
 @dataclass
 class Flickr(Source):
-    """Photos on Flickr that match.
-
-    Raises InputError where a value is wrong, where Flickr refuses the key, and where it cannot
-    be reached.
-    """
+    """Photos on Flickr that match."""
 
     api: Api
     settings: Settings
@@ -98,91 +95,61 @@ class Flickr(Source):
                 f"`flickr.uploaded_from` ({settings.uploaded_from}) is after `flickr.uploaded_to` "
                 f"({settings.uploaded_to}); swap them"
             )
-        self._placeholders: dict[str, asyncio.Future[bytes]] = {}
+        self._placeholders: dict[str, bytes] = {}
+        self._asking = asyncio.Lock()
 
     def candidates(self) -> Iterator[Candidate]:
         """Every photo that matches, by photo id. `counts` says what was asked and left out."""
         self.counts = FlickrCounts()
-        seen: set[str] = set()
-        found: list[Candidate] = []
+        self._first_pages: dict[_Block, Results] = {}
+        found: dict[str, Candidate | None] = {}
         with tqdm(desc="sample", unit="call") as self._bar:
             for row in self._rows():
                 self.counts.rows += 1
-                if str(row["id"]) in seen:
+                if str(row["id"]) in found:
                     self.counts.repeated += 1
                     continue
-                seen.add(str(row["id"]))
-                candidate = self._candidate(row)
-                if candidate:
-                    found.append(candidate)
-                    self._bar.set_postfix_str(f"{len(found)} photos", refresh=False)
-        self.counts.candidates = len(found)
-        yield from sorted(found, key=lambda each: (len(each.photo_id), each.photo_id))
-
-    def counted(self) -> dict[str, int]:
-        """The counts of the last search."""
-        return asdict(self.counts)
+                found[str(row["id"])] = self._candidate(row)
+                self._bar.set_postfix_str(f"{self.counts.candidates} photos", refresh=False)
+        kept = filter(None, found.values())
+        yield from sorted(kept, key=lambda each: (len(each.photo_id), each.photo_id))
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url."""
-        answer = await http.get(url, judge=whole_picture())
-        for _ in range(REDIRECTS):
-            if not answer.redirect:
-                break
-            if UNAVAILABLE in answer.redirect:
-                return Fetched(Status.PLACEHOLDER, await self._placeholder(answer.redirect, http))
-            answer = await http.get(answer.redirect, judge=whole_picture())
-        if answer.status in (404, 410):
-            return Fetched(Status.GONE)
-        if answer.status != 200:
-            return Fetched(Status.FAILED)
-        if answer.body.startswith(b"\xff\xd8"):
-            return Fetched(Status.OK, answer.body)
-        if answer.media_type.startswith("image/") and answer.media_type != "image/jpeg":
-            return Fetched(Status.PLACEHOLDER, answer.body)  # photos are JPEGs
-        return Fetched(Status.NOT_AN_IMAGE)
+        answer = await followed(url, http, whole_picture(), not_to=UNAVAILABLE)
+        if UNAVAILABLE in answer.redirect:
+            return Fetched(Status.PLACEHOLDER, await self._placeholder(answer.redirect, http))
+        fetched = fetched_picture(answer)
+        if fetched.status is not Status.OK or fetched.body.startswith(b"\xff\xd8"):
+            return fetched
+        if answer.media_type == "image/jpeg":
+            return Fetched(Status.NOT_AN_IMAGE)
+        return Fetched(Status.PLACEHOLDER, answer.body)  # photos are JPEGs
 
     async def _placeholder(self, url: str, http: Polite) -> bytes:
         """The picture that stands for deleted ones, asked for once; b"" if it cannot be had."""
-
-        async def ask() -> bytes:
-            try:
-                answer = await http.get(url)
-            except Unavailable:
-                return b""
-            return answer.body if answer.status == 200 else b""
-
-        if url not in self._placeholders:
-            self._placeholders[url] = asyncio.ensure_future(ask())
-        return await asyncio.shield(self._placeholders[url])
+        async with self._asking:
+            if url not in self._placeholders:
+                self._placeholders[url] = b""
+                with suppress(Unavailable):
+                    self._placeholders[url] = fetched_picture(await http.get(url)).body
+            return self._placeholders[url]
 
     # --- searching ---
 
     def _rows(self) -> Iterator[dict]:
-        terms = self.settings.terms
-        first = _midnight(self.settings.uploaded_from)
-        last = _midnight(self.settings.uploaded_to + timedelta(days=1)) - 1
-        if self.settings.max_photos:
+        settings = self.settings
+        first = timegm(settings.uploaded_from.timetuple())
+        last = timegm(settings.uploaded_to.timetuple()) + 24 * 3600 - 1
+        if settings.max_photos:
             yield from self._even_rows(first, last)
             return
         # One call a term tells how long it all will take; it is the first page of it, too.
-        self._bar.total = len(terms)
-        first_pages = {}
-        calls = 0
-        for term in terms:
-            block = self._cached(term, first, last)
-            if block is None:
-                page = self._page(term, first, last)
-                calls += flickr_api.calls_for(page.total) - 1
-                first_pages[term] = page
-                # Where no further page can be asked for, the block is finished.
-                if page.pages == 1 or page.total > flickr_api.MOST_RESULTS:
-                    self._cache(self._read(term, first, last, page), term, first, last)
-            elif block.rows is None:
-                calls += flickr_api.calls_for(block.total) - 1
-        self._forecast(calls)
-        for term in terms:
-            yield from self._block(term, first, last, first_pages.pop(term, None))
+        blocks = [_Block(term, first, last) for term in settings.terms]
+        self._bar.total = len(blocks)
+        self._forecast(sum(map(self._further_calls, blocks)))
+        for block in blocks:
+            yield from self._block_rows(block)
 
     def _even_rows(self, first: int, last: int) -> Iterator[dict]:
         """At most `max_photos` rows: as many of each term, as many from each part of the time."""
@@ -195,13 +162,9 @@ class Flickr(Source):
         for (start, following), term in itertools.product(itertools.pairwise(edges), terms):
             if not left:
                 return
-            block = self._cached(term, start, following - 1, one_page=True)
-            if block is None:
-                page = self._page(term, start, following - 1)
-                block = _Block(page.total, 1, page.rows)
-                self._cache(block, term, start, following - 1, one_page=True)
-            self._count(block)
-            rows = block.rows or []
+            rows = self._read(_Block(term, start, following - 1, one_page=True)).rows or []
+            self.counts.calls += 1
+            self.counts.blocks += 1
             rows = rows[:: max(1, len(rows) // each)][: min(each, left)]
             left -= len(rows)
             yield from rows
@@ -209,86 +172,86 @@ class Flickr(Source):
     def _forecast(self, calls: int) -> None:
         """Tell how long so many more calls take."""
         self._bar.total = self._bar.n + calls
-        seconds = calls * self.api.pause_s
-        if seconds < 60:
+        minutes = calls * self.api.pause_s / 60
+        if minutes >= 1:
+            duration = f"{minutes:.0f} minutes" if minutes < 60 else f"{minutes / 60:.1f} hours"
+            tqdm.write(
+                f"about {calls:,} more calls to Flickr, {duration} at "
+                f"{3600 / self.api.pause_s:,.0f} calls an hour; may be stopped and run again any "
+                "time"
+            )
+
+    def _further_calls(self, block: "_Block") -> int:
+        """About how many calls a block takes after the first one, which is made."""
+        known = self._cached(block)
+        if known is None:
+            known = self._first_pages[block] = self._page(block)
+            # Where no further page can be asked for, the block is finished.
+            if known.calls == 1 or known.total > flickr_api.MOST_RESULTS:
+                self._read(block)
+        elif known.rows is not None:
+            return 0
+        return flickr_api.calls_for(known.total) - 1
+
+    def _block_rows(self, block: "_Block") -> Iterator[dict]:
+        """All rows of a block, divided where it is too large."""
+        results = self._read(block)
+        self.counts.calls += results.calls
+        if results.rows is None:
+            middle = (block.first + block.last) // 2
+            yield from self._block_rows(block._replace(last=middle))
+            yield from self._block_rows(block._replace(first=middle + 1))
             return
-        minutes = seconds / 60
-        duration = f"{minutes:.0f} minutes" if minutes < 60 else f"{minutes / 60:.1f} hours"
-        tqdm.write(
-            f"about {calls:,} more calls to Flickr, {duration} at {3600 / self.api.pause_s:,.0f} "
-            "calls an hour; may be stopped and run again any time"
-        )
+        within_reach = min(results.total, flickr_api.MOST_RESULTS)
+        self.counts.blocks += 1
+        self.counts.out_of_reach += results.total - within_reach
+        self.counts.unlisted += max(0, within_reach - len(results.rows))
+        yield from results.rows
 
-    def _block(self, term: str, first: int, last: int, page: Page | None = None) -> Iterator[dict]:
-        """All rows for uploads from second `first` to second `last`, both included.
+    def _read(self, block: "_Block") -> Results:
+        """The results of a block; no rows where it has to be divided."""
+        results = self._cached(block)
+        if results is not None:
+            return results
+        page = self._first_pages.get(block) or self._page(block)
+        if block.one_page:
+            results = replace(page, calls=1)
+        elif page.total > flickr_api.MOST_RESULTS and block.first < block.last:
+            results = Results(page.total, 1, None)
+        else:
+            further = (self._page(block, number) for number in range(2, page.calls + 1))
+            rows = [row for each in (page, *further) for row in each.rows or []]
+            results = Results(max(page.total, len(rows)), page.calls, rows)
+        if block.settled:
+            self.answers.put(self._question(block), asdict(results))
+        return results
 
-        `page` is its first page, where somebody has read that already.
-        """
-        block = self._cached(term, first, last)
-        if block is None:
-            block = self._read(term, first, last, page or self._page(term, first, last))
-            self._cache(block, term, first, last)
-        self._count(block)
-        if block.rows is not None:
-            within_reach = min(block.total, flickr_api.MOST_RESULTS)
-            self.counts.out_of_reach += block.total - within_reach
-            self.counts.unlisted += max(0, within_reach - len(block.rows))
-            yield from block.rows
-            return
-        middle = (first + last) // 2
-        yield from self._block(term, first, middle)
-        yield from self._block(term, middle + 1, last)
+    def _cached(self, block: "_Block") -> Results | None:
+        known = self.answers.get(self._question(block)) if block.settled else None
+        return Results(**known) if known else None
 
-    def _read(self, term: str, first: int, last: int, page: Page) -> "_Block":
-        """A block, of which `page` is the first page; its rows are None if it is too large."""
-        if page.total > flickr_api.MOST_RESULTS and first < last:
-            return _Block(page.total, 1, None)
-        rows = list(page.rows)
-        for number in range(2, page.pages + 1):
-            rows += self._page(term, first, last, number).rows
-        return _Block(max(page.total, len(rows)), page.pages, rows)
-
-    def _count(self, block: "_Block") -> None:
-        self.counts.calls += block.calls
-        self.counts.blocks += block.rows is not None
-
-    def _question(self, term: str, first: int, last: int, one_page: bool) -> list:
+    def _question(self, block: "_Block") -> list:
         limits = [flickr_api.PER_PAGE, flickr_api.MOST_RESULTS]
-        return [self._arguments(term, first, last), *limits, one_page]
+        return [self._arguments(block), *limits, block.one_page]
 
-    def _cached(self, term: str, first: int, last: int, one_page: bool = False) -> "_Block | None":
-        if not _settled(last):
-            return None
-        cached = self.answers.get(self._question(term, first, last, one_page))
-        try:
-            return _Block(**cached) if cached else None
-        except TypeError:
-            return None
-
-    def _cache(
-        self, block: "_Block", term: str, first: int, last: int, one_page: bool = False
-    ) -> None:
-        if _settled(last):
-            self.answers.put(self._question(term, first, last, one_page), asdict(block))
-
-    def _page(self, term: str, first: int, last: int, number: int = 1) -> Page:
-        arguments = self._arguments(term, first, last)
-        page = self.api.search(**arguments, page=number, per_page=flickr_api.PER_PAGE)
+    def _page(self, block: "_Block", number: int = 1) -> Results:
+        arguments = self._arguments(block) | {"page": number, "per_page": flickr_api.PER_PAGE}
+        page = self.api.search(**arguments)
         self._bar.update()
         return page
 
-    def _arguments(self, term: str, first: int, last: int) -> dict:
+    def _arguments(self, block: "_Block") -> dict:
         settings = self.settings
         excluded = [f'-"{word}"' if " " in word else f"-{word}" for word in settings.excluded_terms]
         inside = {"bbox": str(self.box)} if self.box else {}
         return inside | {
-            "text": " ".join([term, *excluded]),
+            "text": " ".join([block.term, *excluded]),
             "has_geo": 1,
             "media": "photos",
             "accuracy": settings.accuracy,
             "license": ",".join(map(str, settings.licences)) or None,
-            "min_upload_date": first,
-            "max_upload_date": last,
+            "min_upload_date": block.first,
+            "max_upload_date": block.last,
             "sort": "date-posted-asc",  # an order in which pages do not shift under the reader
             "extras": ",".join(["geo", "license", "date_taken", *(f"url_{s}" for s in SIZES)]),
         }
@@ -308,35 +271,32 @@ class Flickr(Source):
         if not urls:
             self.counts.without_picture += 1
             return None
-        owner = str(row.get("owner") or "")
+        self.counts.candidates += 1
+        owner, number = str(row.get("owner") or ""), str(row.get("license", ""))
         return Candidate(
-            photo_id=str(row["id"]),
-            source="flickr",
-            latitude=position[0],
-            longitude=position[1],
-            owner=owner,
-            url=urls[0],
+            str(row["id"]),
+            "flickr",
+            *position,
+            owner,
+            urls[0],
             taken_at=flickr_api.taken_at_of(row),
-            licence=flickr_api.licence_of(row),
+            licence=flickr_api.LICENCES.get(number, number and f"Flickr licence {number}"),
             page_url=f"{self.page_base}/photos/{owner}/{row['id']}/" if owner else "",
         )
 
 
-@dataclass(frozen=True)
-class _Block:
-    total: int
-    calls: int  # it took to read
-    rows: list[dict] | None  # None where it holds too many and has to be divided
+class _Block(NamedTuple):
+    """Uploads that match a term, from one second since 1970 to another, both included."""
 
+    term: str
+    first: int
+    last: int
+    one_page: bool = False  # whether its first page is all that is wanted
 
-def _midnight(day: date) -> int:
-    """The first second of a day, UTC, since 1970."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-
-
-def _settled(last: int) -> bool:
-    """Whether a block of time that ends with this second gains no more photos."""
-    return last <= time.time() - SETTLED_S
+    @property
+    def settled(self) -> bool:
+        """Whether it gains no more photos."""
+        return self.last <= time.time() - SETTLED_S
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import flickrapi
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+import tenacity
 
 from nogps.base.errors import InputError
 
@@ -35,37 +35,24 @@ BAD_KEY = 100
 # Codes of trouble on Flickr's side: 10, 105 and 106 as documented, 0 and 201 as seen.
 TRANSIENT_CODES = {0, 10, 105, 106, 201}
 
-LICENCES = {
-    "0": "All Rights Reserved",
-    "1": "CC BY-NC-SA 2.0",
-    "2": "CC BY-NC 2.0",
-    "3": "CC BY-NC-ND 2.0",
-    "4": "CC BY 2.0",
-    "5": "CC BY-SA 2.0",
-    "6": "CC BY-ND 2.0",
-    "7": "No known copyright restrictions",
-    "8": "US Government work",
-    "9": "CC0",
-    "10": "Public Domain Mark",
-    "11": "CC BY 4.0",
-    "12": "CC BY-SA 4.0",
-    "13": "CC BY-ND 4.0",
-    "14": "CC BY-NC 4.0",
-    "15": "CC BY-NC-SA 4.0",
-    "16": "CC BY-NC-ND 4.0",
-}
+LICENCES = {"0": "All Rights Reserved", "1": "CC BY-NC-SA 2.0", "2": "CC BY-NC 2.0"}
+LICENCES |= {"3": "CC BY-NC-ND 2.0", "4": "CC BY 2.0", "5": "CC BY-SA 2.0", "6": "CC BY-ND 2.0"}
+LICENCES |= {"7": "No known copyright restrictions", "8": "US Government work", "9": "CC0"}
+LICENCES |= {"10": "Public Domain Mark", "11": "CC BY 4.0", "12": "CC BY-SA 4.0"}
+LICENCES |= {"13": "CC BY-ND 4.0", "14": "CC BY-NC 4.0", "15": "CC BY-NC-SA 4.0"}
+LICENCES |= {"16": "CC BY-NC-ND 4.0"}
 
 # It logs whole error pages; what matters of them is in our own messages.
 logging.getLogger("flickrapi").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page of the results of a query."""
+class Results:
+    """The results of a query, or a page of them."""
 
     total: int  # rows of the whole query
-    pages: int  # of it that can be read
-    rows: list[dict]
+    calls: int  # that all its pages take which can be read
+    rows: list[dict] | None  # None where nobody wants them
 
 
 @dataclass
@@ -86,14 +73,17 @@ class Api:
             )
         self._last_call = time.monotonic()  # an earlier run may have called a moment ago
 
-    def search(self, **arguments: str | int) -> Page:
-        """A page of flickr.photos.search.
-
-        Raises:
-            InputError: Flickr refuses the key or the question, or does not answer after TRIES.
-        """
+    def search(self, **arguments: str | int) -> Results:
+        """A page of flickr.photos.search."""
+        jitter = tenacity.wait_random(0, FIRST_WAIT_S / 2)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_transient),
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=tenacity.wait_exponential(FIRST_WAIT_S, LONGEST_WAIT_S) + jitter,
+            reraise=True,
+        )
         try:
-            return _retrying()(self._search_once, arguments)
+            return retrying(self._search_once, arguments)
         except flickrapi.FlickrError as error:
             if error.code == BAD_KEY:
                 raise InputError(
@@ -104,10 +94,10 @@ class Api:
         except (requests.RequestException, *NO_ANSWER) as error:
             raise InputError(self._trouble(type(error).__name__)) from None
 
-    def _search_once(self, arguments: dict) -> Page:
+    def _search_once(self, arguments: dict) -> Results:
         time.sleep(max(0.0, self._last_call + self.pause_s - time.monotonic()))
         self._last_call = time.monotonic()
-        return _page_of(self._client.photos.search(**arguments)["photos"])
+        return _results_of(self._client.photos.search(**arguments)["photos"])
 
     def _trouble(self, what: str) -> str:
         for hidden in (self.key, self.secret):
@@ -119,22 +109,11 @@ class Api:
 
     @cached_property
     def _client(self) -> flickrapi.FlickrAPI:
-        client = flickrapi.FlickrAPI(
-            self.key, self.secret, format="parsed-json", store_token=False, timeout=TIMEOUT_S
-        )
+        options = {"format": "parsed-json", "store_token": False, "timeout": TIMEOUT_S}
+        client = flickrapi.FlickrAPI(self.key, self.secret, **options)
         client.REST_URL = self.rest_url
         client.flickr_oauth.session.trust_env = self.trust_env
         return client
-
-
-def _retrying() -> Retrying:
-    return Retrying(
-        retry=retry_if_exception(_is_transient),
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
-        + wait_random(0, FIRST_WAIT_S / 2),
-        reraise=True,
-    )
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -147,8 +126,8 @@ def _is_transient(error: BaseException) -> bool:
     return status is not None and (status[1] == "429" or status[1].startswith("5"))
 
 
-def _page_of(answer: Mapping) -> Page:
-    """A page from what Flickr answers; a total may be a number, a text with or without commas, "".
+def _results_of(answer: Mapping) -> Results:
+    """A page, its total a number, a text with or without commas or "".
 
     Raises LookupError, TypeError or ValueError if it is no such answer.
     """
@@ -157,7 +136,7 @@ def _page_of(answer: Mapping) -> Page:
     total = max(_count(answer.get("total")), len(rows))
     size = _count(answer.get("perpage")) or PER_PAGE
     pages = max(math.ceil(total / size), _count(answer.get("pages")))
-    return Page(total, max(1, min(pages, math.ceil(MOST_RESULTS / size))), rows)
+    return Results(total, max(1, min(pages, math.ceil(MOST_RESULTS / size))), rows)
 
 
 def _count(number: object) -> int:
@@ -188,9 +167,3 @@ def taken_at_of(row: dict) -> str:
         return datetime.fromisoformat(row["datetaken"]).isoformat()
     except (KeyError, TypeError, ValueError):
         return ""
-
-
-def licence_of(row: dict) -> str:
-    """The name of a row's licence; "" where Flickr does not say."""
-    number = str(row.get("license", ""))
-    return LICENCES.get(number, f"Flickr licence {number}") if number else ""

@@ -1,15 +1,12 @@
 """A folder or zip of photos, located by photos.csv, a set's table or what the cameras wrote."""
 
 import asyncio
-import csv
-import difflib
-import io
 import os
 import posixpath
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm.contrib.concurrent import thread_map
@@ -39,14 +36,13 @@ OPTIONAL_COLUMNS = ("owner", "heading", "taken_at", "licence", "page_url")
 class Folder(Source):
     """Photos under `path`, a folder or zip, or of the set whose table it is.
 
-    With photos.csv in it, the photos are its rows: `file` (relative to it), `latitude`,
-    `longitude`, and optionally `owner`, `heading`, `taken_at`, `licence`, `page_url`. With the
-    table of a set that we know (see `sources.sets`), they are that set. Without either, they are
-    all image files that carry a position (see `exif.read_metadata`). Hidden files and directories
-    are skipped; links to directories are not followed.
+    With photos.csv in it, the photos are its rows. With the table of a set that we know (see
+    `sources.sets`), they are that set. Without either, they are all image files that carry a
+    position (see `exif.read_metadata`). Hidden files and directories are skipped; links to
+    directories are not followed.
 
     A candidate's `url` names the file's bytes (see `sources.archive`), so that a photo that
-    changes is another candidate. The counts say what `candidates` met.
+    changes is another candidate.
     """
 
     path: Path
@@ -55,13 +51,9 @@ class Folder(Source):
     def candidates(self) -> Iterator[Candidate]:
         """The photos, sorted by `photo_id`: the file's path below the folder, or the set's own id.
 
-        Those of OSV-5M come as its table is read, in its order.
-
-        A file that photos.csv lists and that is not there is a candidate all the same; `fetch`
-        says what became of it.
-
-        Raises:
-            InputError: the path, a table or a row of it is wrong, or nothing is left.
+        OSV-5M's come in the order of its table. What photos.csv lists and is not there is a
+        candidate all the same. Raises InputError where the path, a table or a row of it is wrong,
+        or nothing is left.
         """
         self.counts = FolderCounts()
         kind = self.path.suffix.lower()
@@ -82,10 +74,6 @@ class Folder(Source):
             found = self._located(photos)
         return iter(sorted(found, key=lambda candidate: candidate.photo_id))
 
-    def counted(self) -> dict[str, int]:
-        """What the last listing left out or could not read."""
-        return asdict(self.counts)
-
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The bytes of a photo, as they were when it was listed; FAILED if they changed since."""
         return await asyncio.to_thread(self.read, url)
@@ -96,14 +84,13 @@ class Folder(Source):
         return archive.read(self.path.parent if named else self.path, url)
 
     def _listed(self, photos: Images) -> list[Candidate]:
-        table = photos.root / TABLE
-        rows = _read_table(table, photos)
+        rows = _read_table(photos)
         addresses = thread_map(photos.address, rows, desc="reading photos", disable=None)
         missing = addresses.count(None)
         if missing == len(rows):
             raise InputError(
-                f"{table}: none of the {missing} files it lists can be read under {self.path}; "
-                "write each file relative to photos.csv"
+                f"{photos.root / TABLE}: none of the {missing} files it lists can be read under "
+                f"{self.path}; write each file relative to photos.csv"
             )
         self.counts.not_listed = len(set(photos.found) - set(rows))
         self.counts.unreadable = missing + photos.unreadable
@@ -128,15 +115,8 @@ class Folder(Source):
             else:
                 # Names need not be UTF-8, parquet must be.
                 photo_id = os.fsencode(file).decode(errors="backslashreplace")
-                located = Candidate(
-                    photo_id,
-                    "folder",
-                    *metadata.position,
-                    metadata.owner,
-                    url,
-                    metadata.taken_at,
-                    metadata.heading,
-                )
+                located = Candidate(photo_id, "folder", *metadata.position, metadata.owner, url)
+                located = replace(located, taken_at=metadata.taken_at, heading=metadata.heading)
                 found.append(sets.by_name(located, file))
         if not found:
             raise InputError(
@@ -163,45 +143,20 @@ def name_of(path: Path) -> str:
     return path.parent.resolve().name if stem in osv5m.SETS else stem
 
 
-def _read_table(table: Path, photos: Images) -> dict[str, Candidate]:
+def _read_table(photos: Images) -> dict[str, Candidate]:
     """The rows of photos.csv by file, their urls still empty."""
+    table = photos.root / TABLE
     listed: dict[str, Candidate] = {}
-    try:
-        with io.TextIOWrapper(photos.open_table(TABLE), "utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            _check_columns(table, reader.fieldnames or [])
-            for row in reader:
-                where = f"{table} line {reader.line_num}"
-                candidate = _row_candidate(where, row)
-                if candidate.photo_id in listed:
-                    raise InputError(f"{where}: {candidate.photo_id} is there twice; keep one row")
-                listed[candidate.photo_id] = candidate
-    except OSError as error:
-        raise InputError(
-            f"{table}: cannot be read ({error.strerror}); check that it is a file you may read"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{table}: is not UTF-8; save it as CSV in UTF-8") from error
-    except csv.Error as error:
-        raise InputError(
-            f"{table}: the row after line {reader.line_num} is not CSV ({error}); check its quotes"
-        ) from error
+    with photos.csv_table(TABLE, REQUIRED_COLUMNS, OPTIONAL_COLUMNS) as reader:
+        for row in reader:
+            where = f"{table} line {reader.line_num}"
+            candidate = _row_candidate(where, row)
+            if candidate.photo_id in listed:
+                raise InputError(f"{where}: {candidate.photo_id} is there twice; keep one row")
+            listed[candidate.photo_id] = candidate
     if not listed:
         raise InputError(f"{table}: lists no photos; add a row for each")
     return listed
-
-
-def _check_columns(table: Path, columns: Sequence[str]) -> None:
-    unknown = {
-        name.lower(): name for name in columns if name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS
-    }
-    for column in REQUIRED_COLUMNS:
-        if column not in columns:
-            near = difflib.get_close_matches(column, unknown, n=1, cutoff=0.4)
-            remedy = f'rename "{unknown[near[0]]}"' if near else "add it"
-            raise InputError(
-                f'{table}: there is no column "{column}" among "{", ".join(columns)}"; {remedy}'
-            )
 
 
 def _row_candidate(where: str, row: dict[str, str]) -> Candidate:
@@ -210,10 +165,10 @@ def _row_candidate(where: str, row: dict[str, str]) -> Candidate:
     columns = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
     text = {column: (row.get(column) or "").strip() for column in columns}
     return Candidate(
-        photo_id=_path_below(where, text["file"]),
-        source="folder",
-        latitude=_number(where, "latitude", text["latitude"], 90),
-        longitude=_number(where, "longitude", text["longitude"], 180),
+        _path_below(where, text["file"]),
+        "folder",
+        _number(where, "latitude", text["latitude"], 90),
+        _number(where, "longitude", text["longitude"], 180),
         heading=_number(where, "heading", text["heading"], 360) % 360 if text["heading"] else None,
         url="",
         owner=text["owner"],

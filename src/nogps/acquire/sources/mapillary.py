@@ -35,18 +35,14 @@ class Settings(Section):
 LICENCE = cast(Licence, licence_of("CC BY-SA 4.0"))
 FIELDS = "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle"
 FIELDS += ",sequence,is_pano,creator"
-POSITIONS = {"computed": "computed_geometry", "original": "geometry"}
-ANGLES = ("computed_compass_angle", "compass_angle")
 WIDTHS = (256, 1024, 2048)
 PANORAMA_WIDTH = 2048  # pixels, also where other pictures are asked for smaller
 BAD_TOKEN = 190
 UNKNOWN_ID = 100
 # Codes of errors that pass, beside those that say so: of the platform, and of a limit reached.
 PASSING = (1, 2, 4, 17, 32, 613)
-REFUSED = (401, 403)
 EXPIRED = (403, 404, 410)  # what the picture host says of an address whose time is over
 GONE = (404, 410)  # ... and of one that is fresh, whose picture is no more
-ADDRESSES = 2  # of a picture that are tried
 
 
 @dataclass
@@ -78,15 +74,13 @@ class Mapillary:
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture whose address is found at a candidate's url."""
-        for number in range(1, ADDRESSES + 1):
+        for gone in (EXPIRED, GONE):
             reply = await self._get(url, http)
             best_first = url.partition("fields=")[2].split(",")
             addresses = [reply[each] for each in best_first if isinstance(reply.get(each), str)]
             if not addresses:
                 return Fetched(Status.GONE)
-            fetched = await fetch_picture(
-                addresses[0], http, gone=EXPIRED if number < ADDRESSES else GONE
-            )
+            fetched = await fetch_picture(addresses[0], http, gone=gone)
             if fetched.status is not Status.GONE:
                 break
         return fetched
@@ -111,11 +105,6 @@ class Mapillary:
             query["end_captured_at"] = f"{date.fromisoformat(limits.taken_to)}T23:59:59Z"
         return f"{self.base_url}/images?{urlencode(query, safe=',:')}"
 
-    def _widths(self, around: bool) -> list[int]:
-        """Widths in pixels in which a picture may be had, the best first."""
-        wanted = max(self.settings.width, PANORAMA_WIDTH if around else 0)
-        return sorted(WIDTHS, key=lambda width: (abs(width - wanted), width))
-
     async def _get(self, url: str, http: Polite) -> dict:
         """The API's answer; empty where it does not know the id.
 
@@ -126,7 +115,7 @@ class Mapillary:
         answer = await http.get(url, judge=partial(_judge, listing=listing), headers=headers)
         error = json_dict(answer.json_object.get("error"))
         code = error.get("code")
-        if code == BAD_TOKEN or (answer.status in REFUSED and not error):
+        if code == BAD_TOKEN or (answer.status in (401, 403) and not error):
             raise InputError(
                 "Mapillary does not take the token; set MAPILLARY_TOKEN to that of an application "
                 "from https://www.mapillary.com/dashboard/developers"
@@ -141,23 +130,27 @@ class Mapillary:
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
-        position = geojson_point(row.get(POSITIONS[self.settings.positions]))
+        computed = self.settings.positions == "computed"
+        position = geojson_point(row.get("computed_geometry" if computed else "geometry"))
         if position is None:
             return "without_position"
         creator = json_dict(row.get("creator"))
-        headings = (known_heading(row.get(angle)) for angle in ANGLES)
+        heading = known_heading(row.get("computed_compass_angle"))
+        if heading is None:
+            heading = known_heading(row.get("compass_angle"))
         name = str(creator.get("username") or "")
         around = row.get("is_pano") is True
-        thumbs = ",".join(f"thumb_{width}_url" for width in self._widths(around))
+        wanted = PANORAMA_WIDTH if around else self.settings.width
+        best_first = sorted(WIDTHS, key=lambda width: (abs(width - wanted), width))
+        thumbs = ",".join(f"thumb_{width}_url" for width in best_first)
         return Candidate(
-            photo_id=str(row["id"]),
-            source="mapillary",
-            latitude=position[0],
-            longitude=position[1],
+            str(row["id"]),
+            "mapillary",
+            *position,
             owner=str(creator.get("id") or name),
             url=f"{self.base_url}/{row['id']}?fields={thumbs}",
             taken_at=moment_of(row.get("captured_at")),
-            heading=next((each for each in headings if each is not None), None),
+            heading=heading,
             licence=LICENCE.name,
             page_url=f"{self.page_base}/app/?pKey={row['id']}",
             author=name,

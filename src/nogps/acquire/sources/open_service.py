@@ -11,13 +11,7 @@ from nogps.acquire.service import Service
 from nogps.acquire.source import Context, CrawlRate, Source, SourceType
 from nogps.base.settings import Section
 
-OWN_LIMITS = {
-    "photos": 10_000,
-    "per_cell": 20,
-    "per_owner": 500,
-    "per_sequence": 5,
-    "spacing_m": 25.0,
-}
+MOST = {"photos": 10_000, "per_cell": 20, "per_owner": 500, "per_sequence": 5, "spacing_m": 25.0}
 
 
 def open_service(
@@ -41,6 +35,6 @@ def open_service(
         environment,
         on_planet=True,
         by_area=True,
-        own_limits=OWN_LIMITS,
+        own_limits=MOST,
         crawl_rate=crawl_rate,
     )

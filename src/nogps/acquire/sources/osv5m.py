@@ -4,9 +4,10 @@ The table has 4.9 million rows and the zips 259 GB, of which people have some: r
 at a time, and of the pictures only the zips' directories, when they are listed.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from nogps.acquire.candidate import Candidate, moment_of
 from nogps.acquire.sources import archive
-from nogps.acquire.sources.archive import FolderCounts, Member, on_globe
+from nogps.acquire.sources.archive import FolderCounts, Images, Member, on_globe
 from nogps.base.errors import InputError
 from nogps.photos.files import image_files
 from nogps.rights.licences import Licence, licence_of
@@ -34,16 +35,13 @@ BLOCK = 8 << 20  # bytes of the table at a time
 PICTURE = np.dtype(
     [("id", "i8"), ("folder", "i4"), ("offset", "i8"), ("size", "i8"), ("crc32", "u4")]
 )
-EXTRACTED = -1  # the offset of a picture that is a file of its own
+EXTRACTED = (-1, 0, 0)  # offset, size and crc32 of a picture that is a file of its own
 
 
 def candidates(table: Path, columns: list[str], counts: FolderCounts) -> Iterator[Candidate]:
     """The rows of train.csv or test.csv whose picture is there, in their order.
 
     `columns` are all that the table has. A picture is a member of a zip or a file of its own.
-
-    Raises:
-        InputError: a column or all pictures are missing, or a file is damaged.
     """
     for column in REQUIRED:
         if column not in columns:
@@ -107,14 +105,12 @@ def _batches(table: Path, texts: list[str]) -> Iterator[pa.RecordBatch]:
     types = dict.fromkeys(("id", *texts), pa.string())
     types |= dict.fromkeys(("latitude", "longitude"), pa.float64())
     try:
-        with (
-            csv.open_csv(
-                table,
-                csv.ReadOptions(block_size=BLOCK),
-                csv.ParseOptions(newlines_in_values=True),
-                csv.ConvertOptions(include_columns=list(types), column_types=types),
-            ) as reader,
-        ):
+        with csv.open_csv(
+            table,
+            csv.ReadOptions(block_size=BLOCK),
+            csv.ParseOptions(newlines_in_values=True),
+            csv.ConvertOptions(include_columns=list(types), column_types=types),
+        ) as reader:
             yield from tqdm(reader, desc="reading table", unit="block", disable=None)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:200]
@@ -126,35 +122,25 @@ def _pictures(root: Path, below: str, counts: FolderCounts) -> tuple[list[str], 
 
     Of a picture that lies there twice, the first folder's; the others are not listed.
     """
-    folders: list[str] = []
-    parts = [np.empty(0, PICTURE)]
+    folders: dict[str, int] = {}
+    parts = []
     extracted, unreadable = image_files(root / below)
-    counts.unreadable += unreadable
-    counts.not_listed += len(extracted)
-    parts.append(_located(((name, None) for name in extracted), f"{below}/", folders))
-    for path in tqdm(sorted((root / below).glob("*.zip")), desc="listing zips", disable=None):
-        found, _, unreadable = archive.members(path)
-        counts.unreadable += unreadable
-        counts.not_listed += len(found)
-        parts.append(_located(found.items(), f"{below}/{path.name}/", folders))
+    files = Images(root / below, dict.fromkeys(extracted), {}, unreadable)
+    zips = tqdm(sorted((root / below).glob("*.zip")), desc="listing zips", disable=None)
+    for photos in itertools.chain([files], map(archive.members, zips)):
+        counts.unreadable += photos.unreadable
+        counts.not_listed += len(photos.found)
+        place = f"{photos.root.relative_to(root).as_posix()}/"
+        rows = []
+        for name, member in sorted(photos.found.items()):
+            file = name.rpartition("/")[2]
+            if re.fullmatch(r"[1-9][0-9]{0,17}\.jpg|0\.jpg", file):
+                folder = folders.setdefault(place + name.removesuffix(file), len(folders))
+                there = (member.offset, member.size, member.crc32) if member else EXTRACTED
+                rows.append((int(file[:-4]), folder, *there))
+        parts.append(np.array(rows, PICTURE))
     pictures = np.concatenate(parts)
-    pictures = pictures[np.argsort(pictures["id"], kind="stable")]
-    first = np.diff(pictures["id"], prepend=-1) != 0
-    return folders, pictures[first]
-
-
-def _located(found: Iterable[tuple[str, Member | None]], below: str, folders: list[str]) -> NDArray:
-    rows, number = [], {}
-    for name, member in sorted(found):
-        folder, _, file = name.rpartition("/")
-        if not re.fullmatch(r"[1-9][0-9]{0,17}\.jpg|0\.jpg", file):
-            continue
-        if folder not in number:
-            number[folder] = len(folders)
-            folders.append(below + (f"{folder}/" if folder else ""))
-        place = (member.offset, member.size, member.crc32) if member else (EXTRACTED, 0, 0)
-        rows.append((int(file[:-4]), number[folder], *place))
-    return np.array(rows, PICTURE)
+    return list(folders), pictures[np.unique(pictures["id"], return_index=True)[1]]
 
 
 def _address(root: Path, folders: list[str], picture: NDArray) -> str:
@@ -164,7 +150,7 @@ def _address(root: Path, folders: list[str], picture: NDArray) -> str:
     """
     number, folder, offset, size, crc32 = picture.tolist()
     path = f"{folders[folder]}{number}.jpg"
-    if offset != EXTRACTED:
+    if offset >= 0:
         return archive.address(path, Member(offset, size, crc32))
     with suppress(OSError):
         return f"{archive.quoted(path)}#size={(root / path).stat().st_size}"

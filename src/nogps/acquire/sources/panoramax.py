@@ -6,6 +6,7 @@ Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IG
 (OpenStreetMap France) are the most frequent.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
@@ -55,22 +56,19 @@ class Panoramax:
 
     async def ask(self, box: Box, http: Polite, most: int) -> Page:
         """The pictures in a box."""
-        rows = await self._listed(self._url(box, most), http)
+        answer = await followed(self._url(box, most), http, judge=_judge)
+        if answer.status != 200:
+            host = urlsplit(answer.url).netloc
+            message = " ".join(str(answer.json_object.get("message") or "").split())[:200]
+            why = ", ".join(filter(None, [f"HTTP {answer.status}", message]))
+            raise Refused(f"{host} refuses a search ({why})")
+        rows = [row for row in _dicts(answer.json_object["features"]) if row.get("id")]
         photos = {str(row["id"]): self._candidate(row) for row in rows}
         return Page(photos, full=len(rows) >= most)
 
     def _url(self, box: Box, limit: int) -> str:
         query = urlencode({"bbox": str(box), "limit": limit}, safe=",")
         return f"{self.base_url}/api/search?{query}"
-
-    async def _listed(self, url: str, http: Polite) -> list[dict]:
-        answer = await followed(url, http, judge=_judge)
-        if answer.status != 200:
-            host = urlsplit(answer.url).netloc
-            raise Refused(f"{host} refuses a search (HTTP {answer.status}{_message(answer)})")
-        return [
-            row for row in answer.json_object["features"] if isinstance(row, dict) and row.get("id")
-        ]
 
     def _candidate(self, row: dict) -> Candidate | str:
         """The picture as a candidate, or why it is of no use."""
@@ -87,14 +85,16 @@ class Panoramax:
         picture = self._picture(row)
         if not picture:
             return "without_picture"
-        producer = _producer(row)
+        providers = _dicts(row.get("providers"))
+        producing = [each for each in providers if "producer" in (each.get("roles") or [])]
+        producer = next(iter(producing or providers), {})
+        licensed = [each for each in _dicts(row.get("links")) if each.get("rel") == "license"]
         owner = str(producer.get("id") or "")
         name = str(producer.get("name") or properties.get("geovisio:producer") or "")
         return Candidate(
-            photo_id=str(row["id"]),
-            source="panoramax",
-            latitude=position[0],
-            longitude=position[1],
+            str(row["id"]),
+            "panoramax",
+            *position,
             owner=owner or (f"{name}@{urlsplit(picture).netloc}" if name else ""),
             url=picture,
             taken_at=str(properties.get("datetime") or ""),
@@ -102,7 +102,7 @@ class Panoramax:
             licence=licence.name,
             page_url=f"{self.base_url}/#focus=pic&pic={row['id']}",
             author=name,
-            licence_url=_link(row, "license") or licence.url,
+            licence_url=_first_link(licensed) or licence.url,
             sequence=str(row.get("collection") or ""),
             field_of_view=_field_of_view(properties),
         )
@@ -110,11 +110,8 @@ class Panoramax:
     def _picture(self, row: dict) -> str:
         """The address of the picture in the wanted quality, or else in the other one."""
         assets = json_dict(row.get("assets"))
-        for quality in (self.settings.quality, *QUALITIES):
-            href = json_dict(assets.get(quality)).get("href")
-            if isinstance(href, str) and href.startswith(("http://", "https://")):
-                return href
-        return ""
+        best_first = (self.settings.quality, *QUALITIES)
+        return _first_link(json_dict(assets.get(quality)) for quality in best_first)
 
 
 def _judge(answer: Answer) -> Verdict:
@@ -122,25 +119,14 @@ def _judge(answer: Answer) -> Verdict:
     return Verdict.RETRY if answer.status == 200 and no_list else by_status(answer)
 
 
-def _message(answer: Answer) -> str:
-    message = " ".join(str(answer.json_object.get("message") or "").split())[:200]
-    return f", {message}" if message else ""
+def _first_link(rows: Iterable[dict]) -> str:
+    hrefs = (row.get("href") for row in rows)
+    usable = ("http://", "https://")
+    return next((each for each in hrefs if isinstance(each, str) and each.startswith(usable)), "")
 
 
 def _dicts(value: object) -> list[dict]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _producer(row: dict) -> dict:
-    """Who took the picture."""
-    providers = _dicts(row.get("providers"))
-    taking = [each for each in providers if "producer" in (each.get("roles") or [])]
-    return next(iter(taking or providers), {})
-
-
-def _link(row: dict, rel: str) -> str:
-    links = (each.get("href") for each in _dicts(row.get("links")) if each.get("rel") == rel)
-    return next((href for href in links if isinstance(href, str) and href.startswith("http")), "")
 
 
 def _field_of_view(properties: dict) -> float | None:

@@ -4,13 +4,12 @@ OSV-5M (train.csv or test.csv, and zips in images/), Im2GPS and Im2GPS3k (file n
 with the owner in them, a table of IMG_ID, AUTHOR, LAT, LON), YFCC4k (info.txt, rows of YFCC100M).
 """
 
-import csv
 import io
 import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -41,31 +40,18 @@ PAGE, LICENCE, LICENCE_URL = 15, 17, 18
 
 
 def of_table(table: Path, counts: FolderCounts) -> Iterator[Candidate]:
-    """The photos of a set whose table is named: OSV-5M's, or one with IMG_ID, LAT and LON.
-
-    Raises:
-        InputError: it is neither, or the photos are not there.
-    """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            columns = next(csv.reader(lines), [])
-    except OSError as error:
-        raise InputError(
-            f"folder.path: {table} cannot be read ({error.strerror}); check that you may read it"
-        ) from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"folder.path: {table} is not CSV in UTF-8; fetch it again") from None
-    if "IMG_ID" in columns:
-        with table.open("rb") as lines:
-            rows = _places_rows(table, lines)
-        photos = archive.beside(table.parent, [_file(row["IMG_ID"]) for row in rows])
-        return iter(_places(table, rows, photos, counts))
-    return osv5m.candidates(table, columns, counts)
+    """The photos of a set whose table is named: OSV-5M's, or one with IMG_ID, LAT and LON."""
+    tables = Images(table.parent, {}, {table.name: None})
+    with tables.csv_table(table.name) as reader:
+        columns = list(reader.fieldnames or [])
+    if "IMG_ID" not in columns:
+        return osv5m.candidates(table, columns, counts)
+    return iter(_places(tables, table.name, archive.beside, counts))
 
 
 def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
     """The photos of a set whose table lies with them, in a folder or a zip; None without one."""
-    names = [name for name in photos.tables if name.lower().endswith(f"{PLACES}.csv")]
+    names = sorted(name for name in photos.tables if name.lower().endswith(f"{PLACES}.csv"))
     if INFO in photos.tables:
         with photos.open_table(INFO) as lines:
             fields = _yfcc_rows(photos.root / INFO, lines)
@@ -77,24 +63,21 @@ def listed(photos: Images, counts: FolderCounts) -> list[Candidate] | None:
         raise InputError(
             f"folder.path: {photos.root} holds {' and '.join(names)}; name the one that you mean"
         )
-    for name in names:
-        with photos.open_table(name) as lines:
-            rows = _places_rows(photos.root / name, lines)
-        photos = archive.with_zips(photos, (_file(row["IMG_ID"]) for row in rows))
-        return _places(photos.root / name, rows, photos, counts)
-    return None
+    return _places(photos, names[0], archive.with_zips, counts) if names else None
 
 
 def by_name(candidate: Candidate, file: str) -> Candidate:
     """A candidate with what a file name of Im2GPS3k says, where nothing else said it."""
     named = FLICKR_NAME.fullmatch(_file(file))
-    if not named:
-        return candidate
-    photo, owner = named.groups()
+    return _on_flickr(candidate, *named.groups()) if named else candidate
+
+
+def _on_flickr(candidate: Candidate, photo: str, owner: str) -> Candidate:
+    page = f"https://www.flickr.com/photos/{owner}/{photo}/" if owner else ""
     return replace(
         candidate,
         owner=candidate.owner or owner,
-        page_url=candidate.page_url or _flickr_page(owner, photo),
+        page_url=candidate.page_url or page,
         flickr_id=photo,
     )
 
@@ -139,53 +122,35 @@ def _matched(
 # --- Im2GPS3k and others with a table of IMG_ID, AUTHOR, LAT, LON
 
 
-def _places_rows(table: Path, lines: BinaryIO) -> list[dict[str, str]]:
-    """The rows that name a photo, of which we need IMG_ID, LAT, LON and, if it is there, AUTHOR."""
-    try:
-        reader = csv.DictReader(io.TextIOWrapper(lines, "utf-8-sig", newline=""), strict=True)
-        for column in PLACES_REQUIRED:
-            if column not in (reader.fieldnames or []):
-                raise InputError(
-                    f'{table}: there is no column "{column}" among '
-                    f'"{", ".join(reader.fieldnames or [])}"; add it'
-                )
-        wanted = (*PLACES_REQUIRED, "AUTHOR")
-        return [{key: (row.get(key) or "").strip() for key in wanted} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: is not CSV in UTF-8 ({error}); fetch it again") from None
-
-
 def _places(
-    table: Path, rows: list[dict[str, str]], photos: Images, counts: FolderCounts
+    tables: Images, name: str, find: Callable[[Images, Iterable[str]], Images], counts: FolderCounts
 ) -> list[Candidate]:
-    positions = np.array([[number(row[key]) for key in ("LAT", "LON")] for row in rows])
-    if rows and _exchanged(rows, positions, photos):
+    """The photos of a table of IMG_ID, LAT, LON and perhaps AUTHOR; `find` says which are there."""
+    table = tables.root / name
+    with tables.csv_table(name, PLACES_REQUIRED) as reader:
+        columns = ("IMG_ID", "AUTHOR", "LAT", "LON")
+        rows = [[(row.get(column) or "").strip() for column in columns] for row in reader]
+    files = [_file(photo_id) for photo_id, *_ in rows]
+    photos = find(tables, files)
+    positions = np.array(
+        [[number(latitude), number(longitude)] for *_, latitude, longitude in rows]
+    )
+    if rows and _exchanged(files, positions, photos):
         print(
             f"{table}: its LAT and LON are exchanged, LAT holds longitudes; they are read so",
             file=sys.stderr,
         )
         positions = positions[:, ::-1]
-    files = [_file(row["IMG_ID"]) for row in rows]
-    found = [
-        _places_candidate(row, file, *position)
-        for row, file, position in zip(rows, files, positions.tolist(), strict=True)
-    ]
-    return _matched(table, zip(files, found, strict=True), photos, counts)
+    found = []
+    placed = zip(rows, files, positions.tolist(), strict=True)
+    for (photo_id, author, *_), file, (latitude, longitude) in placed:
+        candidate = by_name(Candidate(photo_id, "folder", latitude, longitude, author, ""), file)
+        stem = PurePosixPath(file).stem
+        found.append((file, _on_flickr(candidate, stem, author) if stem.isdigit() else candidate))
+    return _matched(table, found, photos, counts)
 
 
-def _places_candidate(
-    row: dict[str, str], file: str, latitude: float, longitude: float
-) -> Candidate:
-    author, stem = row["AUTHOR"], PurePosixPath(file).stem
-    candidate = by_name(
-        Candidate(row["IMG_ID"], "folder", latitude, longitude, owner=author, url=""), file
-    )
-    if candidate.flickr_id or not stem.isdigit():
-        return candidate
-    return replace(candidate, flickr_id=stem, page_url=_flickr_page(author, stem) if author else "")
-
-
-def _exchanged(rows: list[dict[str, str]], positions: NDArray, photos: Images) -> bool:
+def _exchanged(files: list[str], positions: NDArray, photos: Images) -> bool:
     """Whether the columns LAT and LON hold each other's values, as in a table that goes about.
 
     A latitude beyond 90 degrees proves it; where there is none in either column, the photos' own
@@ -195,11 +160,11 @@ def _exchanged(rows: list[dict[str, str]], positions: NDArray, photos: Images) -
     if beyond.any():
         return bool(beyond[0] > beyond[1])
     there = {_file(name): name for name in photos.found}
-    known = [each for each, row in enumerate(rows) if _file(row["IMG_ID"]) in there]
+    known = [number for number, file in enumerate(files) if file in there]
     for_it = against = 0
     for each in known[:: max(1, len(known) // COMPARED)]:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of damaged headers
-            _, metadata = photos.inspect(there[_file(rows[each]["IMG_ID"])])
+            _, metadata = photos.inspect(there[files[each]])
         if metadata.position:
             apart = np.abs(np.array(metadata.position) - [positions[each], positions[each][::-1]])
             as_named, otherwise = apart.max(axis=1) < CLOSE
@@ -266,10 +231,6 @@ def _moment(text: str) -> str:
 
 def _file(name: str) -> str:
     return PurePosixPath(name).name
-
-
-def _flickr_page(owner: str, photo: str) -> str:
-    return f"https://www.flickr.com/photos/{owner}/{photo}/"
 
 
 def number(text: str) -> float:

@@ -7,11 +7,11 @@ pictures; see TERMS.
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
 import googlemaps.client
@@ -23,18 +23,11 @@ from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Region
 from nogps.acquire.budget import Budget
 from nogps.acquire.candidate import Candidate, Fetched, Status, known_position
-from nogps.acquire.http import (
-    Answer,
-    HostDown,
-    Polite,
-    Unavailable,
-    Verdict,
-    by_status,
-    whole_picture,
-)
+from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status, whole_picture
 from nogps.acquire.ledger import unfetched
+from nogps.acquire.pictures import fetched_picture
 from nogps.acquire.source import Context, Source, SourceType
-from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
+from nogps.acquire.sources.openaddresses import draw_evenly, read_addresses
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Section
 from nogps.photos import images
@@ -74,8 +67,7 @@ TERMS = (
     "https://cloud.google.com/maps-platform/terms and, if you go on, set "
     "streetview.terms_accepted: true"
 )
-METADATA = "/maps/api/streetview/metadata"
-IMAGE = "/maps/api/streetview"
+API = "/maps/api/streetview"
 CALLS_A_SECOND = 30_000 / 60  # that Google allows
 OFFICIAL_ID = re.compile(r"[\w-]{22}")  # people's own panoramas have longer ids
 UNKNOWN = "UNKNOWN_ERROR"
@@ -102,11 +94,7 @@ class StreetViewCounts:
 
 @dataclass
 class StreetView(Source):
-    """Street View photos near addresses.
-
-    Raises InputError where a value is wrong, where Google refuses the key, and where it cannot be
-    reached.
-    """
+    """Street View photos near addresses."""
 
     key: str = field(repr=False)
     secret: str = field(repr=False)  # signs URLs; "" where the key needs none
@@ -142,25 +130,20 @@ class StreetView(Source):
     def candidates(self) -> Iterator[Candidate]:
         """Photos of every official panorama that is nearest to a drawn address."""
         self.counts = StreetViewCounts()
-        known = read_addresses(self.settings.addresses)
-        inside = self.region.contains(known.latitude, known.longitude)
-        within = Addresses(known.latitude[inside], known.longitude[inside], known.counts)
-        latitude, longitude = draw_evenly(
-            within, self.settings.locations, self.seed, self.settings.region_km
-        )
-        self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
-        found = asyncio.run(self._nearest(list(zip(latitude, longitude, strict=True))))
-        self.counts.drawn = len(found)
-        seen: set[str] = set()
-        for answer in found:
+        settings, seen = self.settings, set[str]()
+        addresses, counts = read_addresses(settings.addresses)
+        inside = self.region.contains(*addresses.T)
+        self._address_counts = counts | {"addresses_outside_region": int((~inside).sum())}
+        drawn = draw_evenly(addresses[inside], settings.locations, self.seed, settings.region_km)
+        for answer in asyncio.run(self._nearest(drawn.tolist())):
             position = self._usable_position(answer, seen)
             if position:
                 seen.add(answer["pano_id"])
                 yield from self._photos(answer, position)
 
     def counted(self) -> dict[str, int]:
-        """The counts of the last search."""
-        return self._address_counts | asdict(self.counts)
+        """The counts of the last search, and of what its addresses were."""
+        return self._address_counts | super().counted()
 
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The picture behind a candidate's url: a paid call, and so is each new try."""
@@ -169,10 +152,8 @@ class StreetView(Source):
         answer = await http.get(url, judge=whole_picture(), prepare=self._paid_and_signed)
         if answer.status in (401, 403):
             raise InputError(self._refused(answer))
-        if answer.status in (404, 410):
-            return Fetched(Status.GONE)
         if answer.status != 200:
-            return Fetched(Status.FAILED)
+            return fetched_picture(answer)
         fetched = await asyncio.to_thread(_picture, answer)
         self._without = 0 if fetched.status is Status.OK else self._without + 1
         if self._without >= MOST_WITHOUT:
@@ -201,34 +182,36 @@ class StreetView(Source):
 
     # --- panoramas ---
 
-    async def _nearest(self, positions: list[tuple[float, float]]) -> list[dict]:
+    async def _nearest(self, positions: list[list[float]]) -> list[dict]:
         """What is known about the panorama nearest to each position."""
-        with tqdm(total=len(positions), desc="sample") as bar:
-            async with self.http(per_second=CALLS_A_SECOND) as http:
+        tasks = []
+        try:
+            with tqdm(total=len(positions), desc="sample") as bar:
+                async with self.http(per_second=CALLS_A_SECOND) as http:
+                    for start in range(0, len(positions), 1000):
+                        async with asyncio.TaskGroup() as group:
+                            for latitude, longitude in positions[start : start + 1000]:
+                                answer = self._ask(latitude, longitude, http, bar)
+                                tasks.append(group.create_task(answer))
+        except ExceptionGroup as failed:  # the others are ended by then
+            raise failed.exceptions[0] from None
+        self.counts.calls = self.counts.drawn = len(tasks)
+        return [task.result() for task in tasks]
 
-                async def ask(position: tuple[float, float]) -> dict:
-                    url = self._metadata_url(*position)
-                    answer = self.answers.get(url)
-                    if answer is None:
-                        answer = await self._metadata(url, http)
-                        if answer["status"] != UNKNOWN:
-                            self.answers.put(url, answer)
-                    bar.update()
-                    return answer
-
-                found = []
-                for start in range(0, len(positions), 1000):
-                    found += await _all(map(ask, positions[start : start + 1000]))
-                self.counts.calls = len(positions)
-                return found
-
-    def _metadata_url(self, latitude: float, longitude: float) -> str:
+    async def _ask(self, latitude: float, longitude: float, http: Polite, bar: tqdm) -> dict:
         query = {
-            "location": googlemaps.convert.latlng((float(latitude), float(longitude))),
+            "location": googlemaps.convert.latlng((latitude, longitude)),
             "radius": self.settings.radius_m,
             "source": "outdoor",  # drops indoor pictures and spheres of unknown kind
         }
-        return f"{self.base_url}{METADATA}?{urlencode(query, safe=',')}"
+        url = f"{self.base_url}{API}/metadata?{urlencode(query, safe=',')}"
+        answer = self.answers.get(url)
+        if answer is None:
+            answer = await self._metadata(url, http)
+            if answer["status"] != UNKNOWN:
+                self.answers.put(url, answer)
+        bar.update()
+        return answer
 
     async def _metadata(self, url: str, http: Polite) -> dict:
         last = ""
@@ -243,20 +226,16 @@ class StreetView(Source):
 
         try:
             answer = await http.get(url, judge=judge, prepare=self._signed)
-        except Unavailable as error:
+        except Unavailable:
             if last == UNKNOWN:
                 return {"status": UNKNOWN}
-            trouble = "is down" if isinstance(error, HostDown) else "cannot be reached"
-            if last:
-                trouble = f"does not answer as it should ({last})"
+            trouble = f"does not answer as it should ({last})" if last else "cannot be reached"
             raise InputError(
                 f"{urlsplit(url).netloc} {trouble}; run this again later: what is answered is kept"
             ) from None
-        reply = answer.json_object
-        status = reply.get("status")
-        if status in ("OK", *NO_PANORAMA):
-            return reply
-        raise InputError(self._refused(answer))
+        if answer.json_object.get("status") not in ("OK", *NO_PANORAMA):
+            raise InputError(self._refused(answer))
+        return answer.json_object
 
     def _refused(self, answer: Answer) -> str:
         reply = answer.json_object
@@ -273,14 +252,17 @@ class StreetView(Source):
 
     def _usable_position(self, answer: dict, seen: set[str]) -> tuple[float, float] | None:
         """The position of a panorama; None, and counted, where it gives no photos."""
-        position = _position(answer)
+        location = answer.get("location")
+        location = location if isinstance(location, dict) else {}
+        position = known_position(location.get("lat"), location.get("lng"))
+        by_google = "google" in str(answer.get("copyright") or "google").lower()
         if answer["status"] == UNKNOWN:
             self.counts.unanswered += 1
         elif answer["status"] != "OK" or not isinstance(answer.get("pano_id"), str):
             self.counts.without_panorama += 1
         elif answer["pano_id"] in seen:
             self.counts.repeated += 1
-        elif not _official(answer):
+        elif not by_google or not OFFICIAL_ID.fullmatch(answer["pano_id"]):
             self.counts.unofficial += 1
         elif position is None:
             self.counts.without_position += 1
@@ -303,12 +285,11 @@ class StreetView(Source):
             }
             self.counts.candidates += 1
             yield Candidate(
-                photo_id=f"{pano}_{heading:03d}",
-                source="streetview",
-                latitude=position[0],
-                longitude=position[1],
+                f"{pano}_{heading:03d}",
+                "streetview",
+                *position,
                 owner=pano,  # so that the directions of a panorama stay together
-                url=f"{self.base_url}{IMAGE}?{urlencode(query)}",
+                url=f"{self.base_url}{API}?{urlencode(query)}",
                 taken_at=str(answer.get("date") or ""),
                 heading=float(heading),
                 licence=str(answer.get("copyright") or "© Google"),
@@ -330,17 +311,6 @@ class StreetView(Source):
         return f"{url}&signature={signature}"
 
 
-async def _all(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list:
-    """All results in order; when one fails, the others are ended first."""
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _picture(answer: Answer) -> Fetched:
     """What an image call brought; Google also answers 200 with a text, or a picture of one."""
     if REFUSAL.search(answer.body[:500]) and answer.media_type.startswith("text/"):
@@ -350,17 +320,6 @@ def _picture(answer: Answer) -> Fetched:
     except images.BadImage:
         return Fetched(Status.NOT_AN_IMAGE)
     return Fetched(Status.PLACEHOLDER) if flat else Fetched(Status.OK, answer.body)
-
-
-def _official(answer: dict) -> bool:
-    by_google = "google" in str(answer.get("copyright") or "google").lower()
-    return by_google and OFFICIAL_ID.fullmatch(str(answer["pano_id"])) is not None
-
-
-def _position(answer: dict) -> tuple[float, float] | None:
-    location = answer.get("location")
-    location = location if isinstance(location, dict) else {}
-    return known_position(location.get("lat"), location.get("lng"))
 
 
 @contextmanager
