@@ -4,14 +4,12 @@ Checks params.yaml and dvc.yaml, or prints a page (docs/parameters.md) or a JSON
 (params.schema.json) made from the one declaration of the parameters.
 """
 
-import argparse
 import json
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import yaml
 
-from nogps.base.errors import InputError
 from nogps.pipeline.params import Params, check_stages, read_params, stages_by_parameter
 
 INTRODUCTION = """\
@@ -84,27 +82,18 @@ def _values(field: dict) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run `nogps params`."""
-    parser = argparse.ArgumentParser(
-        prog="nogps params",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--markdown", action="store_true", help="print the page of all parameters")
-    how.add_argument("--schema", action="store_true", help="print the JSON Schema")
-    options = parser.parse_args(argv)
-    try:
-        if options.schema:
-            print(schema(), end="")
-            return
-        read_params()
-        check_stages()
-        print(markdown() if options.markdown else "params.yaml and dvc.yaml are right\n", end="")
-    except InputError as error:
-        sys.exit(f"nogps params: {error}")
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `nogps params` takes."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--markdown", action="store_true", dest="page", help="print the page of all parameters")
+    add("--schema", action="store_true", dest="as_json", help="print the JSON Schema")
 
 
-if __name__ == "__main__":
-    main()
+def main(page: bool = False, as_json: bool = False) -> None:
+    """Check both files, or print what is asked for."""
+    if as_json:
+        print(schema(), end="")
+        return
+    read_params()
+    check_stages()
+    print(markdown() if page else "params.yaml and dvc.yaml are right\n", end="")

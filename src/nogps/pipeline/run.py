@@ -45,8 +45,5 @@ def main(stage: Callable[[Params], None], description: str) -> None:
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except FileNotFoundError as error:
-        missing = error.filename or error
-        sys.exit(f"{name}: {missing} is not there; `dvc repro` makes what is missing")
     except OSError as error:
         sys.exit(f"{name}: {system_error(error)}")

@@ -6,14 +6,13 @@ that may be shown: all of the simulated planet's, and of the real world those un
 web/site/credits.html says whose they are.
 """
 
-import argparse
 import hashlib
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from argparse import ArgumentParser
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,26 +59,18 @@ LATER = ("vendor/onnxruntime-web/", "vendor/libheif-js/", "game/", "model.onnx",
 GAME_SIDE = 1024  # pixels, at most
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Build."""
-    parser = argparse.ArgumentParser(
-        prog="nogps site",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--model", type=Path, default=paths.MODEL, help="(default: %(default)s)")
-    parser.add_argument(
-        "--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)"
-    )
-    parser.add_argument("--photos", type=int, default=100, help="at most, for the game")
-    options = parser.parse_args(arguments)
-    if options.photos < 0:
-        parser.error("--photos is a number from 0")
-    build(options.model, options.site, options.photos)
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `nogps site` takes."""
+    add = parser.add_argument
+    add("--model", type=Path, default=paths.MODEL, help="(default: %(default)s)")
+    add("--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)")
+    add("--photos", type=int, default=100, help="at most, for the game")
 
 
-def build(model: Path, site: Path, photos: int) -> None:
+def main(model: Path, site: Path, photos: int) -> None:
     """Put the site together beside the old one, and then in its place."""
+    if photos < 0:
+        raise InputError("--photos is a number from 0; mend that")
     site = site.resolve()
     if site.exists() and any(site.iterdir()) and not is_site(site):
         raise InputError(f"--site: {site} holds other things than a site; name another folder")

@@ -73,30 +73,16 @@ def write_map_page(path: Path, located: Sequence[Located], locator: BaseLocator)
 
 def _card(one: Located, partition: Partition) -> dict:
     guess = one.guess
-    here = (guess.latitude, guess.longitude)
+    here, radii = (guess.latitude, guess.longitude), (guess.radius_50_km, guess.radius_90_km)
     spread = dict(zip(partition.tokens.tolist(), partition.spread_km(), strict=True))
-    seen = [here, *svg.rim(here, guess.radius_50_km)[:, ::-1]]
-    seen += [(cell.latitude, cell.longitude) for cell in guess.cells]
-    if one.gps:
-        seen.append(one.gps)
-    return {
-        "one": one,
-        "jpeg": _thumbnail(one.photo),
-        "box": svg.view_box(np.array(seen)),
-        # The square root: a tenth of the probability is still to be seen.
-        "discs": [
-            (
-                svg.circle((cell.latitude, cell.longitude), spread[cell.token]),
-                round(0.7 * cell.probability**0.5, 3),
-            )
-            for cell in guess.cells
-        ],
-        "r50": svg.circle(here, guess.radius_50_km),
-        "r90": svg.circle(here, guess.radius_90_km),
-        "guess": svg.dot(here),
-        "truth": svg.dot(one.gps) if one.gps else "",
-        "line": svg.arc(one.gps, here) if one.gps else "",
-    }
+    cells = {(cell.latitude, cell.longitude): cell for cell in guess.cells}
+    # The square root: a tenth of the probability is still to be seen.
+    discs = [
+        (svg.circle(at, spread[cell.token]), round(0.7 * cell.probability**0.5, 3))
+        for at, cell in cells.items()
+    ]
+    drawn = svg.photo_map(one.gps, here, radii, cells)
+    return {"one": one, "jpeg": _thumbnail(one.photo), "discs": discs, **drawn}
 
 
 def _thumbnail(photo: Path | bytes) -> str:

@@ -23,9 +23,8 @@ from nogps.earth import towns
 from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
-from nogps.report import photos as shown_photos
 from nogps.report import published, svg, table, template
-from nogps.report.photos import Photo
+from nogps.report.photos import as_json
 from nogps.rights import credits
 
 MAP_PHOTOS = 1000  # more dots than this hide each other, and make the page heavy
@@ -61,7 +60,7 @@ class Content:
     classes: pd.DataFrame
     predictions: pd.DataFrame  # a row a test photo, as `evaluate.measure.Measured` has it
     regions: pd.DataFrame  # a row a region, as `evaluate.regions.by_region` gives it
-    photos: Sequence[Photo]  # to show, at best the worst ones and an even draw of the others
+    photos: pd.DataFrame  # those of them to show, as `report.photos.to_show` gives them
     drawn: bool = False  # whether this program drew them, so that nobody need be credited
 
 
@@ -86,11 +85,11 @@ def write_report(path: Path, content: Content) -> None:
         **_results(content.sets),
         **_maps(predictions, content.regions),
         **_errors(predictions, classes),
-        places={photo.photo_id: (photo.true_place, photo.guessed_place) for photo in photos},
+        places=photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
         shown=len(photos),
         drawn=content.drawn,
-        credits=credits.listed(shown_photos.credited(photos, predictions)),
-        data=Markup(shown_photos.as_json(photos, predictions, classes)),
+        credits=credits.listed(_records(credits.table(photos))),
+        data=Markup(as_json(photos, classes)),
         script=Markup(script),
         # What a policy takes for the script is the exact text between its tags.
         script_hash="sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
@@ -185,31 +184,20 @@ def _curve(distances: NDArray[np.float64]) -> str:
 # ---- maps
 
 
-@dataclass(frozen=True)
-class _Map:
-    view_box: str
-    truths: str  # paths
-    guesses: str
-    lines: str
-    drawn: int  # photos on the map
-    photos: int  # photos in all
-    unanswered: int
-
-
-def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> _Map:
+def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> dict:
     """The map of truths and guesses, shape (n, 2) each, NaN where there is no guess."""
     chosen = np.linspace(0, len(truths) - 1, min(len(truths), MAP_PHOTOS)).astype(int)
     pairs = list(zip(truths[chosen], guesses[chosen], strict=True))
     answered = [(truth, guess) for truth, guess in pairs if np.isfinite(guess).all()]
-    return _Map(
-        view_box=svg.view_box(np.array([*truths[chosen], *(guess for _, guess in answered)])),
-        truths="".join(svg.dot(truth) for truth, _ in pairs),
-        guesses="".join(svg.dot(guess) for _, guess in answered),
-        lines="".join(svg.arc(truth, guess) for truth, guess in answered),
-        drawn=len(chosen),
-        photos=len(truths),
-        unanswered=len(pairs) - len(answered),
-    )
+    return {
+        "view_box": svg.view_box(np.array([*truths[chosen], *(guess for _, guess in answered)])),
+        "truths": "".join(svg.dot(truth) for truth, _ in pairs),
+        "guesses": "".join(svg.dot(guess) for _, guess in answered),
+        "lines": "".join(svg.arc(truth, guess) for truth, guess in answered),
+        "drawn": len(chosen),
+        "photos": len(truths),
+        "unanswered": len(pairs) - len(answered),
+    }
 
 
 def _region_dots(regions: pd.DataFrame) -> list[dict]:
