@@ -58,16 +58,9 @@ def photo_set(name: str, figures: dict, predictions: pd.DataFrame) -> PhotoSet:
 
 def classes(partition: Partition) -> pd.DataFrame:
     """The classes as the page shows them, a row each, in label order."""
-    latitude, longitude = partition.points()
-    return pd.DataFrame(
-        {
-            "token": partition.tokens,
-            "latitude": latitude,
-            "longitude": longitude,
-            "photos": partition.photos,
-            "spread_km": partition.spread_km(),
-        }
-    )
+    table = pd.DataFrame({"token": partition.tokens, "photos": partition.photos})
+    table["latitude"], table["longitude"] = partition.points()
+    return table.assign(spread_km=partition.spread_km())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from nogps.acquire.sources.folder import name_of
 from nogps.base.errors import InputError
 from nogps.cli.files import MODEL, check_writable, load
-from nogps.evaluate.measure import Measured, measure
+from nogps.evaluate.measure import measure
 from nogps.photos import images
 from nogps.pipeline.benchmarks import read_folder
 from nogps.report.table import results_table
@@ -49,17 +49,14 @@ def main(
     if as_json:
         rows = {row.name: row.to_json() for row in measured.rows}
         print(json.dumps({measured.name: rows}, indent=2))
-    else:
-        print(_told(measured, ", the photos of each owner answered as one" if by_owner else ""))
-
-
-def _told(measured: Measured, how: str) -> str:
-    model = measured.rows[0]
-    return (
+        return
+    hits = measured.rows[0].hits
+    how = ", the photos of each owner answered as one" if by_owner else ""
+    print(
         f"{measured.name}{how}: percent of photos within a distance, with 95 % intervals\n\n"
         f"{results_table(measured.rows)}\n\n"
-        f"The circle for half of the probability holds {model.hits['within_radius_50']:.1f} % of "
-        f"the truths, that for 90 % of it {model.hits['within_radius_90']:.1f} %."
+        f"The circle for half of the probability holds {hits['within_radius_50']:.1f} % of "
+        f"the truths, that for 90 % of it {hits['within_radius_90']:.1f} %."
     )
 
 

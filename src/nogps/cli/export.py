@@ -40,7 +40,15 @@ def main(model: Path, to: Path | None, check: Path | None) -> int:
     code = 0
     for small in (False, True):
         path = folder / f"{model.stem}{'.small' if small else ''}.onnx"
-        share = _exported(locator, path, small, pictures, kind)
+        export.export(locator, path, small)
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", end="", flush=True)
+        found = export.compare(locator, OnnxLocator.load(path), pictures)
+        share = 100 * found.same_top_cell / found.photos
+        print(
+            f"; of {found.photos} {kind} {share:.1f} % have the same top cell and "
+            f"{100 * found.same_place / found.photos:.1f} % the same place, scores differ by "
+            f"{found.largest_difference:.2g} at most"
+        )
         if (check or not small) and share < SAME_TOP_CELL[small]:
             wanted = f"{SAME_TOP_CELL[small]} % of the top cells should be the same"
             print(f"nogps: {path}: {wanted}; measure it before you use it", file=sys.stderr)
@@ -48,22 +56,6 @@ def main(model: Path, to: Path | None, check: Path | None) -> int:
     if carries := locator.about.get("model_licence"):
         print(f"The licence that it must carry, by its photos: {carries}")
     return code
-
-
-def _exported(
-    locator: Locator, path: Path, small: bool, pictures: list[NDArray[np.uint8]], kind: str
-) -> float:
-    """Write one file and say how it answers; percent of the pictures with the same top cell."""
-    export.export(locator, path, small)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", end="", flush=True)
-    found = export.compare(locator, OnnxLocator.load(path), pictures)
-    share = 100 * found.same_top_cell / found.photos
-    print(
-        f"; of {found.photos} {kind} {share:.1f} % have the same top cell and "
-        f"{100 * found.same_place / found.photos:.1f} % the same place, scores differ by "
-        f"{found.largest_difference:.2g} at most"
-    )
-    return share
 
 
 def _pictures(locator: Locator, folder: Path | None) -> list[NDArray[np.uint8]]:

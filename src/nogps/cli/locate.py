@@ -47,7 +47,10 @@ def main(
 
     def complain(name: str, error: Exception) -> None:
         failed.append(name)
-        _complain(name, error, as_json)
+        what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        tqdm.write(f"nogps: {_printable(name) or repr(name)}: {what}", file=sys.stderr)
+        if as_json:
+            tqdm.write(_json({"photo": _printable(name), "error": what}))
 
     photos = list(_opened(given, complain))
     if not photos:
@@ -56,7 +59,9 @@ def main(
     if locator.learned and not (as_json or geojson):
         print(f"The model: {locator.learned}", file=sys.stderr)
     located: list[Located] = []
-    for group in _scored(locator, photos, together, complain):
+    scored = _scored(locator, photos, complain)
+    groups = filter(None, [list(scored)]) if together else ([each] for each in scored)
+    for group in groups:
         one = _answer(locator, group)
         if not geojson:
             tqdm.write(_json(one.to_dict()) if as_json else _told(one))
@@ -93,35 +98,27 @@ def _readable(name: str) -> Path | bytes:
 
 
 def _scored(
-    locator: BaseLocator, photos: Sequence[Asked], together: bool, complain: Complain
-) -> Iterator[list[tuple[Asked, Floats]]]:
-    """The photos that can be read with their scores, each by itself or all in one group."""
-    group = []
+    locator: BaseLocator, photos: Sequence[Asked], complain: Complain
+) -> Iterator[tuple[str, Path | bytes, Floats]]:
+    """The photos that can be read with their scores."""
     scores = locator.scores_each([photo for _, photo in photos])
     bar = tqdm(scores, total=len(photos), unit="photo", disable=None, delay=1)
-    for asked, found in zip(photos, bar, strict=True):
+    for (name, photo), found in zip(photos, bar, strict=True):
         if isinstance(found, Exception):
-            complain(asked[0], found)
-        elif together:
-            group.append((asked, found))
+            complain(name, found)
         else:
-            yield [(asked, found)]
-    if group:
-        yield group
+            yield name, photo, found
 
 
-def _answer(locator: BaseLocator, group: Sequence[tuple[Asked, Floats]]) -> Located:
+def _answer(locator: BaseLocator, group: list[tuple[str, Path | bytes, Floats]]) -> Located:
     """The answer for a photo, or for several of one place."""
+    names, photos, scores = zip(*group, strict=True)
     positions = []
-    for (_, photo), _ in group:
+    for photo in photos:
         with suppress(OSError):  # it was there to be located; it may be gone by now
             positions.append(read_metadata(photo).position)
-    return Located(
-        [_printable(name) for (name, _), _ in group],
-        group[0][0][1],
-        locator.guess([scores for _, scores in group]),
-        next(filter(None, positions), None),
-    )
+    gps = next(filter(None, positions), None)
+    return Located([*map(_printable, names)], photos[0], locator.guess(scores), gps)
 
 
 def _json(content: dict) -> str:
@@ -149,13 +146,6 @@ def _told(one: Located) -> str:
             f"  {whose} says {latitude:.4f}, {longitude:.4f}: {one.off_km:,.0f} km from the guess."
         )
     return "\n".join(lines)
-
-
-def _complain(name: str, error: Exception, as_json: bool) -> None:
-    what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    tqdm.write(f"nogps: {_printable(name) or repr(name)}: {what}", file=sys.stderr)
-    if as_json:
-        tqdm.write(_json({"photo": _printable(name), "error": what}))
 
 
 def add_arguments(parser: ArgumentParser) -> None:

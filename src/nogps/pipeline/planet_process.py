@@ -23,11 +23,7 @@ class Planet:
 
 
 def planet_folder() -> Path:
-    """The folder of the planet's code: in a clone its own copy.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """The folder of the planet's code, in a clone its own copy; InputError if there is none."""
     spec = find_spec("planet")
     if spec is None or spec.origin is None:
         raise InputError(
@@ -39,10 +35,8 @@ def planet_folder() -> Path:
 
 def planet_version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
-    digest = hashlib.sha256()
-    for path in sorted(planet_folder().glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    code = (path.read_bytes() for path in sorted(planet_folder().glob("*.py")))
+    return hashlib.sha256(b"".join(code)).hexdigest()[:12]
 
 
 @contextmanager

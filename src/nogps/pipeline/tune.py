@@ -16,21 +16,14 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import optuna
 import yaml
 from dvc.api import exp_show
-from optuna import Study, Trial
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import Study, Trial, distributions
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
@@ -42,7 +35,7 @@ SCORE = "val_geoguessr"
 FOLDER = Path("models/.tune")  # git ignores it
 HOPELESS = 3  # so many failures and nothing else end a search
 
-Space = dict[str, BaseDistribution]
+Space = dict[str, distributions.BaseDistribution]
 
 EXAMPLES = """\
 examples:
@@ -79,12 +72,14 @@ def main(space: list[str], trials: int) -> None:
         scores = finished(study.study_name)
         done = sum(name in scores for name in names)
         print(f"{study.study_name}: {done} of {trials} trials are done; logs in {FOLDER}/")
+        print("Once stopped, the same command goes on from there.", flush=True)
         for number, name in enumerate(names):
             # With seeds of their own, all draw the same however often a search is stopped.
             study.sampler = optuna.samplers.TPESampler(seed=params.seed + number)
             trial = study.ask(searched)
             print(f"{name}: {written(trial.params)}", end=" ", flush=True)
-            if is_new := name not in scores:
+            is_new = name not in scores
+            if is_new:
                 scores[name] = run_trial(name, written(trial.params), lock)
             tell(study, trial, scores[name])
             if is_new and len(scores) >= HOPELESS and set(scores.values()) == {None}:
@@ -112,14 +107,14 @@ def parse_space(arguments: list[str], params: Params) -> Space:
         for value in between or choices:
             check_value(params, name, value)
         if not between:
-            space[name] = CategoricalDistribution(choices)
+            space[name] = distributions.CategoricalDistribution(choices)
             continue
         low, high = between
         log = text.endswith(":log") or (0 < 10 * low <= high and not text.endswith(":linear"))
         if isinstance(settings[name], int):
-            space[name] = IntDistribution(int(low), int(high), log=log)
+            space[name] = distributions.IntDistribution(int(low), int(high), log=log)
         else:
-            space[name] = FloatDistribution(low, high, log=log)
+            space[name] = distributions.FloatDistribution(low, high, log=log)
     return space
 
 
@@ -174,20 +169,19 @@ def search_name(params: Params, space: Space) -> str:
     return "tune-" + hashlib.sha256(json.dumps(content).encode()).hexdigest()[:6]
 
 
-@contextmanager
-def one_at_a_time() -> Iterator[TextIO]:
-    """The lock of the searches here.
+def one_at_a_time() -> TextIO:
+    """The lock of the searches here, held until it is closed.
 
     A trial inherits it: one that outlives its killed search is waited for, not run twice.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting for a trial that is still running here", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
+    lock = (FOLDER / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waiting for a trial that is still running here", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def finished(search: str) -> dict[str, float | None]:

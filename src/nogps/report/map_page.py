@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nogps.base.files import replacing
 from nogps.earth import geo
 from nogps.model.base_locator import BaseLocator
 from nogps.model.classes import Partition
@@ -15,7 +14,7 @@ from nogps.model.guess import Guess
 from nogps.photos import images
 from nogps.photos.images import BadImage
 from nogps.report import svg
-from nogps.report.template import template
+from nogps.report.template import write_page
 
 SHOWN = 500  # photos with a picture of their own; the page grows by 15 kB with each
 THUMBNAIL = 320  # pixels
@@ -57,29 +56,28 @@ def write_map_page(path: Path, located: Sequence[Located], locator: BaseLocator)
     """Write the page of some answers, which needs no network; those after SHOWN are dots only."""
     land, borders = svg.world()
     places = np.array([(each.guess.latitude, each.guess.longitude) for each in located])
-    html = template("map_page.html").render(
-        located=located,
-        land=land,
-        borders=borders,
-        box=svg.view_box(places),
-        guesses="".join(svg.dot(each) for each in places),
-        truths="".join(svg.dot(each.gps) for each in located if each.gps),
-        cards=[_card(each, locator.partition) for each in located[:SHOWN]],
-        learned=locator.learned,
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+    content = {
+        "located": located,
+        "land": land,
+        "borders": borders,
+        "box": svg.view_box(places),
+        "guesses": "".join(svg.dot(each) for each in places),
+        "truths": "".join(svg.dot(each.gps) for each in located if each.gps),
+        "cards": [_card(each, locator.partition) for each in located[:SHOWN]],
+        "learned": locator.learned,
+    }
+    write_page(path, "map_page.html", content)
 
 
 def _card(one: Located, partition: Partition) -> dict:
     guess = one.guess
     here, radii = (guess.latitude, guess.longitude), (guess.radius_50_km, guess.radius_90_km)
     spread = dict(zip(partition.tokens.tolist(), partition.spread_km(), strict=True))
-    cells = {(cell.latitude, cell.longitude): cell for cell in guess.cells}
+    cells = [(cell.latitude, cell.longitude) for cell in guess.cells]
     # The square root: a tenth of the probability is still to be seen.
     discs = [
         (svg.circle(at, spread[cell.token]), round(0.7 * cell.probability**0.5, 3))
-        for at, cell in cells.items()
+        for at, cell in zip(cells, guess.cells, strict=True)
     ]
     drawn = svg.photo_map(one.gps, here, radii, cells)
     return {"one": one, "jpeg": _thumbnail(one.photo), "discs": discs, **drawn}

@@ -45,12 +45,13 @@ def to_show(predictions: pd.DataFrame, packed: Path) -> pd.DataFrame:
     return table.assign(
         jpeg=[jpeg.get(photo_id, "") for photo_id in table["photo_id"]],
         top=top,
-        true_place=_towns(table, ""),
-        guessed_place=np.where(table["guess_latitude"].isna(), "", _towns(table, "guess_")),
+        true_place=nearest_towns(table),
+        guessed_place=np.where(table["guess_latitude"].isna(), "", nearest_towns(table, "guess_")),
     )
 
 
-def _towns(table: pd.DataFrame, prefix: str) -> list[str]:
+def nearest_towns(table: pd.DataFrame, prefix: str = "") -> list[str]:
+    """The names of the towns nearest to the positions of a table."""
     found = towns.nearest_town(table[f"{prefix}latitude"], table[f"{prefix}longitude"])
     return list(map(str, found))
 

@@ -18,27 +18,16 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from nogps.base.files import replacing
-from nogps.earth import towns
 from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
 from nogps.report import published, svg, table, template
-from nogps.report.photos import as_json
+from nogps.report.photos import as_json, nearest_towns
 from nogps.rights import credits
 
 MAP_PHOTOS = 1000  # more dots than this hide each other, and make the page heavy
 WORST = 10  # photos, pairs and cells listed under each heading
 NEAREST_KM = 0.1  # where the axis of distances begins
-
-ROW_NOTES = {
-    "model": "the answers of the model that was trained",
-    "model_alone": "each photo by itself; in the row above, those of an owner are one place",
-    "best_cell": "an oracle: the class point nearest to the truth, all that these classes allow",
-    "nearest_neighbour": "the place of the training photo with the most similar frozen features",
-    "most_common_cell": "always the class with the most training photos",
-    "chance": "the place of a training photo drawn at random",
-}
 
 
 @dataclass(frozen=True)
@@ -65,45 +54,31 @@ class Content:
 
 
 def write_report(path: Path, content: Content) -> None:
-    """Write the report: one HTML file that needs no network. The same input gives the same bytes.
-
-    The file is replaced only once the new one is whole.
-    """
-    classes = content.classes.assign(name=_towns(content.classes))
+    """Write the report: one HTML file that needs no network; the same input, the same bytes."""
+    classes = content.classes.assign(name=nearest_towns(content.classes))
     predictions, photos = content.predictions, content.photos
     script = template.text("report_page.js")
-    page = template.template(
-        "report_page.html",
-        percent=table.percent,
-        km=table.km,
-        number=table.number,
-        place_x=_place_on_axis,
-        scale=_scale,
-    )
-    html = page.render(
-        facts=content.facts,
+    parts = {
+        "facts": content.facts,
         **_results(content.sets),
         **_maps(predictions, content.regions),
         **_errors(predictions, classes),
-        places=photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
-        shown=len(photos),
-        drawn=content.drawn,
-        credits=credits.listed(_records(credits.table(photos))),
-        data=Markup(as_json(photos, classes)),
-        script=Markup(script),
+        "places": photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
+        "shown": len(photos),
+        "drawn": content.drawn,
+        "credits": credits.listed(_records(credits.table(photos))),
+        "data": Markup(as_json(photos, classes)),
+        "script": Markup(script),
         # What a policy takes for the script is the exact text between its tags.
-        script_hash="sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+        "script_hash": "sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
+    }
+    numbers = {"percent": table.percent, "km": table.km, "number": table.number}
+    drawing = {"place_x": _place_on_axis, "scale": _scale}
+    template.write_page(path, "report_page.html", parts, **numbers, **drawing)
 
 
 def _records(rows: pd.DataFrame) -> list[dict]:
     return rows.to_dict("records")
-
-
-def _towns(rows: pd.DataFrame) -> list[str]:
-    return list(map(str, towns.nearest_town(rows["latitude"], rows["longitude"])))
 
 
 def _positions(rows: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
@@ -127,7 +102,6 @@ def _results(sets: Sequence[PhotoSet]) -> dict:
         ],
         "radii": RADII_KM,
         "infinity": math.inf,
-        "row_notes": ROW_NOTES,
         "earth_radius_km": EARTH_RADIUS_KM,
     }
 
@@ -139,7 +113,7 @@ def _maps(predictions: pd.DataFrame, regions: pd.DataFrame) -> dict:
         "land": land,
         "borders": borders,
         "map": _photo_map(_positions(predictions), _positions(predictions, "guess_")),
-        "regions": _region_dots(regions.assign(name=_towns(regions))),
+        "regions": _region_dots(regions.assign(name=nearest_towns(regions))),
         "regions_box": svg.view_box(_positions(regions)),
     }
 
@@ -203,15 +177,10 @@ def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> dic
 def _region_dots(regions: pd.DataFrame) -> list[dict]:
     """The regions, the largest first, with a dot and its width in pixels: area by photos."""
     regions = regions.sort_values("n", ascending=False, kind="stable")
+    dots = [svg.dot(each) for each in _positions(regions)]
     most = regions["n"].max()
-    return [
-        {
-            **row,
-            "dot": svg.dot((row["latitude"], row["longitude"])),
-            "width": round(max(5.0, 26 * math.sqrt(row["n"] / most)), 1),
-        }
-        for row in _records(regions)
-    ]
+    widths = [round(max(5.0, 26 * math.sqrt(n / most)), 1) for n in regions["n"]]
+    return _records(regions.assign(dot=dots, width=widths))
 
 
 def _scale(percent: float) -> str:

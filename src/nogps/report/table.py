@@ -43,9 +43,9 @@ def summary(name: str, rows: Sequence[Row], unanswered: int) -> list[str]:
     `unanswered` is the number of its photos that have no answer.
     """
     model = next(row for row in rows if row.name == "model")
-    baselines = [row for row in rows if row.name not in NOT_BASELINES and row.n]
     if not model.n:
         return ["There was no photo to test on."]
+    baselines = [row for row in rows if row.name not in NOT_BASELINES and row.n]
     sentences = [_median_and_region(name, model, baselines)]
     if baselines:
         sentences.append(_against(model, baselines))
@@ -55,12 +55,11 @@ def summary(name: str, rows: Sequence[Row], unanswered: int) -> list[str]:
 
 
 def _median_and_region(name: str, model: Row, baselines: Sequence[Row]) -> str:
-    share = f"{percent(model.hits['region_200km'])} %"
+    share, photos = percent(model.hits["region_200km"]), f"the {model.n:,} {name} photos"
+    told = f"{share} % of {photos} are placed within 200 km"
     if math.isfinite(model.median_km):
-        told = f"Half of the {model.n:,} {name} photos are placed within "
-        told += f"{km(model.median_km)} km; {share} within 200 km"
-    else:
-        told = f"{share} of the {model.n:,} {name} photos are placed within 200 km"
+        half = f"Half of {photos} are placed within {km(model.median_km)} km"
+        told = f"{half}; {share} % within 200 km"
     if baselines:
         best = max(row.hits["region_200km"] for row in baselines)
         told += f", against {percent(best)} % for the best baseline"
