@@ -34,7 +34,7 @@ from nogps.rights import credits
 WEB = Path("web")
 OWN = ("*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest")
 RUNTIME = "dist/ort-wasm-simd-threaded"
-LIBRARIES = {  # what the page takes of each package in web/package.json
+LIBRARIES = {  # what the page takes of each package in web/package.json, beside its licence
     "d3-array": ["dist/d3-array.min.mjs"],
     "d3-geo": ["dist/d3-geo.min.mjs"],
     "libheif-js": ["libheif-wasm/libheif-bundle.mjs"],
@@ -85,7 +85,12 @@ def put_together(locator: Locator, new: Path, photos: int) -> None:
     for pattern in OWN:
         for path in WEB.glob(pattern):
             shutil.copy(path, new)
-    copy_libraries(libraries(), new / "vendor")
+    modules = libraries()
+    for package, patterns in LIBRARIES.items():
+        (new / "vendor" / package).mkdir(parents=True)
+        for pattern in (*patterns, "LICENSE*"):
+            for path in (modules / package).glob(pattern):
+                shutil.copy(path, new / "vendor" / package)
     export.export(locator, new / "model.onnx", small=True)
     shown = game(new / "game", photos)
     content = {
@@ -112,15 +117,6 @@ def libraries() -> Path:
             raise InputError("npm could not install what web/package-lock.json names; see above")
         installed.write_text(lock)
     return modules
-
-
-def copy_libraries(modules: Path, vendor: Path) -> None:
-    """What the page loads, with its licences."""
-    for package, patterns in LIBRARIES.items():
-        (vendor / package).mkdir(parents=True)
-        for pattern in (*patterns, "LICENSE*"):
-            for path in (modules / package).glob(pattern):
-                shutil.copy(path, vendor / package)
 
 
 def described(locator: Locator, path: Path) -> dict:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import optuna
+import pandas as pd
 import yaml
 from dvc.api import exp_show
 from optuna import Study, Trial, distributions
@@ -81,18 +82,14 @@ def main(space: list[str], trials: int) -> None:
             is_new = name not in scores
             if is_new:
                 scores[name] = run_trial(name, written(trial.params), lock)
-            tell(study, trial, scores[name])
+            tell(study, trial, name, scores[name])
             if is_new and len(scores) >= HOPELESS and set(scores.values()) == {None}:
-                raise InputError(f"all {len(scores)} trials failed; see {log_path(name)}")
+                raise InputError(f"all {len(scores)} trials failed; see {FOLDER / name}.log")
     report(study, names)
 
 
 def parse_space(arguments: list[str], params: Params) -> Space:
-    """What to draw each setting from: NAME=LOW:HIGH, NAME=LOW:HIGH:log, or NAME=A,B,C.
-
-    Raises:
-        InputError: an argument is none of these, or train would not take such a value.
-    """
+    """What to draw each setting from: NAME=LOW:HIGH, NAME=LOW:HIGH:log, or NAME=A,B,C."""
     settings = of_training(params)
     space: Space = {}
     for argument in arguments:
@@ -132,14 +129,9 @@ def ends(argument: str, text: str) -> tuple[float, float]:
 
 def of_training(params: Params) -> dict[str, Any]:
     """The settings that train depends on and no stage before it, as they are now."""
-    settings: dict[str, Any] = {}
     names = TrainSettings.model_fields.keys() - {"seed", "image_size"}
-    for name, value in params.model_dump(include=names).items():
-        if isinstance(value, dict):
-            settings |= {f"{name}.{key}": each for key, each in value.items()}
-        else:
-            settings[name] = value
-    return dict(sorted(settings.items()))
+    [settings] = pd.json_normalize(params.model_dump(include=names)).to_dict("records")
+    return dict(sorted((str(name), value) for name, value in settings.items()))
 
 
 def check_value(params: Params, name: str, value: str | float) -> None:
@@ -186,10 +178,10 @@ def one_at_a_time() -> TextIO:
 
 def finished(search: str) -> dict[str, float | None]:
     """The score of each trial that is done, by its name; None if it failed."""
-    found = {path.stem: None for path in FOLDER.glob(f"{search}-*.failed")}
-    scores = {each["Experiment"]: each.get(SCORE) for each in exp_show()}
-    mine = {name: score for name, score in scores.items() if (name or "").startswith(search)}
-    return found | {name: score for name, score in mine.items() if isinstance(score, float)}
+    found: dict[str, float | None] = {each.stem: None for each in FOLDER.glob(f"{search}*.failed")}
+    mine = [each for each in exp_show() if str(each["Experiment"]).startswith(search)]
+    scored = [each for each in mine if isinstance(each.get(SCORE), float)]
+    return found | {each["Experiment"]: each[SCORE] for each in scored}
 
 
 def run_trial(name: str, settings: str, lock: TextIO) -> float | None:
@@ -200,35 +192,26 @@ def run_trial(name: str, settings: str, lock: TextIO) -> float | None:
         if run["name"] == name:
             shutil.rmtree(run["root_dir"], ignore_errors=True)
     options = [part for each in settings.split() for part in ("-S", each)]
-    with log_path(name).open("w") as log:
-        dvc(
-            *("exp", "run", "--temp", "--single-item", "--name", name, *options, "train"),
-            stdout=log,
-            stderr=log,
-            pass_fds=[lock.fileno()],
-        )
+    command = ["exp", "run", "--temp", "--single-item", "--name", name, *options, "train"]
+    with (FOLDER / f"{name}.log").open("w") as log:
+        dvc(*command, stdout=log, stderr=log, pass_fds=[lock.fileno()])
     score = finished(name).get(name)
     if score is None:
-        log_path(name).with_suffix(".failed").touch()
+        (FOLDER / f"{name}.failed").touch()
     return score
 
 
-def tell(study: Study, trial: Trial, score: float | None) -> None:
+def tell(study: Study, trial: Trial, name: str, score: float | None) -> None:
     """Tell the study, and who reads along, what became of a trial."""
     if score is not None:
         study.tell(trial, score)
         print(f"score {score:.1f}, the best is {study.best_value:.1f}", flush=True)
         return
     study.tell(trial, state=TrialState.FAIL)
-    log = log_path(f"{study.study_name}-{trial.number:02d}").read_text().splitlines()
+    log = (FOLDER / f"{name}.log").read_text().splitlines()
     # The sentence of train, or else the last line.
     said = [line.removeprefix("train: ") for line in log if re.match(r"train: (?!.*%\|)", line)]
     print(f"failed: {(said or list(filter(str.strip, log)) or ['no word'])[-1]}", flush=True)
-
-
-def log_path(name: str) -> Path:
-    """The file that holds what a trial printed."""
-    return FOLDER / f"{name}.log"
 
 
 def written(values: dict[str, Any]) -> str:

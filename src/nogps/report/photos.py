@@ -22,14 +22,9 @@ LIKELY = 0.05  # probability of a class that the map of a photo has to hold
 def to_show(predictions: pd.DataFrame, packed: Path) -> pd.DataFrame:
     """The photos to show: the worst by loss and by distance, then others as they come.
 
-    Args:
-        predictions: a row a photo, as `evaluate.measure` gives it.
-        packed: the folder with the photos, packed.
-
-    Returns:
-        their rows of the predictions, and with each `jpeg` (in base64; "" when it could not be
-        read), `top` (the most probable classes: label and probability, largest first),
-        `true_place` and `guessed_place` (the nearest towns).
+    These are rows of the predictions, a row a photo as `evaluate.measure` gives it, and with each
+    `jpeg` (in base64; "" when it could not be read), `top` (the most probable classes: label and
+    probability, largest first), `true_place` and `guessed_place` (the nearest towns).
     """
     worst = [predictions.dropna(subset=by).nlargest(WORST, by) for by in ("loss", "distance_km")]
     table = pd.concat([*worst, predictions]).drop_duplicates("photo_id").head(SHOWN)

@@ -85,9 +85,6 @@ def _positions(rows: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
     return rows[[f"{prefix}latitude", f"{prefix}longitude"]].to_numpy(float)
 
 
-# ---- the parts of the page
-
-
 def _results(sets: Sequence[PhotoSet]) -> dict:
     """Summary, tables and curves."""
     test = sets[0]
@@ -137,9 +134,6 @@ def _errors(predictions: pd.DataFrame, classes: pd.DataFrame) -> dict:
     }
 
 
-# ---- share of photos located against distance
-
-
 def _place_on_axis(distance: float) -> float:
     """Where a distance in km lies on the logarithmic axis, 0 to 100."""
     return round(100 * math.log(distance / NEAREST_KM) / math.log(FARTHEST_KM / NEAREST_KM), 2)
@@ -153,9 +147,6 @@ def _curve(distances: NDArray[np.float64]) -> str:
     share = 100 * np.searchsorted(located, steps, side="right") / len(distances)
     points = (f"{_place_on_axis(x):g} {100 - y:.4g}" for x, y in zip(steps, share, strict=True))
     return "M" + "L".join(points)
-
-
-# ---- maps
 
 
 def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> dict:

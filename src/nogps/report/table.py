@@ -38,10 +38,7 @@ def _hits(rows: Sequence[Row], key: str) -> list[str]:
 
 
 def summary(name: str, rows: Sequence[Row], unanswered: int) -> list[str]:
-    """Sentences that say how the model did on a set: against the best baseline, better or worse.
-
-    `unanswered` is the number of its photos that have no answer.
-    """
+    """Sentences that say how the model did on a set of which it left `unanswered` photos."""
     model = next(row for row in rows if row.name == "model")
     if not model.n:
         return ["There was no photo to test on."]
