@@ -19,41 +19,27 @@ from nogps.report.table import results_table
 
 
 def main(
-    folder: Path,
-    model: Path,
-    together: str,
-    as_json: bool,
-    predictions: Path | None,
-    batch_size: int,
-    workers: int,
+    folder: Path, model: Path, together: str, as_json: bool, predictions: Path | None, **how: int
 ) -> None:
-    """Print the table of a set of photos."""
+    """Print the table of a set of photos; `how` has the batch_size and the workers."""
     check_writable("--predictions", predictions)
-    if batch_size < 1 or workers < 0:
+    if how["batch_size"] < 1 or how["workers"] < 0:
         raise InputError("--batch-size is a number from 1, --workers one from 0; mend that")
     locator, by_owner = load(model), together == "owner"
     with tempfile.TemporaryDirectory() as scratch:
-        packed = Path(scratch)
+        packed, name = Path(scratch), name_of(folder)
         photos = read_folder(folder, packed, images.pack_side(locator.image_size))
-        measured = measure(
-            name_of(folder),
-            photos,
-            packed,
-            locator,
-            batch_size=batch_size,
-            workers=workers,
-            together=by_owner,
-        )
+        measured = measure(name, photos, packed, locator, None, together=by_owner, **how)
     if predictions:
         measured.predictions.to_parquet(predictions, index=False)
     if as_json:
         rows = {row.name: row.to_json() for row in measured.rows}
-        print(json.dumps({measured.name: rows}, indent=2))
+        print(json.dumps({name: rows}, indent=2))
         return
     hits = measured.rows[0].hits
-    how = ", the photos of each owner answered as one" if by_owner else ""
+    together = ", the photos of each owner answered as one" if by_owner else ""
     print(
-        f"{measured.name}{how}: percent of photos within a distance, with 95 % intervals\n\n"
+        f"{name}{together}: percent of photos within a distance, with 95 % intervals\n\n"
         f"{results_table(measured.rows)}\n\n"
         f"The circle for half of the probability holds {hits['within_radius_50']:.1f} % of "
         f"the truths, that for 90 % of it {hits['within_radius_90']:.1f} %."

@@ -124,10 +124,8 @@ def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
 def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> tuple[float, float]:
     """The rate at which the loss falls fastest, and a tenth of the one at which it is lowest.
 
-    Read from a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,).
-
-    Raises:
-        InputError: the loss does not fall, or it still falls at the highest rate.
+    Of a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,). InputError: the loss
+    does not fall, or it still falls at the highest rate.
     """
     if len(smooth) < 3 or smooth.min() > (1 - LEAST_FALL) * smooth[0]:
         raise InputError(

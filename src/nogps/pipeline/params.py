@@ -114,10 +114,8 @@ def check_stages(path: Path = Path("dvc.yaml")) -> None:
     for name in Params.model_fields.keys() - Machine.model_fields:
         missing = "sample" if name in SOURCES else "any stage"
         if name not in stages or (name in SOURCES and "sample" not in stages[name]):
-            raise InputError(
-                f"{path}: `{name}` is not under params of {missing}, so a change of it would run "
-                "nothing; add it there"
-            )
+            what = f"`{name}` is not under params of {missing}, so a change of it would run nothing"
+            raise InputError(f"{path}: {what}; add it there")
 
 
 def _read_yaml(path: Path) -> Any:

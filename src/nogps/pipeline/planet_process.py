@@ -50,11 +50,7 @@ def running_planet(
     distinct: int = 0,  # pictures that Flickr and Street View have; 0: each its own
     addresses: Path | None = None,  # folder that gets made-up addresses for Street View
 ) -> Iterator[Planet]:
-    """Run the planet with this seed and so many photos until the block ends.
-
-    Raises:
-        InputError: a fault is unknown or its share not between 0 and 1, or nothing started.
-    """
+    """Run the planet until the block ends; InputError if it does not start, or not with these."""
     options = [f"--seed={seed}", f"--photos={photos}"]
     options += [f"--calls-per-hour={calls_per_hour}", f"--distinct={distinct}"]
     options += [f"--fault={kind}={share}" for kind, share in (faults or {}).items()]

@@ -31,11 +31,10 @@ def read_metrics(stage: str) -> dict:
 
 def main(stage: Callable[[Params], None], description: str) -> None:
     """Run a stage as a script: what the user did wrong comes out as one sentence."""
-    argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Takes its settings from params.yaml. `dvc repro` runs what is out of date.",
-    ).parse_args()
+    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = description
+    parser.epilog = "Takes its settings from params.yaml. `dvc repro` runs what is out of date."
+    parser.parse_args()
     name = Path(sys.argv[0]).stem
     try:
         check_stages()

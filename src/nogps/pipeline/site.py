@@ -98,8 +98,7 @@ def put_together(locator: Locator, new: Path, photos: int) -> None:
         "game.json": {"photos": shown, "constants": constants()},
     }
     for name, each in content.items():
-        text = json.dumps(each, ensure_ascii=False, separators=(",", ":"))
-        (new / name).write_text(text)
+        (new / name).write_text(json.dumps(each, ensure_ascii=False, separators=(",", ":")))
     complete_credits(new, [each for each in shown if each["title"]])
     complete_service_worker(new)
 

@@ -43,8 +43,7 @@ class Located:
     def to_geojson(self) -> dict:
         """A GeoJSON Feature."""
         feature = self.guess.to_geojson()
-        feature["properties"] = self._about() | feature["properties"]
-        return feature
+        return feature | {"properties": self._about() | feature["properties"]}
 
     def _about(self) -> dict:
         names = {"photo": self.names[0]} if len(self.names) == 1 else {"photos": self.names}

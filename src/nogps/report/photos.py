@@ -57,18 +57,16 @@ def as_json(photos: pd.DataFrame, classes: pd.DataFrame) -> str:
     used = {
         label for row in rows for label in (row["label"], row["guess_label"], *dict(row["top"]))
     }
-    content = {
-        "classes": {
-            label: {
-                "name": one["name"],
-                "token": one["token"],
-                "disc": svg.circle((one["latitude"], one["longitude"]), one["spread_km"]),
-            }
-            for label, one in enumerate(classes.to_dict("records"))
-            if label in used
-        },
-        "photos": [_card(row, classes) for row in rows],
+    named = {
+        label: {
+            "name": one["name"],
+            "token": one["token"],
+            "disc": svg.circle((one["latitude"], one["longitude"]), one["spread_km"]),
+        }
+        for label, one in enumerate(classes.to_dict("records"))
+        if label in used
     }
+    content = {"classes": named, "photos": [_card(row, classes) for row in rows]}
     text = json.dumps(
         content, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=int
     )

@@ -39,33 +39,29 @@ class PhotoSet:
     distances: dict[str, NDArray[np.float64]]  # km by row name, shape (n,); NaN is a miss
 
 
-@dataclass(frozen=True)
-class Content:
-    """What the report shows. Positions are degrees, distances km."""
-
-    facts: Mapping[str, str | float]  # what was run, shown as passed
-    sets: Sequence[PhotoSet]  # the test photos first, then the benchmarks
+def write_report(
+    path: Path,
+    *,
+    facts: Mapping[str, str | float],  # what was run, shown as passed
+    sets: Sequence[PhotoSet],  # the test photos first, then the benchmarks
     # A row a class, in label order: token, latitude, longitude, photos of the train fold, spread_km
-    classes: pd.DataFrame
-    predictions: pd.DataFrame  # a row a test photo, as `evaluate.measure.Measured` has it
-    regions: pd.DataFrame  # a row a region, as `evaluate.regions.by_region` gives it
-    photos: pd.DataFrame  # those of them to show, as `report.photos.to_show` gives them
-    drawn: bool = False  # whether this program drew them, so that nobody need be credited
-
-
-def write_report(path: Path, content: Content) -> None:
+    classes: pd.DataFrame,
+    predictions: pd.DataFrame,  # a row a test photo, as `evaluate.measure.Measured` has it
+    regions: pd.DataFrame,  # a row a region, as `evaluate.regions.by_region` gives it
+    photos: pd.DataFrame,  # those of them to show, as `report.photos.to_show` gives them
+    drawn: bool = False,  # whether this program drew them, so that nobody need be credited
+) -> None:
     """Write the report: one HTML file that needs no network; the same input, the same bytes."""
-    classes = content.classes.assign(name=nearest_towns(content.classes))
-    predictions, photos = content.predictions, content.photos
+    classes = classes.assign(name=nearest_towns(classes))
     script = template.text("report_page.js")
     parts = {
-        "facts": content.facts,
-        **_results(content.sets),
-        **_maps(predictions, content.regions),
+        "facts": facts,
+        **_results(sets),
+        **_maps(predictions, regions),
         **_errors(predictions, classes),
         "places": photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
         "shown": len(photos),
-        "drawn": content.drawn,
+        "drawn": drawn,
         "credits": credits.listed(_records(credits.table(photos))),
         "data": Markup(as_json(photos, classes)),
         "script": Markup(script),
@@ -141,8 +137,7 @@ def _place_on_axis(distance: float) -> float:
 
 def _curve(distances: NDArray[np.float64]) -> str:
     """SVG path of the share within each distance, on a square of 100 by 100."""
-    steps = np.geomspace(NEAREST_KM, FARTHEST_KM, 200)
-    steps = np.union1d(steps, list(RADII_KM.values()))
+    steps = np.union1d(np.geomspace(NEAREST_KM, FARTHEST_KM, 200), list(RADII_KM.values()))
     located = np.sort(distances[np.isfinite(distances)])
     share = 100 * np.searchsorted(located, steps, side="right") / len(distances)
     points = (f"{_place_on_axis(x):g} {100 - y:.4g}" for x, y in zip(steps, share, strict=True))

@@ -43,24 +43,18 @@ def summary(name: str, rows: Sequence[Row], unanswered: int) -> list[str]:
     if not model.n:
         return ["There was no photo to test on."]
     baselines = [row for row in rows if row.name not in NOT_BASELINES and row.n]
-    sentences = [_median_and_region(name, model, baselines)]
-    if baselines:
-        sentences.append(_against(model, baselines))
-    if unanswered:
-        sentences.append(f"{unanswered:,} could not be read or located and count as misses.")
-    return sentences
-
-
-def _median_and_region(name: str, model: Row, baselines: Sequence[Row]) -> str:
     share, photos = percent(model.hits["region_200km"]), f"the {model.n:,} {name} photos"
-    told = f"{share} % of {photos} are placed within 200 km"
+    sentences = [f"{share} % of {photos} are placed within 200 km"]
     if math.isfinite(model.median_km):
         half = f"Half of {photos} are placed within {km(model.median_km)} km"
-        told = f"{half}; {share} % within 200 km"
+        sentences = [f"{half}; {share} % within 200 km"]
     if baselines:
         best = max(row.hits["region_200km"] for row in baselines)
-        told += f", against {percent(best)} % for the best baseline"
-    return told + "."
+        sentences[0] += f", against {percent(best)} % for the best baseline"
+        sentences.append(_against(model, baselines))
+    if unanswered:
+        sentences.append(f"{unanswered:,} could not be read or located and count as misses")
+    return [f"{each}." for each in sentences]
 
 
 def _against(model: Row, baselines: Sequence[Row]) -> str:
@@ -73,7 +67,7 @@ def _against(model: Row, baselines: Sequence[Row]) -> str:
         if not model.hits[key] > row.hits[key]
     ]
     if not_beaten:
-        return f"It does not beat the best baseline {_list(not_beaten)}."
+        return f"It does not beat the best baseline {_list(not_beaten)}"
     unsure = [
         f"within {RADII_KM[key]:,g} km"
         for key in RADII_KM
@@ -82,7 +76,7 @@ def _against(model: Row, baselines: Sequence[Row]) -> str:
     told = "It is ahead of every baseline at all five radii"
     if unsure:
         told += f"; {_list(unsure)} the intervals overlap, so that lead may be chance"
-    return told + "."
+    return told
 
 
 def _list(parts: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from nogps.earth.geo import RADII_KM, distance_km
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
 from nogps.report import published, report_page
-from nogps.report.report_page import MAP_PHOTOS, Content, PhotoSet, write_report
+from nogps.report.report_page import MAP_PHOTOS, PhotoSet, write_report
 from nogps.report.svg import arc, circle
 from nogps.report.table import results_table
 from nogps.rights.credits import CREDIT
@@ -166,7 +166,7 @@ def made_report(path, n=60, **changes):
         "regions": made_regions(),
         "photos": made_photos(predictions),
     }
-    write_report(path, Content(**(content | changes)))
+    write_report(path, **(content | changes))
     return path.read_text("utf-8")
 
 
