@@ -73,7 +73,7 @@ def main(space: list[str], trials: int) -> None:
         scores = finished(study.study_name)
         done = sum(name in scores for name in names)
         print(f"{study.study_name}: {done} of {trials} trials are done; logs in {FOLDER}/")
-        print("Once stopped, the same command goes on from there.", flush=True)
+        print("when stopped, the same command goes on from there", flush=True)
         for number, name in enumerate(names):
             # With seeds of their own, all draw the same however often a search is stopped.
             study.sampler = optuna.samplers.TPESampler(seed=params.seed + number)

@@ -11,10 +11,7 @@ NOT_BASELINES = ("model", "model_alone", "best_cell")
 
 
 def results_table(rows: Sequence[Row]) -> str:
-    """The rows as aligned plain text: percent within each radius, median.
-
-    After each percentage stands how far its 95 % interval reaches on the longer side.
-    """
+    """The rows as aligned plain text: percent within each radius with its margin, median."""
     columns = [["", "", *(row.name for row in rows)], ["", "n", *(str(row.n) for row in rows)]]
     for key, radius in RADII_KM.items():
         columns.append([key.split("_")[0], f"{radius:g} km", *_hits(rows, key)])
@@ -58,7 +55,7 @@ def summary(name: str, rows: Sequence[Row], unanswered: int) -> list[str]:
 
 
 def _against(model: Row, baselines: Sequence[Row]) -> str:
-    """Whether the model beats the best baseline at each radius."""
+    """Whether the model beats the best baseline at each radius, without the full stop."""
     best = {key: max(baselines, key=lambda row: row.hits[key]) for key in RADII_KM}
     not_beaten = [
         f"within {RADII_KM[key]:,g} km ({percent(model.hits[key])} % against "
