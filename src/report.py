@@ -11,7 +11,7 @@ from nogps.model.locator import Locator
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params, origin, synthetic
 from nogps.report.photos import to_show
-from nogps.report.report_page import Content, PhotoSet, write_report
+from nogps.report.report_page import PhotoSet, write_report
 
 
 def report(params: Params) -> None:
@@ -20,17 +20,22 @@ def report(params: Params) -> None:
     predictions = pd.read_parquet(paths.PREDICTIONS)
     regions = pd.read_csv(paths.REGIONS, dtype={"region": str})
     test = predictions[predictions["set"] == "test"]
-    measured = run.read_metrics("eval")
-    content = Content(
+    sets = []
+    for name, figures in run.read_metrics("eval").items():
+        rows = [Row.from_json(*each) for each in figures.items()]
+        asked = predictions[predictions["set"] == name]
+        distances = {row.name: asked[distance_column(row.name)].to_numpy() for row in rows}
+        sets.append(PhotoSet(name, rows, distances))
+    write_report(
+        paths.REPORT,
         facts=facts(params, locator),
-        sets=[photo_set(name, rows, predictions) for name, rows in measured.items()],
+        sets=sets,
         classes=classes(locator.partition),
         predictions=test,
         regions=regions[regions["fold"] == "test"],
         photos=to_show(test, paths.PACKED),
         drawn=synthetic(params),
     )
-    write_report(paths.REPORT, content)
     print(f"The page to look at: {paths.REPORT}")
 
 
@@ -48,26 +53,11 @@ def facts(params: Params, locator: Locator) -> dict[str, str | int]:
     }
 
 
-def photo_set(name: str, figures: dict, predictions: pd.DataFrame) -> PhotoSet:
-    """The results on a set of photos, by its rows of metrics/eval.json and its predictions."""
-    rows = [Row.from_json(row, each) for row, each in figures.items()]
-    asked = predictions[predictions["set"] == name]
-    distances = {row.name: asked[distance_column(row.name)].to_numpy() for row in rows}
-    return PhotoSet(name, rows, distances)
-
-
 def classes(partition: Partition) -> pd.DataFrame:
     """The classes as the page shows them, a row each, in label order."""
-    latitude, longitude = partition.points()
-    return pd.DataFrame(
-        {
-            "token": partition.tokens,
-            "latitude": latitude,
-            "longitude": longitude,
-            "photos": partition.photos,
-            "spread_km": partition.spread_km(),
-        }
-    )
+    table = pd.DataFrame({"token": partition.tokens, "photos": partition.photos})
+    table["latitude"], table["longitude"] = partition.points()
+    return table.assign(spread_km=partition.spread_km())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nogps.pipeline import lr_range as script
-from nogps.train import lr_range
+from nogps.pipeline import lr_range
 from tests.project import fill_folder, make_project
 
 
@@ -22,25 +21,25 @@ def test_it_draws_its_curve_and_leaves_the_rest_alone(tmp_path):
         split__near_duplicate_bits=-1,
         lr=0.123,  # has no say
     )
-    said = project.run("python", "-m", "nogps.pipeline.lr_range", check=False)
+    said = project.run("python", "-m", "nogps", "lr-range", check=False)
     assert said.returncode == 1
-    assert said.stdout == "nogps lr-range: data/cells.csv is not there; `dvc repro` makes it\n"
+    assert said.stdout == "nogps: data/cells.csv is not there; `dvc repro` makes it\n"
     fill_folder(project.root / "data/folder")
     colour(project.root / "data/folder")
     project.dvc("repro", "cells")
     project.commit("the data")
     said = project.run(
-        "python", "-m", "nogps.pipeline.lr_range", "--from", "1e-6", "--steps", "60"
+        "python", "-m", "nogps", "lr-range", "--from", "1e-6", "--steps", "60"
     ).stdout
     (rate,) = re.findall(r"dvc exp run -S lr=(\S+)", said)
     assert f"a tenth of where it is lowest: {rate}, which is suggested" in said
 
-    table = pd.read_csv(project.root / script.CSV)
+    table = pd.read_csv(project.root / lr_range.CSV)
     assert list(table.columns) == ["lr", "loss", "smoothed"]
-    assert table["lr"].to_numpy() == pytest.approx(lr_range.growing(1e-6, 1, 60)[: len(table)])
+    assert table["lr"].to_numpy() == pytest.approx(np.geomspace(1e-6, 1, 60)[: len(table)])
     assert np.isfinite(table).all(axis=None)
     assert float(rate) == pytest.approx(table["lr"][table["smoothed"].idxmin()] / 10, rel=0.05)
-    with Image.open(project.root / script.PNG) as picture:
+    with Image.open(project.root / lr_range.PNG) as picture:
         assert picture.format == "PNG"
         assert picture.size == (800, 500)
         assert len(picture.convert("RGB").getcolors(10**6)) > 10

@@ -14,7 +14,8 @@ from tests.project import Project, environment, fill_folder, make_project
 SEARCH = (
     sys.executable,
     "-m",
-    "nogps.pipeline.tune",
+    "nogps",
+    "tune",
     "--trials",
     "3",
     "lr=1e30,0.01",
@@ -42,7 +43,7 @@ def test_killed_twice_a_search_comes_to_its_trials(tmp_path):
 
     assert ": 0 of 3 trials are done" in first.read_text()
     assert "waiting for a trial that is still running" in second.read_text()
-    assert ": 0 of 3 trials are done" in second.read_text()
+    assert ": 1 of 3 trials are done" in second.read_text()
     assert ": 1 of 3 trials are done" in third
     assert "2 trials by val_geoguessr, 1 failed" in third
     assert "failed: lr: at 1e+30 the loss became" in second.read_text() + third

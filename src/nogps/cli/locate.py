@@ -1,9 +1,12 @@
-"""`nogps locate`: say where photos were taken."""
+"""Say where photos were taken, by their pixels alone.
 
-import argparse
+GPS that a photo carries is not used; it is shown beside the guess.
+"""
+
 import json
 import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,43 +21,59 @@ from nogps.photos.exif import read_metadata
 from nogps.report.map_page import Located, write_map_page
 
 SOME_FAILED = 3  # exit code
+EXAMPLES = """\
+examples:
+  nogps locate holiday.jpg
+  nogps locate holiday/ --map holiday.html
+  nogps locate front.jpg back.jpg --together --json
+  curl -s $URL | nogps locate -
+
+exit codes: 0 every photo was located; 1 nothing could be done; 2 a wrong command
+line; 3 some photo could not be read, which stderr names, and the others were located"""
 
 Asked = tuple[str, Path | bytes]  # a photo's name, and its file or its bytes
 Complain = Callable[[str, Exception], None]  # of a photo's name, and what is wrong with it
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    given: list[str], model: Path, together: bool, as_json: bool, geojson: bool, page: Path | None
+) -> int:
     """Print an answer for each photo, or one for all; the exit code."""
-    options = _parser().parse_args(arguments)
-    check_writable("--map", options.map)
-    if options.map and options.map.suffix.lower() not in (".html", ".htm"):
+    check_writable("--map", page)
+    if page and page.suffix.lower() not in (".html", ".htm"):
         # As `--map *.jpg` would have it, which costs the first photo.
-        raise InputError(f"--map: {options.map} is no name for a page; give one that ends in .html")
+        raise InputError(f"--map: {page} is no name for a page; give one that ends in .html")
     failed: list[str] = []
 
     def complain(name: str, error: Exception) -> None:
         failed.append(name)
-        _complain(name, error, options.json)
+        what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        tqdm.write(f"nogps: {_printable(name) or repr(name)}: {what}", file=sys.stderr)
+        if as_json:
+            tqdm.write(_json({"photo": _printable(name), "error": what}))
 
-    photos = list(_opened(options.photos, complain))
+    photos = list(_opened(given, complain))
     if not photos:
         return 1
-    locator = load(options.model)
-    if locator.learned and not (options.json or options.geojson):
+    locator = load(model)
+    if locator.learned and not (as_json or geojson):
         print(f"The model: {locator.learned}", file=sys.stderr)
     located: list[Located] = []
-    for group in _scored(locator, photos, options.together, complain):
+    scored = _scored(locator, photos, complain)
+    groups = filter(None, [list(scored)]) if together else ([each] for each in scored)
+    for group in groups:
         one = _answer(locator, group)
-        if not options.geojson:
-            _tell(json.dumps(one.to_dict(), ensure_ascii=False) if options.json else _told(one))
-        if options.geojson or options.map:  # else a million photos would fill the memory
+        if not geojson:
+            tqdm.write(_json(one.to_dict()) if as_json else _told(one))
+            sys.stdout.flush()  # a program that reads along gets each answer as it comes
+        if geojson or page:  # else a million photos would fill the memory
             located.append(one)
-    if options.geojson:
+    if geojson:
         features = [each.to_geojson() for each in located]
-        print(json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False))
-    if options.map and located:
-        write_map_page(options.map, located, locator)
-        print(f"The map to look at: {options.map}", file=sys.stderr)
+        print(_json({"type": "FeatureCollection", "features": features}))
+    if page and located:
+        write_map_page(page, located, locator)
+        print(f"The map to look at: {page}", file=sys.stderr)
     return SOME_FAILED if failed else 0
 
 
@@ -79,40 +98,31 @@ def _readable(name: str) -> Path | bytes:
 
 
 def _scored(
-    locator: BaseLocator, photos: Sequence[Asked], together: bool, complain: Complain
-) -> Iterator[list[tuple[Asked, Floats]]]:
-    """The photos that can be read with their scores, each by itself or all in one group."""
-    group = []
+    locator: BaseLocator, photos: Sequence[Asked], complain: Complain
+) -> Iterator[tuple[str, Path | bytes, Floats]]:
+    """The photos that can be read with their scores."""
     scores = locator.scores_each([photo for _, photo in photos])
     bar = tqdm(scores, total=len(photos), unit="photo", disable=None, delay=1)
-    for asked, found in zip(photos, bar, strict=True):
+    for (name, photo), found in zip(photos, bar, strict=True):
         if isinstance(found, Exception):
-            complain(asked[0], found)
-        elif together:
-            group.append((asked, found))
+            complain(name, found)
         else:
-            yield [(asked, found)]
-    if group:
-        yield group
+            yield name, photo, found
 
 
-def _answer(locator: BaseLocator, group: Sequence[tuple[Asked, Floats]]) -> Located:
+def _answer(locator: BaseLocator, group: list[tuple[str, Path | bytes, Floats]]) -> Located:
     """The answer for a photo, or for several of one place."""
+    names, photos, scores = zip(*group, strict=True)
     positions = []
-    for (_, photo), _ in group:
+    for photo in photos:
         with suppress(OSError):  # it was there to be located; it may be gone by now
             positions.append(read_metadata(photo).position)
-    return Located(
-        [_printable(name) for (name, _), _ in group],
-        group[0][0][1],
-        locator.guess([scores for _, scores in group]),
-        next(filter(None, positions), None),
-    )
+    gps = next(filter(None, positions), None)
+    return Located([*map(_printable, names)], photos[0], locator.guess(scores), gps)
 
 
-def _tell(text: str) -> None:
-    tqdm.write(text)
-    sys.stdout.flush()  # a program that reads along gets each answer as it comes
+def _json(content: dict) -> str:
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _printable(name: str) -> str:
@@ -138,42 +148,15 @@ def _told(one: Located) -> str:
     return "\n".join(lines)
 
 
-def _complain(name: str, error: Exception, as_json: bool) -> None:
-    what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    tqdm.write(f"nogps: {_printable(name) or repr(name)}: {what}", file=sys.stderr)
-    if as_json:
-        tqdm.write(json.dumps({"photo": _printable(name), "error": what}, ensure_ascii=False))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nogps locate",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            "Say where photos were taken, by their pixels alone. GPS that a photo carries is not\n"
-            "used; it is shown beside the guess."
-        ),
-        epilog=(
-            "examples:\n"
-            "  nogps locate holiday.jpg\n"
-            "  nogps locate holiday/ --map holiday.html\n"
-            "  nogps locate front.jpg back.jpg --together --json\n"
-            "  curl -s $URL | nogps locate -\n\n"
-            "exit codes: 0 every photo was located; 1 nothing could be done; 2 a wrong command\n"
-            "line; 3 some photo could not be read, which stderr names, and the others were located"
-        ),
-    )
+def add_arguments(parser: ArgumentParser) -> None:
+    """What it takes."""
+    parser.epilog = EXAMPLES
     add = parser.add_argument
-    add(
-        "photos",
-        nargs="+",
-        metavar="PHOTO",
-        help="a file, a folder with photos, or - for a photo on the standard input",
-    )
+    named = "a file, a folder with photos, or - for a photo on the standard input"
+    add("given", nargs="+", metavar="PHOTO", help=named)
     add("--model", type=Path, default=MODEL, help=".pt or .onnx (default: %(default)s)")
     add("--together", action="store_true", help="all photos show one place: one answer for them")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="a JSON object a line for each answer")
-    how.add_argument("--geojson", action="store_true", help="one FeatureCollection")
-    add("--map", type=Path, metavar="FILE.html", help="also write a page with maps")
-    return parser
+    how = parser.add_mutually_exclusive_group().add_argument
+    how("--json", action="store_true", dest="as_json", help="a JSON object a line for each answer")
+    how("--geojson", action="store_true", help="one FeatureCollection")
+    add("--map", type=Path, dest="page", metavar="FILE.html", help="also write a page with maps")

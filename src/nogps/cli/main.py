@@ -12,23 +12,18 @@ from typing import NoReturn
 from nogps.base.errors import InputError, system_error
 
 # A module is imported only when its command is asked for: torch takes seconds, and neither --help
-# nor `nogps locate` with an ONNX model needs it. Its main(arguments) returns an exit code or None.
+# nor `nogps locate` with an ONNX model needs it. Its docstring is the help of the command, its
+# add_arguments(parser) says what that takes, its main(**those) returns an exit code or None.
 COMMANDS = {
     "locate": ("nogps.cli.locate", "say where photos were taken"),
     "export": ("nogps.cli.export", "write a model as ONNX, for phones, browsers and servers"),
     "evaluate": ("nogps.cli.evaluate", "measure a saved model on a folder or zip of photos"),
-    "sets": (
-        "nogps.cli.sets",
-        "say where OSV-5M, Im2GPS, Im2GPS3k and YFCC4k come from and how to use them",
-    ),
+    "sets": ("nogps.cli.sets", "say where OSV-5M, Im2GPS, Im2GPS3k and YFCC4k come from"),
     "results": ("nogps.pipeline.results", "print the results table of the last run"),
     "tune": ("nogps.pipeline.tune", "search for parameters that do better"),
     "lr-range": ("nogps.pipeline.lr_range", "find a learning rate, by the range test"),
     "site": ("nogps.pipeline.site", "build the page that locates photos in a browser"),
-    "params": (
-        "nogps.pipeline.params_page",
-        "check params.yaml and dvc.yaml, or print the page or schema of parameters",
-    ),
+    "params": ("nogps.pipeline.params_page", "check params.yaml and dvc.yaml, or document them"),
 }
 TORCH = {"onnx", "onnxscript", "pandas", "pyarrow", "scipy", "timm", "torch", "torchvision"}
 
@@ -42,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     command, rest = _command(arguments)
     try:
-        code = import_module(COMMANDS[command][0]).main(rest)
+        module = import_module(COMMANDS[command][0])
+        parser = _parser(f"nogps {command}", module.__doc__)
+        if hasattr(module, "add_arguments"):
+            module.add_arguments(parser)
+        code = module.main(**vars(parser.parse_args(rest)))
         sys.stdout.flush()
     except InputError as error:
         sys.exit(f"nogps: {error}")
@@ -63,13 +62,9 @@ def _command(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
     """The command that is asked for, and its arguments."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:{width}}  {told}" for name, (_, told) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="nogps",
-        usage="nogps COMMAND ...",
-        description=__doc__,
-        epilog=f"commands:\n{listed}\n\n`nogps COMMAND --help` says more of each.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _parser("nogps", __doc__)
+    parser.usage = "nogps COMMAND ..."
+    parser.epilog = f"commands:\n{listed}\n\n`nogps COMMAND --help` says more of each."
     parser.add_argument("command", metavar="COMMAND", help="one of those below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="what it takes")
     asked = parser.parse_args(arguments)
@@ -80,13 +75,15 @@ def _command(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
     return asked.command, asked.rest
 
 
+def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    kept = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(program, description=description, formatter_class=kept)
+
+
 def _needs_extra(command: str, error: ModuleNotFoundError) -> NoReturn:
     """Say which extra brings a module that is not installed."""
     missing = (error.name or "").split(".")[0]
     if missing in ("", "nogps"):
         raise error
-    extra = "torch" if missing in TORCH else "pipeline"
-    sys.exit(
-        f"nogps: {command} needs {missing}, which is not installed; run "
-        f"pip install 'nogps[{extra}]'"
-    )
+    install = f"pip install 'nogps[{'torch' if missing in TORCH else 'pipeline'}]'"
+    sys.exit(f"nogps: {command} needs {missing}, which is not installed; run {install}")

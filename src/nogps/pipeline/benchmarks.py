@@ -31,13 +31,10 @@ def read_folder(path: Path, packed: Path, side: int, parameter: str = "") -> pd.
     as it is for `Locator.locate`. What is wrong is told with `parameter` in front.
     """
     try:
-        return _packed(Folder(path), packed, side)
+        source = Folder(path)
+        candidates = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
     except InputError as error:
         raise InputError(str(error).replace("folder.path: ", parameter)) from None
-
-
-def _packed(source: Folder, packed: Path, side: int) -> pd.DataFrame:
-    candidates = pd.DataFrame([asdict(candidate) for candidate in source.candidates()])
     url = dict(zip(candidates["photo_id"], candidates["url"], strict=True))
 
     def read(photo_id: str) -> bytes:

@@ -2,15 +2,22 @@
 
 Trains as `train` would begin, at rates from --from to --to, and ends early where the loss
 explodes. Writes metrics/lr_range.csv and metrics/lr_range.png; the model is not kept.
+
+Smith, "Cyclical Learning Rates for Training Neural Networks" (WACV 2017), section 3.3.
 """
 
-import argparse
-import sys
-from collections.abc import Iterator
+import math
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from itertools import chain, count, islice
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
 from tqdm import tqdm
 
 from nogps.base.errors import InputError
@@ -18,15 +25,27 @@ from nogps.base.files import replacing
 from nogps.model.batches import loader
 from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
-from nogps.train import loop, lr_range
+from nogps.train import loop
 from nogps.train.head import fit_head
 from nogps.train.run import Run
 
 CSV = paths.METRICS / "lr_range.csv"
 PNG = paths.METRICS / "lr_range.png"
+DIVERGED = 4.0  # the test ends where the running loss is so many times its lowest
+MEMORY = 0.9  # of the running loss, a step
+WIDTH = 0.02  # of the smoothing, as a share of the steps: standard deviation
+LEAST_FALL = 0.02  # a loss that falls by a smaller share has not fallen
 
 
-def range_test(low: float, high: float, steps: int) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `nogps lr-range` takes."""
+    add = parser.add_argument
+    add("--from", type=float, default=1e-7, dest="low", help="lowest rate (1e-7)")
+    add("--to", type=float, default=1.0, dest="high", help="highest rate (1)")
+    add("--steps", type=int, default=300, help="at most (300)")
+
+
+def main(low: float, high: float, steps: int) -> None:
     """Train, draw, suggest."""
     if not 0 < low < high < float("inf") or steps < 20:
         raise InputError("--from, --to, --steps: take 0 < from < to, and 20 steps or more")
@@ -34,36 +53,25 @@ def range_test(low: float, high: float, steps: int) -> None:
     run = training.setup(params, "cuda" if torch.cuda.is_available() else "cpu")
     if params.pretrained and params.head_epochs:
         fit_head(run)  # `lr` is of what comes after
-    rates = lr_range.growing(low, high, steps)
-    losses = lr_range.losses(run, tqdm(batches(run, steps), total=steps), rates)
-    curve = pd.DataFrame({"lr": rates[: len(losses)], "loss": losses})
-    curve["smoothed"] = lr_range.smoothed(losses, steps)
+    keys = chain.from_iterable(loop.batches(run, epoch) for epoch in count())
+    batches = loader(run.train.photos, list(islice(keys, steps)), run.workers)
+    rates = np.geomspace(low, high, steps)
+    loss = losses(run, tqdm(batches, total=steps), rates)
+    curve = pd.DataFrame(
+        {"lr": rates[: len(loss)], "loss": loss, "smoothed": smoothed(loss, steps)}
+    )
     with replacing(CSV) as path:
         curve.to_csv(path, index=False)
-    figure = plot(curve)
-    try:
-        found = lr_range.suggest(rates, curve["smoothed"].to_numpy())
-        mark(figure, found)
-    finally:  # where there is nothing to suggest, the curve shows why
-        with replacing(PNG) as path:
-            figure.savefig(path, format="png", dpi=100)
-    print(f"the loss falls fastest at {found.steepest:.2g}")
-    print(f"a tenth of where it is lowest: {found.tenth:.2g}, which is suggested; see {PNG}")
-    print(f"\ndvc exp run -S lr={found.tenth:.2g}")
+    plot(curve, [])
+    steepest, tenth = suggest(rates, curve["smoothed"].to_numpy())
+    plot(curve, [(tenth, "-", "a tenth of the lowest"), (steepest, ":", "steepest")])
+    print(f"the loss falls fastest at {steepest:.2g}")
+    print(f"a tenth of where it is lowest: {tenth:.2g}, which is suggested; see {PNG}")
+    print(f"\ndvc exp run -S lr={tenth:.2g}")
 
 
-def batches(run: Run, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """As many batches as there are steps, from as many epochs as that takes."""
-    keys: list = []
-    epoch = 0
-    while len(keys) < steps:
-        keys += loop.batches(run, epoch)
-        epoch += 1
-    yield from loader(run.train.photos, keys[:steps], run.workers)
-
-
-def plot(curve: pd.DataFrame) -> Figure:
-    """Loss against rate."""
+def plot(curve: pd.DataFrame, suggested: list[tuple[float, str, str]]) -> None:
+    """Draw loss against rate, and each suggested rate, the best first, with its line and name."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel="learning rate (lr)", ylabel="loss")
     axes.plot(curve["lr"], curve["loss"], color="0.8", label="each step")
@@ -71,40 +79,61 @@ def plot(curve: pd.DataFrame) -> Figure:
     low, start = curve["smoothed"].min(), curve["smoothed"].iloc[0]
     margin = max(start - low, 0.1 * start)
     axes.set_ylim(max(0, low - 0.3 * margin), start + margin)
+    for rate, line, name in suggested:
+        axes.axvline(rate, color="C3", ls=line, label=f"{rate:.2g}: {name}")
+    if suggested:
+        axes.set_title(f"suggested: lr {suggested[0][0]:.2g}")
     axes.legend()
-    return figure
+    with replacing(PNG) as path:
+        figure.savefig(path, format="png", dpi=100)
 
 
-def mark(figure: Figure, found: lr_range.Suggestion) -> None:
-    """Draw both suggestions."""
-    (axes,) = figure.axes
-    axes.axvline(found.tenth, color="C3", label=f"{found.tenth:.2g}: a tenth of the lowest")
-    axes.axvline(found.steepest, color="C3", ls=":", label=f"{found.steepest:.2g}: steepest")
-    axes.set_title(f"suggested: lr {found.tenth:.2g}")
-    axes.legend()
+def losses(
+    run: Run, batches: Iterable[tuple[Tensor, Tensor]], rates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The loss at each rate, a step each; shorter than `rates` if it diverges before the last."""
+    seen: list[float] = []
+    running, lowest = 0.0, math.inf
+    run.train_mode()
+    # A pretrained network's head has a rate of its own, which does not grow with `lr`.
+    groups = run.optimiser.param_groups[: -1 if run.settings.pretrained else None]
+    for rate, (pixels, numbers) in zip(rates, batches, strict=False):
+        for group in groups:
+            group["lr"] = rate * group["scale"]
+        loss = float(run.step(pixels, numbers))
+        if not math.isfinite(loss):
+            break
+        seen.append(loss)
+        running = MEMORY * running + (1 - MEMORY) * loss
+        average = running / (1 - MEMORY ** len(seen))
+        if average > DIVERGED * lowest:
+            break
+        lowest = min(lowest, average)
+    return np.array(seen)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run `nogps lr-range`; what the user did wrong comes out as one sentence."""
-    parser = argparse.ArgumentParser(
-        prog="nogps lr-range",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--from", type=float, default=1e-7, dest="low", help="lowest rate (1e-7)")
-    parser.add_argument("--to", type=float, default=1.0, dest="high", help="highest rate (1)")
-    parser.add_argument("--steps", type=int, default=300, help="at most (300)")
-    arguments = parser.parse_args(argv)
-    try:
-        range_test(arguments.low, arguments.high, arguments.steps)
-    except InputError as error:
-        sys.exit(f"nogps lr-range: {error}")
-    except FileNotFoundError as error:
-        missing = error.filename
-        sys.exit(f"nogps lr-range: {missing} is not there; `dvc repro cells` makes what is missing")
-    except KeyboardInterrupt:
-        sys.exit("nogps lr-range: stopped")
+def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """Losses averaged over their neighbours, of a test that was to take so many steps.
+
+    Unlike a running mean this does not lag, which would show the rates as better than they are.
+    """
+    bounded = np.minimum(losses, DIVERGED * np.median(losses))  # one explosion hides the rest
+    return gaussian_filter1d(bounded, max(WIDTH * steps, 1.0), mode="nearest")
 
 
-if __name__ == "__main__":
-    main()
+def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> tuple[float, float]:
+    """The rate at which the loss falls fastest, and a tenth of the one at which it is lowest.
+
+    Of a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,). InputError: the loss
+    does not fall, or it still falls at the highest rate.
+    """
+    if len(smooth) < 3 or smooth.min() > (1 - LEAST_FALL) * smooth[0]:
+        raise InputError(
+            f"--steps: between {rates[0]:.2g} and {rates[-1]:.2g} the loss falls by less than "
+            f"{LEAST_FALL:.0%}, too little to choose a rate by; take more, or judge by the curve"
+        )
+    bottom = int(smooth.argmin())
+    if bottom == len(rates) - 1:
+        raise InputError(f"--to: the loss still falls at {rates[-1]:.2g}; go higher")
+    slope = np.gradient(smooth[: bottom + 1])
+    return float(rates[slope.argmin()]), float(rates[bottom] / 10)

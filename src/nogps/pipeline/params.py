@@ -86,14 +86,7 @@ class Params(TrainSettings, Machine, SourceSections):
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
     """Params from a YAML file; InputError names the first key that is wrong."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path} is not here; run this from the root of the repository") from None
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" at line {place.line + 1}" if place else ""
-        raise InputError(f"{path} is not valid YAML{line}; mend it and run again") from None
+    content = _read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no parameters; restore it with git")
     try:
@@ -104,12 +97,8 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
 
 def stages_by_parameter(path: Path = Path("dvc.yaml")) -> dict[str, list[str]]:
     """The stages that depend on each parameter or section of params.yaml, by dvc.yaml."""
-    try:
-        stages = yaml.safe_load(path.read_text())["stages"]
-    except FileNotFoundError:
-        raise InputError(f"{path} is not here; run this from the root of the repository") from None
     found: dict[str, list[str]] = {}
-    for stage, content in stages.items():
+    for stage, content in _read_yaml(path)["stages"].items():
         templates = re.findall(r"\$\{(\w+)", json.dumps(content))
         for name in dict.fromkeys([*content.get("params", []), *templates]):
             if name not in Machine.model_fields:
@@ -125,10 +114,19 @@ def check_stages(path: Path = Path("dvc.yaml")) -> None:
     for name in Params.model_fields.keys() - Machine.model_fields:
         missing = "sample" if name in SOURCES else "any stage"
         if name not in stages or (name in SOURCES and "sample" not in stages[name]):
-            raise InputError(
-                f"{path}: `{name}` is not under params of {missing}, so a change of it would run "
-                "nothing; add it there"
-            )
+            what = f"`{name}` is not under params of {missing}, so a change of it would run nothing"
+            raise InputError(f"{path}: {what}; add it there")
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is not here; run this from the root of the repository") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" at line {place.line + 1}" if place else ""
+        raise InputError(f"{path} is not valid YAML{line}; mend it and run again") from None
 
 
 def origin(params: Params) -> str:
@@ -144,21 +142,16 @@ def synthetic(params: Params) -> bool:
 
 
 def _first_problem(error: ValidationError) -> str:
+    problems = [(".".join(map(str, each["loc"])), each) for each in error.errors()]
+    missing = [name for name, each in problems if each["type"] == "missing"]
     # A misspelt key is both missing and unknown: the unknown one says more.
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    problem = problems[0]
-    name = ".".join(str(part) for part in problem["loc"])
+    problems.sort(key=lambda problem: problem[1]["type"] != "extra_forbidden")
+    name, problem = problems[0]
     if problem["type"] == "missing":
         return f"`{name}` is missing; give it a value, or restore the file with git"
     if problem["type"] == "extra_forbidden":
-        missing = [
-            ".".join(str(part) for part in other["loc"])
-            for other in problems
-            if other["type"] == "missing"
-        ]
-        close = difflib.get_close_matches(name, missing, n=1) or difflib.get_close_matches(
-            name, list(Params.model_fields), n=1
-        )
+        known = (missing, list(Params.model_fields))
+        close = [each for names in known for each in difflib.get_close_matches(name, names, n=1)]
         hint = f"did you mean `{close[0]}`?" if close else "remove it"
         return f"`{name}` is not a parameter; {hint}"
     reason = problem["msg"].removeprefix("Value error, ")

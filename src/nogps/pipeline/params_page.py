@@ -4,14 +4,12 @@ Checks params.yaml and dvc.yaml, or prints a page (docs/parameters.md) or a JSON
 (params.schema.json) made from the one declaration of the parameters.
 """
 
-import argparse
 import json
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import yaml
 
-from nogps.base.errors import InputError
 from nogps.pipeline.params import Params, check_stages, read_params, stages_by_parameter
 
 INTRODUCTION = """\
@@ -41,27 +39,20 @@ def markdown(path: Path = Path("params.yaml")) -> str:
     shape, stages = Params.model_json_schema(), stages_by_parameter()
     flat, sections = [], []
     for name, value in yaml.safe_load(path.read_text()).items():
-        field = _resolved(shape["properties"][name], shape)
-        if "properties" not in field:
-            flat.append(_row(name, field, value, stages.get(name, [])))
+        field, named = shape["properties"][name], ", ".join(stages.get(name, []))
+        if "$ref" not in field:
+            flat.append(_row(name, field, value, named))
             continue
-        rows = [
-            _row(f"{name}.{key}", field["properties"][key], each, stages.get(name, []))
-            for key, each in value.items()
-        ]
-        sections.append(f"\n## {name}\n\n{field['description']}\n\n{HEADER}\n" + "\n".join(rows))
+        section = shape["$defs"][field["$ref"].rsplit("/", 1)[-1]]
+        fields = section["properties"]
+        rows = [_row(f"{name}.{key}", fields[key], each, named) for key, each in value.items()]
+        sections += [f"\n## {name}\n\n{section['description']}\n\n{HEADER}", *rows]
     return "\n".join([INTRODUCTION, HEADER, *flat, *sections]) + "\n"
 
 
-def _resolved(field: dict, shape: dict) -> dict:
-    if "$ref" not in field:
-        return field
-    return shape["$defs"][field["$ref"].rsplit("/", 1)[-1]]
-
-
-def _row(name: str, field: dict, value: object, stages: list[str]) -> str:
+def _row(name: str, field: dict, value: object, stages: str) -> str:
     shown = json.dumps(value, ensure_ascii=False)
-    cells = [f"`{name}`", _values(field), f"`{shown}`", field["description"], ", ".join(stages)]
+    cells = [f"`{name}`", _values(field), f"`{shown}`", field["description"], stages]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -71,40 +62,29 @@ def _values(field: dict) -> str:
         return ", or ".join(map(_values, field["anyOf"]))
     if "enum" in field or "const" in field:
         return " | ".join(str(each) for each in field.get("enum", [field.get("const")]))
+    if "prefixItems" in field:
+        return f"list of {len(field['prefixItems'])} {_values(field['prefixItems'][0])}s"
     words = [field.get("format", field["type"])]
     if "items" in field:
         words = [f"list of {_values(field['items'])}"]
-    elif "prefixItems" in field:
-        words = [f"list of {len(field['prefixItems'])} {_values(field['prefixItems'][0])}s"]
     elif "additionalProperties" in field:
         words = [f"mapping to {_values(field['additionalProperties'])}"]
-    bounds = {key: text for key, text in BOUNDS.items() if "prefixItems" not in field}
-    return " ".join(
-        words + [text.format(f"{field[key]:g}") for key, text in bounds.items() if key in field]
-    )
+    bounds = [text.format(f"{field[key]:g}") for key, text in BOUNDS.items() if key in field]
+    return " ".join(words + bounds)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run `nogps params`."""
-    parser = argparse.ArgumentParser(
-        prog="nogps params",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--markdown", action="store_true", help="print the page of all parameters")
-    how.add_argument("--schema", action="store_true", help="print the JSON Schema")
-    options = parser.parse_args(argv)
-    try:
-        if options.schema:
-            print(schema(), end="")
-            return
-        read_params()
-        check_stages()
-        print(markdown() if options.markdown else "params.yaml and dvc.yaml are right\n", end="")
-    except InputError as error:
-        sys.exit(f"nogps params: {error}")
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `nogps params` takes."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--markdown", action="store_true", dest="page", help="print the page of all parameters")
+    add("--schema", action="store_true", dest="as_json", help="print the JSON Schema")
 
 
-if __name__ == "__main__":
-    main()
+def main(page: bool = False, as_json: bool = False) -> None:
+    """Check both files, or print what is asked for."""
+    if as_json:
+        print(schema(), end="")
+        return
+    read_params()
+    check_stages()
+    print(markdown() if page else "params.yaml and dvc.yaml are right\n", end="")

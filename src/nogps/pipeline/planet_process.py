@@ -23,11 +23,7 @@ class Planet:
 
 
 def planet_folder() -> Path:
-    """The folder of the planet's code: in a clone its own copy.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """The folder of the planet's code, in a clone its own copy; InputError if there is none."""
     spec = find_spec("planet")
     if spec is None or spec.origin is None:
         raise InputError(
@@ -39,10 +35,8 @@ def planet_folder() -> Path:
 
 def planet_version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
-    digest = hashlib.sha256()
-    for path in sorted(planet_folder().glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    code = (path.read_bytes() for path in sorted(planet_folder().glob("*.py")))
+    return hashlib.sha256(b"".join(code)).hexdigest()[:12]
 
 
 @contextmanager
@@ -50,40 +44,19 @@ def running_planet(
     seed: int,
     photos: int,
     *,
-    faults: Mapping[str, float] | None = None,
-    log: Path | None = None,
-    calls_per_hour: int = 0,
-    distinct: int = 0,
-    addresses: Path | None = None,
+    faults: Mapping[str, float] | None = None,  # kind: the share of the requests that it hits
+    log: Path | None = None,  # file that gets a line of JSON per request
+    calls_per_hour: int = 0,  # that Flickr's API answers; 0: any number
+    distinct: int = 0,  # pictures that Flickr and Street View have; 0: each its own
+    addresses: Path | None = None,  # folder that gets made-up addresses for Street View
 ) -> Iterator[Planet]:
-    """Run the planet with this seed and so many photos until the block ends.
-
-    Args:
-        seed: of photos, panoramas and faults.
-        photos: how many there are.
-        faults: the share of the requests that each kind of fault hits.
-        log: file that gets a line of JSON per request.
-        calls_per_hour: that Flickr's API answers; 0: any number.
-        distinct: how many distinct pictures Flickr and Street View have; 0: each its own.
-        addresses: folder that gets made-up addresses for Street View.
-
-    Raises:
-        InputError: a fault is unknown or its share not between 0 and 1, or nothing started.
-    """
+    """Run the planet until the block ends; InputError if it does not start, or not with these."""
     options = [f"--seed={seed}", f"--photos={photos}"]
     options += [f"--calls-per-hour={calls_per_hour}", f"--distinct={distinct}"]
     options += [f"--fault={kind}={share}" for kind, share in (faults or {}).items()]
     options += [f"--log={log.absolute()}"] if log else []
     options += [f"--addresses={addresses.absolute()}"] if addresses else []
-    with _started(options) as server:
-        try:
-            yield _introduced(server)
-        finally:
-            server.kill()
-
-
-def _started(options: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    server = subprocess.Popen(
         [sys.executable, "-m", "planet", *options],
         cwd=planet_folder().parent,  # there Python finds it, and nogps also where not installed
         stdin=subprocess.PIPE,  # the server ends when this closes, however we end
@@ -91,6 +64,11 @@ def _started(options: list[str]) -> subprocess.Popen[str]:
         text=True,
         process_group=0,  # Ctrl-C is for us to hear; while it starts, it would answer loudly
     )
+    with server:
+        try:
+            yield _introduced(server)
+        finally:
+            server.kill()
 
 
 def _introduced(server: subprocess.Popen[str]) -> Planet:

@@ -1,22 +1,14 @@
 """Print the results table of the last run, and where the page lies."""
 
-import argparse
-from collections.abc import Sequence
-
-from nogps.base.errors import InputError
 from nogps.evaluate.protocol import Row
 from nogps.pipeline import paths, run
 from nogps.report.table import results_table
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """A table for the test fold and for each benchmark."""
-    argparse.ArgumentParser(prog="nogps results", description=__doc__).parse_args(arguments)
-    try:
-        classes, sets = run.read_metrics("cells")["classes"], run.read_metrics("eval")
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename} is not there; `dvc repro` makes it") from None
-    for name, figures in sets.items():
+    classes = run.read_metrics("cells")["classes"]
+    for name, figures in run.read_metrics("eval").items():
         title = "test fold" if name == "test" else name
         rows = [Row.from_json(*each) for each in figures.items()]
         print(f"\n{title}, percent of photos within a distance, with 95 % intervals\n")

@@ -31,11 +31,10 @@ def read_metrics(stage: str) -> dict:
 
 def main(stage: Callable[[Params], None], description: str) -> None:
     """Run a stage as a script: what the user did wrong comes out as one sentence."""
-    argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Takes its settings from params.yaml. `dvc repro` runs what is out of date.",
-    ).parse_args()
+    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = description
+    parser.epilog = "Takes its settings from params.yaml. `dvc repro` runs what is out of date."
+    parser.parse_args()
     name = Path(sys.argv[0]).stem
     try:
         check_stages()
@@ -45,8 +44,5 @@ def main(stage: Callable[[Params], None], description: str) -> None:
     except KeyboardInterrupt:
         print(f"\n{name}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except FileNotFoundError as error:
-        missing = error.filename or error
-        sys.exit(f"{name}: {missing} is not there; `dvc repro` makes what is missing")
     except OSError as error:
         sys.exit(f"{name}: {system_error(error)}")

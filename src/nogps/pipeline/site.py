@@ -6,14 +6,13 @@ that may be shown: all of the simulated planet's, and of the real world those un
 web/site/credits.html says whose they are.
 """
 
-import argparse
 import hashlib
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from argparse import ArgumentParser
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,30 +26,21 @@ from nogps.earth import geo
 from nogps.earth.towns import nearest_town
 from nogps.model import decode, export, guess
 from nogps.model.locator import Locator
-from nogps.photos import images, panorama
-from nogps.photos.panorama import Settings as Panorama
-from nogps.photos.panorama import View
-from nogps.photos.shards import Shards, byte_ranges, read_index
+from nogps.photos import images, panorama, shards
 from nogps.pipeline import paths
 from nogps.pipeline.params import Params, read_params, synthetic
 from nogps.rights import credits
 
 WEB = Path("web")
 OWN = ("*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest")
-LIBRARIES = {  # what the page takes of each package in web/package.json
+RUNTIME = "dist/ort-wasm-simd-threaded"
+LIBRARIES = {  # what the page takes of each package in web/package.json, beside its licence
     "d3-array": ["dist/d3-array.min.mjs"],
     "d3-geo": ["dist/d3-geo.min.mjs"],
     "libheif-js": ["libheif-wasm/libheif-bundle.mjs"],
     "onnxruntime-web": [
-        f"dist/{name}"
-        for name in (
-            "ort.wasm.min.mjs",
-            "ort.webgpu.min.mjs",
-            "ort-wasm-simd-threaded.mjs",
-            "ort-wasm-simd-threaded.wasm",
-            "ort-wasm-simd-threaded.asyncify.mjs",
-            "ort-wasm-simd-threaded.asyncify.wasm",
-        )
+        *("dist/ort.wasm.min.mjs", f"{RUNTIME}.mjs", f"{RUNTIME}.wasm"),
+        *("dist/ort.webgpu.min.mjs", f"{RUNTIME}.asyncify.mjs", f"{RUNTIME}.asyncify.wasm"),
     ],
     "topojson-client": ["src/*.js"],
     "world-atlas": ["countries-50m.json", "countries-110m.json"],
@@ -60,28 +50,22 @@ LATER = ("vendor/onnxruntime-web/", "vendor/libheif-js/", "game/", "model.onnx",
 GAME_SIDE = 1024  # pixels, at most
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Build."""
-    parser = argparse.ArgumentParser(
-        prog="nogps site",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--model", type=Path, default=paths.MODEL, help="(default: %(default)s)")
-    parser.add_argument(
-        "--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)"
-    )
-    parser.add_argument("--photos", type=int, default=100, help="at most, for the game")
-    options = parser.parse_args(arguments)
-    if options.photos < 0:
-        parser.error("--photos is a number from 0")
-    build(options.model, options.site, options.photos)
+def add_arguments(parser: ArgumentParser) -> None:
+    """What `nogps site` takes."""
+    add = parser.add_argument
+    add("--model", type=Path, default=paths.MODEL, help="(default: %(default)s)")
+    add("--site", type=Path, default=WEB / "site", help="where to (default: %(default)s)")
+    add("--photos", type=int, default=100, help="at most, for the game")
 
 
-def build(model: Path, site: Path, photos: int) -> None:
+def main(model: Path, site: Path, photos: int) -> None:
     """Put the site together beside the old one, and then in its place."""
+    if photos < 0:
+        raise InputError("--photos is a number from 0; mend that")
     site = site.resolve()
-    if site.exists() and any(site.iterdir()) and not is_site(site):
+    worker = site / "sw.js"
+    built = worker.is_file() and "nogps" in worker.read_text(errors="replace")
+    if site.exists() and any(site.iterdir()) and not built:
         raise InputError(f"--site: {site} holds other things than a site; name another folder")
     locator = Locator.load(model)
     site.parent.mkdir(parents=True, exist_ok=True)
@@ -95,23 +79,26 @@ def build(model: Path, site: Path, photos: int) -> None:
     print(f"{site}: {size / 1e6:.0f} MB, of which a browser fetches about a half")
 
 
-def is_site(folder: Path) -> bool:
-    """Whether it was built here, so that it may be built anew."""
-    worker = folder / "sw.js"
-    return worker.is_file() and "nogps" in worker.read_text(errors="replace")
-
-
 def put_together(locator: Locator, new: Path, photos: int) -> None:
     """Write the site into a folder that is not there yet."""
     new.mkdir()
     for pattern in OWN:
         for path in WEB.glob(pattern):
             shutil.copy(path, new)
-    copy_libraries(libraries(), new / "vendor")
+    modules = libraries()
+    for package, patterns in LIBRARIES.items():
+        (new / "vendor" / package).mkdir(parents=True)
+        for pattern in (*patterns, "LICENSE*"):
+            for path in (modules / package).glob(pattern):
+                shutil.copy(path, new / "vendor" / package)
     export.export(locator, new / "model.onnx", small=True)
-    write_json(new / "model.json", described(locator, new / "model.onnx"))
     shown = game(new / "game", photos)
-    write_json(new / "game.json", {"photos": shown, "constants": constants()})
+    content = {
+        "model.json": described(locator, new / "model.onnx"),
+        "game.json": {"photos": shown, "constants": constants()},
+    }
+    for name, each in content.items():
+        (new / name).write_text(json.dumps(each, ensure_ascii=False, separators=(",", ":")))
     complete_credits(new, [each for each in shown if each["title"]])
     complete_service_worker(new)
 
@@ -131,21 +118,13 @@ def libraries() -> Path:
     return modules
 
 
-def copy_libraries(modules: Path, vendor: Path) -> None:
-    """What the page loads, with its licences."""
-    for package, patterns in LIBRARIES.items():
-        (vendor / package).mkdir(parents=True)
-        for pattern in (*patterns, "LICENSE*"):
-            for path in (modules / package).glob(pattern):
-                shutil.copy(path, vendor / package)
-
-
 def described(locator: Locator, path: Path) -> dict:
     """What web/answer.js and web/pixels.js need to make places of photos."""
-    latitude, longitude = locator.partition.points()
+    partition = locator.partition
+    latitude, longitude = partition.points()
     towns = nearest_town(latitude, longitude)
     number = {town: number for number, town in enumerate(dict.fromkeys(towns))}
-    point_latitude, point_longitude = decode.points(locator.partition, locator.decoding)
+    point_latitude, point_longitude = decode.points(partition, locator.decoding)
     return {
         "file": path.name,
         "bytes": path.stat().st_size,
@@ -156,12 +135,12 @@ def described(locator: Locator, path: Path) -> dict:
         "decoding": locator.decoding,
         "calibration": asdict(locator.calibration),
         "classes": {
-            "token": locator.partition.tokens.tolist(),
+            "token": partition.tokens.tolist(),
             "latitude": latitude.tolist(),
             "longitude": longitude.tolist(),
             "point_latitude": point_latitude.tolist(),
             "point_longitude": point_longitude.tolist(),
-            "spread_km": locator.partition.spread_km().tolist(),
+            "spread_km": partition.spread_km().tolist(),
             "name": list(map(str, towns)),
             "town": [number[town] for town in towns],  # of one name there may be several
         },
@@ -195,27 +174,20 @@ def game(folder: Path, most: int) -> list[dict]:
     params = read_params()
     table = showable(params).iloc[:most]
     towns = nearest_town(table["latitude"], table["longitude"])
-    shards, found = Shards(paths.PHOTOS), []
-    for row, at, town in zip(table.to_dict("records"), byte_ranges(table), towns, strict=True):
-        jpeg = shown(params.panorama, shards.read(at), row["bearing"])
+    photos, found = shards.Shards(paths.PHOTOS), []
+    places = zip(table.to_dict("records"), shards.byte_ranges(table), towns, strict=True)
+    for row, at, town in places:
+        if math.isnan(row["bearing"]):
+            jpeg = images.thumbnail(photos.read(at), GAME_SIDE)
+        else:  # what is seen of a panorama in this direction
+            view = panorama.View(row["bearing"], params.panorama.fov, params.panorama.pitch)
+            jpeg = panorama.thumbnail(photos.read(at), GAME_SIDE, view)
         # Named by its content: a browser that has kept another one will not show that instead.
         file = f"game/{hashlib.sha256(jpeg).hexdigest()[:12]}.jpg"
         (folder.parent / file).write_bytes(jpeg)
-        found.append(
-            {
-                "file": file,
-                "place": str(town),
-                **{name: row[name] for name in ("latitude", "longitude", *credits.CREDIT)},
-            }
-        )
+        told = {name: row[name] for name in ("latitude", "longitude", *credits.CREDIT)}
+        found.append({"file": file, "place": str(town), **told})
     return found
-
-
-def shown(how: Panorama, original: bytes, bearing: float) -> bytes:
-    """A photo as the game shows it, or what is seen of a panorama in the direction given."""
-    if math.isnan(bearing):
-        return images.thumbnail(original, GAME_SIDE)
-    return panorama.thumbnail(original, GAME_SIDE, View(bearing, how.fov, how.pitch))
 
 
 def showable(params: Params) -> pd.DataFrame:
@@ -225,7 +197,7 @@ def showable(params: Params) -> pd.DataFrame:
     """
     table = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
     table = table[(table["fold"] == "test") & (table["status"] == "ok")]
-    originals = read_index(paths.PHOTOS).set_index("photo_id")
+    originals = shards.read_index(paths.PHOTOS).set_index("photo_id")
     where = ["shard", "offset", "size"]
     table = table.drop(columns=where).join(originals[where], on="candidate_id")
     if synthetic(params):
@@ -247,16 +219,11 @@ def complete_credits(site: Path, shown: list[dict]) -> None:
 def complete_service_worker(site: Path) -> None:
     """Tell it the build and the files that every visit needs."""
     files = sorted(path for path in site.rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(site).as_posix().encode() + path.read_bytes())
     names = [path.relative_to(site).as_posix() for path in files]
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + (site / name).read_bytes())
     needed = [name for name in names if not name.startswith(LATER) and "LICENSE" not in name]
     worker = site / "sw.js"
     text = worker.read_text().replace("@BUILD@", digest.hexdigest()[:16])
     worker.write_text(text.replace("@FILES@", json.dumps(needed)))
-
-
-def write_json(path: Path, content: dict) -> None:
-    """As small as it goes."""
-    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")))

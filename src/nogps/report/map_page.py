@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nogps.base.files import replacing
 from nogps.earth import geo
 from nogps.model.base_locator import BaseLocator
 from nogps.model.classes import Partition
@@ -15,7 +14,7 @@ from nogps.model.guess import Guess
 from nogps.photos import images
 from nogps.photos.images import BadImage
 from nogps.report import svg
-from nogps.report.template import template
+from nogps.report.template import write_page
 
 SHOWN = 500  # photos with a picture of their own; the page grows by 15 kB with each
 THUMBNAIL = 320  # pixels
@@ -44,8 +43,7 @@ class Located:
     def to_geojson(self) -> dict:
         """A GeoJSON Feature."""
         feature = self.guess.to_geojson()
-        feature["properties"] = self._about() | feature["properties"]
-        return feature
+        return feature | {"properties": self._about() | feature["properties"]}
 
     def _about(self) -> dict:
         names = {"photo": self.names[0]} if len(self.names) == 1 else {"photos": self.names}
@@ -57,46 +55,31 @@ def write_map_page(path: Path, located: Sequence[Located], locator: BaseLocator)
     """Write the page of some answers, which needs no network; those after SHOWN are dots only."""
     land, borders = svg.world()
     places = np.array([(each.guess.latitude, each.guess.longitude) for each in located])
-    html = template("map_page.html").render(
-        located=located,
-        land=land,
-        borders=borders,
-        box=svg.view_box(places),
-        guesses="".join(svg.dot(each) for each in places),
-        truths="".join(svg.dot(each.gps) for each in located if each.gps),
-        cards=[_card(each, locator.partition) for each in located[:SHOWN]],
-        learned=locator.learned,
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+    content = {
+        "located": located,
+        "land": land,
+        "borders": borders,
+        "box": svg.view_box(places),
+        "guesses": "".join(svg.dot(each) for each in places),
+        "truths": "".join(svg.dot(each.gps) for each in located if each.gps),
+        "cards": [_card(each, locator.partition) for each in located[:SHOWN]],
+        "learned": locator.learned,
+    }
+    write_page(path, "map_page.html", content)
 
 
 def _card(one: Located, partition: Partition) -> dict:
     guess = one.guess
-    here = (guess.latitude, guess.longitude)
+    here, radii = (guess.latitude, guess.longitude), (guess.radius_50_km, guess.radius_90_km)
     spread = dict(zip(partition.tokens.tolist(), partition.spread_km(), strict=True))
-    seen = [here, *svg.rim(here, guess.radius_50_km)[:, ::-1]]
-    seen += [(cell.latitude, cell.longitude) for cell in guess.cells]
-    if one.gps:
-        seen.append(one.gps)
-    return {
-        "one": one,
-        "jpeg": _thumbnail(one.photo),
-        "box": svg.view_box(np.array(seen)),
-        # The square root: a tenth of the probability is still to be seen.
-        "discs": [
-            (
-                svg.circle((cell.latitude, cell.longitude), spread[cell.token]),
-                round(0.7 * cell.probability**0.5, 3),
-            )
-            for cell in guess.cells
-        ],
-        "r50": svg.circle(here, guess.radius_50_km),
-        "r90": svg.circle(here, guess.radius_90_km),
-        "guess": svg.dot(here),
-        "truth": svg.dot(one.gps) if one.gps else "",
-        "line": svg.arc(one.gps, here) if one.gps else "",
-    }
+    cells = [(cell.latitude, cell.longitude) for cell in guess.cells]
+    # The square root: a tenth of the probability is still to be seen.
+    discs = [
+        (svg.circle(at, spread[cell.token]), round(0.7 * cell.probability**0.5, 3))
+        for at, cell in zip(cells, guess.cells, strict=True)
+    ]
+    drawn = svg.photo_map(one.gps, here, radii, cells)
+    return {"one": one, "jpeg": _thumbnail(one.photo), "discs": discs, **drawn}
 
 
 def _thumbnail(photo: Path | bytes) -> str:

@@ -18,28 +18,16 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from nogps.base.files import replacing
-from nogps.earth import towns
 from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
-from nogps.report import photos as shown_photos
 from nogps.report import published, svg, table, template
-from nogps.report.photos import Photo
+from nogps.report.photos import as_json, nearest_towns
 from nogps.rights import credits
 
 MAP_PHOTOS = 1000  # more dots than this hide each other, and make the page heavy
 WORST = 10  # photos, pairs and cells listed under each heading
 NEAREST_KM = 0.1  # where the axis of distances begins
-
-ROW_NOTES = {
-    "model": "the answers of the model that was trained",
-    "model_alone": "each photo by itself; in the row above, those of an owner are one place",
-    "best_cell": "an oracle: the class point nearest to the truth, all that these classes allow",
-    "nearest_neighbour": "the place of the training photo with the most similar frozen features",
-    "most_common_cell": "always the class with the most training photos",
-    "chance": "the place of a training photo drawn at random",
-}
 
 
 @dataclass(frozen=True)
@@ -51,67 +39,46 @@ class PhotoSet:
     distances: dict[str, NDArray[np.float64]]  # km by row name, shape (n,); NaN is a miss
 
 
-@dataclass(frozen=True)
-class Content:
-    """What the report shows. Positions are degrees, distances km."""
-
-    facts: Mapping[str, str | float]  # what was run, shown as passed
-    sets: Sequence[PhotoSet]  # the test photos first, then the benchmarks
+def write_report(
+    path: Path,
+    *,
+    facts: Mapping[str, str | float],  # what was run, shown as passed
+    sets: Sequence[PhotoSet],  # the test photos first, then the benchmarks
     # A row a class, in label order: token, latitude, longitude, photos of the train fold, spread_km
-    classes: pd.DataFrame
-    predictions: pd.DataFrame  # a row a test photo, as `evaluate.measure.Measured` has it
-    regions: pd.DataFrame  # a row a region, as `evaluate.regions.by_region` gives it
-    photos: Sequence[Photo]  # to show, at best the worst ones and an even draw of the others
-    drawn: bool = False  # whether this program drew them, so that nobody need be credited
-
-
-def write_report(path: Path, content: Content) -> None:
-    """Write the report: one HTML file that needs no network. The same input gives the same bytes.
-
-    The file is replaced only once the new one is whole.
-    """
-    classes = content.classes.assign(name=_towns(content.classes))
-    predictions, photos = content.predictions, content.photos
+    classes: pd.DataFrame,
+    predictions: pd.DataFrame,  # a row a test photo, as `evaluate.measure.Measured` has it
+    regions: pd.DataFrame,  # a row a region, as `evaluate.regions.by_region` gives it
+    photos: pd.DataFrame,  # those of them to show, as `report.photos.to_show` gives them
+    drawn: bool = False,  # whether this program drew them, so that nobody need be credited
+) -> None:
+    """Write the report: one HTML file that needs no network; the same input, the same bytes."""
+    classes = classes.assign(name=nearest_towns(classes))
     script = template.text("report_page.js")
-    page = template.template(
-        "report_page.html",
-        percent=table.percent,
-        km=table.km,
-        number=table.number,
-        place_x=_place_on_axis,
-        scale=_scale,
-    )
-    html = page.render(
-        facts=content.facts,
-        **_results(content.sets),
-        **_maps(predictions, content.regions),
+    parts = {
+        "facts": facts,
+        **_results(sets),
+        **_maps(predictions, regions),
         **_errors(predictions, classes),
-        places={photo.photo_id: (photo.true_place, photo.guessed_place) for photo in photos},
-        shown=len(photos),
-        drawn=content.drawn,
-        credits=credits.listed(shown_photos.credited(photos, predictions)),
-        data=Markup(shown_photos.as_json(photos, predictions, classes)),
-        script=Markup(script),
+        "places": photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
+        "shown": len(photos),
+        "drawn": drawn,
+        "credits": credits.listed(_records(credits.table(photos))),
+        "data": Markup(as_json(photos, classes)),
+        "script": Markup(script),
         # What a policy takes for the script is the exact text between its tags.
-        script_hash="sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+        "script_hash": "sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
+    }
+    numbers = {"percent": table.percent, "km": table.km, "number": table.number}
+    drawing = {"place_x": _place_on_axis, "scale": _scale}
+    template.write_page(path, "report_page.html", parts, **numbers, **drawing)
 
 
 def _records(rows: pd.DataFrame) -> list[dict]:
     return rows.to_dict("records")
 
 
-def _towns(rows: pd.DataFrame) -> list[str]:
-    return list(map(str, towns.nearest_town(rows["latitude"], rows["longitude"])))
-
-
 def _positions(rows: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
     return rows[[f"{prefix}latitude", f"{prefix}longitude"]].to_numpy(float)
-
-
-# ---- the parts of the page
 
 
 def _results(sets: Sequence[PhotoSet]) -> dict:
@@ -128,7 +95,6 @@ def _results(sets: Sequence[PhotoSet]) -> dict:
         ],
         "radii": RADII_KM,
         "infinity": math.inf,
-        "row_notes": ROW_NOTES,
         "earth_radius_km": EARTH_RADIUS_KM,
     }
 
@@ -140,7 +106,7 @@ def _maps(predictions: pd.DataFrame, regions: pd.DataFrame) -> dict:
         "land": land,
         "borders": borders,
         "map": _photo_map(_positions(predictions), _positions(predictions, "guess_")),
-        "regions": _region_dots(regions.assign(name=_towns(regions))),
+        "regions": _region_dots(regions.assign(name=nearest_towns(regions))),
         "regions_box": svg.view_box(_positions(regions)),
     }
 
@@ -164,9 +130,6 @@ def _errors(predictions: pd.DataFrame, classes: pd.DataFrame) -> dict:
     }
 
 
-# ---- share of photos located against distance
-
-
 def _place_on_axis(distance: float) -> float:
     """Where a distance in km lies on the logarithmic axis, 0 to 100."""
     return round(100 * math.log(distance / NEAREST_KM) / math.log(FARTHEST_KM / NEAREST_KM), 2)
@@ -174,56 +137,36 @@ def _place_on_axis(distance: float) -> float:
 
 def _curve(distances: NDArray[np.float64]) -> str:
     """SVG path of the share within each distance, on a square of 100 by 100."""
-    steps = np.geomspace(NEAREST_KM, FARTHEST_KM, 200)
-    steps = np.union1d(steps, list(RADII_KM.values()))
+    steps = np.union1d(np.geomspace(NEAREST_KM, FARTHEST_KM, 200), list(RADII_KM.values()))
     located = np.sort(distances[np.isfinite(distances)])
     share = 100 * np.searchsorted(located, steps, side="right") / len(distances)
     points = (f"{_place_on_axis(x):g} {100 - y:.4g}" for x, y in zip(steps, share, strict=True))
     return "M" + "L".join(points)
 
 
-# ---- maps
-
-
-@dataclass(frozen=True)
-class _Map:
-    view_box: str
-    truths: str  # paths
-    guesses: str
-    lines: str
-    drawn: int  # photos on the map
-    photos: int  # photos in all
-    unanswered: int
-
-
-def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> _Map:
+def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> dict:
     """The map of truths and guesses, shape (n, 2) each, NaN where there is no guess."""
     chosen = np.linspace(0, len(truths) - 1, min(len(truths), MAP_PHOTOS)).astype(int)
     pairs = list(zip(truths[chosen], guesses[chosen], strict=True))
     answered = [(truth, guess) for truth, guess in pairs if np.isfinite(guess).all()]
-    return _Map(
-        view_box=svg.view_box(np.array([*truths[chosen], *(guess for _, guess in answered)])),
-        truths="".join(svg.dot(truth) for truth, _ in pairs),
-        guesses="".join(svg.dot(guess) for _, guess in answered),
-        lines="".join(svg.arc(truth, guess) for truth, guess in answered),
-        drawn=len(chosen),
-        photos=len(truths),
-        unanswered=len(pairs) - len(answered),
-    )
+    return {
+        "view_box": svg.view_box(np.array([*truths[chosen], *(guess for _, guess in answered)])),
+        "truths": "".join(svg.dot(truth) for truth, _ in pairs),
+        "guesses": "".join(svg.dot(guess) for _, guess in answered),
+        "lines": "".join(svg.arc(truth, guess) for truth, guess in answered),
+        "drawn": len(chosen),
+        "photos": len(truths),
+        "unanswered": len(pairs) - len(answered),
+    }
 
 
 def _region_dots(regions: pd.DataFrame) -> list[dict]:
     """The regions, the largest first, with a dot and its width in pixels: area by photos."""
     regions = regions.sort_values("n", ascending=False, kind="stable")
+    dots = [svg.dot(each) for each in _positions(regions)]
     most = regions["n"].max()
-    return [
-        {
-            **row,
-            "dot": svg.dot((row["latitude"], row["longitude"])),
-            "width": round(max(5.0, 26 * math.sqrt(row["n"] / most)), 1),
-        }
-        for row in _records(regions)
-    ]
+    widths = [round(max(5.0, 26 * math.sqrt(n / most)), 1) for n in regions["n"]]
+    return _records(regions.assign(dot=dots, width=widths))
 
 
 def _scale(percent: float) -> str:

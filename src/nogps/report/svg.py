@@ -4,7 +4,7 @@ Positions are (latitude, longitude), degrees. What crosses the antimeridian is o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from nogps.earth.coast import outlines
 from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, to_unit_vectors
+
+Position = tuple[float, float]
 
 CIRCLE_SIDES = 48
 BEYOND_POLE = 95  # degrees: outside the frame of every map
@@ -81,6 +83,24 @@ def rim(centre: Sequence[float], radius: float) -> NDArray[np.float64]:
     north, east = to_unit_vectors(latitude + 90, longitude), to_unit_vectors(0, longitude + 90)
     outwards = np.cos(bearing) * north + np.sin(bearing) * east
     return _unrolled(np.cos(angle) * up + np.sin(angle) * outwards)
+
+
+def photo_map(
+    truth: Position | None, guess: Position | None, radii_km: Position, cells: Iterable[Position]
+) -> dict[str, str]:
+    """The map of one photo: `box`, its viewBox, and the paths of what is known.
+
+    Dots `truth` and `guess`, `line` between them, `r50` and `r90` round the guess. The box holds
+    these, without the larger circle, and the cells.
+    """
+    seen: list = [each for each in (truth, guess) if each]
+    paths = {"truth": dot(truth)} if truth else {}
+    if guess:
+        paths |= {"guess": dot(guess)}
+        paths |= {"line": arc(truth, guess)} if truth else {}
+        paths |= {"r50": circle(guess, radii_km[0]), "r90": circle(guess, radii_km[1])}
+        seen += [*rim(guess, radii_km[0])[:, ::-1], *cells]
+    return {"box": view_box(np.array(seen)), **paths}
 
 
 def _unrolled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,10 +11,7 @@ NOT_BASELINES = ("model", "model_alone", "best_cell")
 
 
 def results_table(rows: Sequence[Row]) -> str:
-    """The rows as aligned plain text: percent within each radius, median.
-
-    After each percentage stands how far its 95 % interval reaches on the longer side.
-    """
+    """The rows as aligned plain text: percent within each radius with its margin, median."""
     columns = [["", "", *(row.name for row in rows)], ["", "n", *(str(row.n) for row in rows)]]
     for key, radius in RADII_KM.items():
         columns.append([key.split("_")[0], f"{radius:g} km", *_hits(rows, key)])
@@ -38,37 +35,27 @@ def _hits(rows: Sequence[Row], key: str) -> list[str]:
 
 
 def summary(name: str, rows: Sequence[Row], unanswered: int) -> list[str]:
-    """Sentences that say how the model did on a set: against the best baseline, better or worse.
-
-    `unanswered` is the number of its photos that have no answer.
-    """
+    """Sentences that say how the model did on a set of which it left `unanswered` photos."""
     model = next(row for row in rows if row.name == "model")
-    baselines = [row for row in rows if row.name not in NOT_BASELINES and row.n]
     if not model.n:
         return ["There was no photo to test on."]
-    sentences = [_median_and_region(name, model, baselines)]
-    if baselines:
-        sentences.append(_against(model, baselines))
-    if unanswered:
-        sentences.append(f"{unanswered:,} could not be read or located and count as misses.")
-    return sentences
-
-
-def _median_and_region(name: str, model: Row, baselines: Sequence[Row]) -> str:
-    share = f"{percent(model.hits['region_200km'])} %"
+    baselines = [row for row in rows if row.name not in NOT_BASELINES and row.n]
+    share, photos = percent(model.hits["region_200km"]), f"the {model.n:,} {name} photos"
+    sentences = [f"{share} % of {photos} are placed within 200 km"]
     if math.isfinite(model.median_km):
-        told = f"Half of the {model.n:,} {name} photos are placed within "
-        told += f"{km(model.median_km)} km; {share} within 200 km"
-    else:
-        told = f"{share} of the {model.n:,} {name} photos are placed within 200 km"
+        half = f"Half of {photos} are placed within {km(model.median_km)} km"
+        sentences = [f"{half}; {share} % within 200 km"]
     if baselines:
         best = max(row.hits["region_200km"] for row in baselines)
-        told += f", against {percent(best)} % for the best baseline"
-    return told + "."
+        sentences[0] += f", against {percent(best)} % for the best baseline"
+        sentences.append(_against(model, baselines))
+    if unanswered:
+        sentences.append(f"{unanswered:,} could not be read or located and count as misses")
+    return [f"{each}." for each in sentences]
 
 
 def _against(model: Row, baselines: Sequence[Row]) -> str:
-    """Whether the model beats the best baseline at each radius."""
+    """Whether the model beats the best baseline at each radius, without the full stop."""
     best = {key: max(baselines, key=lambda row: row.hits[key]) for key in RADII_KM}
     not_beaten = [
         f"within {RADII_KM[key]:,g} km ({percent(model.hits[key])} % against "
@@ -77,7 +64,7 @@ def _against(model: Row, baselines: Sequence[Row]) -> str:
         if not model.hits[key] > row.hits[key]
     ]
     if not_beaten:
-        return f"It does not beat the best baseline {_list(not_beaten)}."
+        return f"It does not beat the best baseline {_list(not_beaten)}"
     unsure = [
         f"within {RADII_KM[key]:,g} km"
         for key in RADII_KM
@@ -86,7 +73,7 @@ def _against(model: Row, baselines: Sequence[Row]) -> str:
     told = "It is ahead of every baseline at all five radii"
     if unsure:
         told += f"; {_list(unsure)} the intervals overlap, so that lead may be chance"
-    return told + "."
+    return told
 
 
 def _list(parts: Sequence[str]) -> str:

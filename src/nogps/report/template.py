@@ -2,17 +2,23 @@
 
 from collections.abc import Callable
 from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined
+
+from nogps.base.files import replacing
 
 
-def template(name: str, **filters: Callable) -> Template:
-    """A page of this package; what is put in is escaped, what is missing is an error."""
+def write_page(path: Path, name: str, content: dict[str, Any], **filters: Callable) -> None:
+    """Write a page of this package; what is put in is escaped, what is missing is an error."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= filters
-    return environment.from_string(text(name))
+    html = environment.from_string(text(name)).render(content)
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
 
 
 def text(name: str) -> str:

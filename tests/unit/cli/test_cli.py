@@ -287,7 +287,7 @@ def test_help_lists_every_command_and_each_has_a_module():
 
 @pytest.mark.parametrize(("missing", "extra"), [("torch", "torch"), ("optuna", "pipeline")])
 def test_what_is_not_installed_is_named_with_its_extra(monkeypatch, missing, extra):
-    def main_(arguments):
+    def main_():
         raise ModuleNotFoundError(f"No module named '{missing}'", name=f"{missing}.nn")
 
     monkeypatch.setattr(main, "import_module", lambda _: SimpleNamespace(main=main_))

@@ -165,11 +165,11 @@ def test_the_page_tells_of_each_parameter(monkeypatch):
 
 def test_the_command_prints_what_it_is_asked_for(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    params_page.main(["--schema"])
+    params_page.main(as_json=True)
     assert capsys.readouterr().out == params_page.schema()
-    params_page.main(["--markdown"])
+    params_page.main(page=True)
     assert capsys.readouterr().out == params_page.markdown()
-    params_page.main([])
+    params_page.main()
     assert "are right" in capsys.readouterr().out
 
 

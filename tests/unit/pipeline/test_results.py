@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nogps.base.errors import InputError
+from nogps.cli import main
 from nogps.evaluate import protocol
 from nogps.pipeline import benchmarks, results
 from nogps.report.table import results_table
@@ -27,7 +28,7 @@ def rows(tmp_path, monkeypatch) -> list[protocol.Row]:
 
 
 def test_the_tables_are_those_that_were_measured(rows, capsys):
-    results.main([])
+    results.main()
     out = capsys.readouterr().out
     assert out.count(results_table(rows)) == 2
     assert "test fold, percent of photos" in out and "im2gps, percent of photos" in out
@@ -37,14 +38,16 @@ def test_the_tables_are_those_that_were_measured(rows, capsys):
 
 def test_of_two_classes_it_says_how_many_are_right(rows, capsys, tmp_path):
     (tmp_path / "metrics/cells.json").write_text('{"classes": 2}')
-    results.main([])
+    results.main()
     assert "two classes, percent: model 66.7, chance 33.3" in capsys.readouterr().out
 
 
 def test_without_a_run_it_says_what_to_do(rows, tmp_path):
     (tmp_path / "metrics/eval.json").unlink()
-    with pytest.raises(InputError, match=r"metrics/eval.json is not there; `dvc repro` makes it"):
-        results.main([])
+    with pytest.raises(
+        SystemExit, match=r"nogps: metrics/eval.json is not there; `dvc repro` makes"
+    ):
+        main.main(["results"])
 
 
 @pytest.mark.parametrize("paths", [["a/im2gps", "b/im2gps.zip"], ["a/test"], ["val.csv", "c"]])

@@ -1,11 +1,14 @@
-import optuna
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState
 
 from nogps.base.errors import InputError
 from nogps.pipeline import tune
@@ -68,44 +71,106 @@ def test_what_cannot_be_searched_is_said_before_anything_runs(params, argument, 
     assert "\n" not in str(raised.value)
 
 
-def test_settings_are_drawn_alike_however_often_the_search_is_stopped():
-    space = {"lr": FloatDistribution(1e-5, 1e-2, log=True), "epochs": IntDistribution(1, 9)}
+class Trials:
+    """Stands in for DVC: a trial scores what its learning rate is worth, below 1e-4 it fails."""
 
-    def drawn(stops: bool) -> list[tune.Values]:
-        storage = optuna.storages.InMemoryStorage()
-        study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
-        for _ in range(14):  # the first ten are random
-            number, values = tune.next_trial(study, space, seed=3)
-            if stops:
-                study = optuna.load_study(study_name="s", storage=storage)
-                assert tune.next_trial(study, space, seed=3) == (number, values)
-            study.tell(number, -abs(values["lr"] - 1e-3))
-        return [trial.params for trial in study.trials]
+    def __init__(self):
+        self.given: dict[str, dict[str, float]] = {}  # the settings of each that came to a score
+        self.failed: list[str] = []
+        self.left = 10**6  # trials until the search is stopped
 
-    undisturbed = drawn(stops=False)
-    assert drawn(stops=True) == undisturbed
-    assert len({values["lr"] for values in undisturbed}) == 14
+    def dvc(self, *arguments, stdout=None, **options) -> int:
+        if arguments[0] == "repro":
+            return 0
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        name = arguments[arguments.index("--name") + 1]
+        settings = [b for a, b in pairwise(arguments) if a == "-S"]
+        values = {key: float(value) for key, value in (each.split("=") for each in settings)}
+        if values["lr"] < 1e-4:
+            stdout.write("train:  3%|#  | 1/9\ntrain: lr: too small\nERROR: failed\n\n")
+            self.failed.append(name)
+            return 1
+        self.given[name] = values
+        return 0
+
+    def exp_show(self) -> list[dict]:
+        running = {"Experiment": "tune-running", tune.SCORE: "None"}
+        scores = {name: -abs(values["lr"] - 1e-3) for name, values in self.given.items()}
+        found = [{"Experiment": name, tune.SCORE: score} for name, score in scores.items()]
+        return [{"Experiment": None, tune.SCORE: 9e9}, running, *found]
 
 
-def test_a_trial_that_died_while_its_settings_were_drawn_does_not_count():
-    space = {"lr": FloatDistribution(1e-5, 1e-2, log=True), "epochs": IntDistribution(1, 9)}
-    study = optuna.create_study(direction="maximize")
-    study.ask({"lr": space["lr"]})
-    number, values = tune.next_trial(study, space, seed=0)
-    assert number == 1
-    assert values.keys() == space.keys()
-    assert tune.finished(study, space) == []
-    study.tell(number, state=TrialState.FAIL)
-    assert [trial.number for trial in tune.finished(study, space)] == [1]
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Makes a new project to search in, each with trials of its own."""
+
+    def made(name: str) -> Trials:
+        trials = Trials()
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        shutil.copy(PARAMS, "params.yaml")
+        stages = {stage: {"outs": []} for stage in ("sample", "pack", "split", "cells")}
+        Path("dvc.lock").write_text(json.dumps({"stages": stages}))
+        monkeypatch.setattr(tune, "git", lambda *arguments: "")
+        monkeypatch.setattr(tune, "dvc", trials.dvc)
+        monkeypatch.setattr(tune, "exp_show", trials.exp_show)
+        return trials
+
+    return made
 
 
-def test_a_search_in_which_everything_fails_ends():
-    space = {"lr": FloatDistribution(1, 2)}
-    study = optuna.create_study(study_name="s", direction="maximize")
-    for _ in range(tune.HOPELESS):
-        tune.stop_if_hopeless(study, space)
-        study.tell(study.ask(space), state=TrialState.FAIL)
-    with pytest.raises(InputError, match=r"all 3 trials failed; see models/\.tune/s-02\.log"):
-        tune.stop_if_hopeless(study, space)
-    study.tell(study.ask(space), 1.0)
-    tune.stop_if_hopeless(study, space)
+SPACE = ["lr=1e-5:1e-2", "epochs=1:9"]
+
+
+def test_settings_are_drawn_alike_however_often_the_search_is_stopped(project, capsys):
+    undisturbed = project("undisturbed")
+    tune.main(SPACE, 14)  # the first ten are random
+    assert len(undisturbed.given) + len(undisturbed.failed) == 14
+    assert len({values["lr"] for values in undisturbed.given.values()}) > 8
+    said = capsys.readouterr().out.split("\n", 1)
+
+    stopped = project("stopped")
+    for _ in range(13):
+        stopped.left = 1
+        with pytest.raises(KeyboardInterrupt):
+            tune.main(SPACE, 14)
+    capsys.readouterr()
+    stopped.left = 1
+    tune.main(SPACE, 14)
+    assert (stopped.given, stopped.failed) == (undisturbed.given, undisturbed.failed)
+    again = capsys.readouterr().out.split("\n", 1)
+    assert "0 of 14 trials are done" in said[0] and "13 of 14 trials are done" in again[0]
+    assert again[1] == said[1]  # what became of each, and the best
+
+
+def test_a_larger_search_adds_to_what_is_there(project, capsys):
+    trials = project("one")
+    tune.main(SPACE, 5)
+    done = trials.given | dict.fromkeys(trials.failed)
+    trials.left = 2
+    tune.main(SPACE, 7)
+    assert len(trials.given) + len(trials.failed) == 7
+    assert done.items() <= (trials.given | dict.fromkeys(trials.failed)).items()
+
+
+def test_a_trial_that_failed_says_why_and_is_not_run_again(project, capsys):
+    trials = project("one")
+    tune.main(SPACE, 6)
+    [*failed] = trials.failed
+    assert failed and trials.given
+    said = capsys.readouterr().out
+    assert said.count("failed: lr: too small\n") == len(failed)
+    assert f"{len(trials.given)} trials by {tune.SCORE}, {len(failed)} failed" in said
+    tune.main(SPACE, 6)
+    assert trials.failed == failed
+
+
+def test_a_search_in_which_everything_fails_ends(project):
+    trials = project("one")
+    for count in (tune.HOPELESS, tune.HOPELESS + 1):  # the reason may have been mended meanwhile
+        log = rf"models/\.tune/tune-\w+-0{count - 1}\.log"
+        with pytest.raises(InputError, match=rf"all {count} trials failed; see {log}"):
+            tune.main(["lr=1e-6:1e-5"], 20)
+        assert len(trials.failed) == count

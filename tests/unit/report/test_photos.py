@@ -1,4 +1,5 @@
 import io
+from base64 import b64decode
 
 import numpy as np
 import pandas as pd
@@ -50,19 +51,19 @@ def predictions() -> pd.DataFrame:
 
 def test_the_worst_are_shown_first_and_each_once(packed, predictions, monkeypatch):
     monkeypatch.setattr(photos, "WORST", 1)
-    shown = [each.photo_id for each in photos.to_show(predictions, packed)]
+    shown = photos.to_show(predictions, packed)["photo_id"].tolist()
     assert shown[:2] == ["03.jpg", "07.jpg"]
     assert sorted(shown) == predictions["photo_id"].tolist()
     assert shown[2:] == sorted(shown[2:])  # the others as they come
     monkeypatch.setattr(photos, "SHOWN", 3)
-    assert [each.photo_id for each in photos.to_show(predictions, packed)] == shown[:3]
+    assert photos.to_show(predictions, packed)["photo_id"].tolist() == shown[:3]
 
 
 def test_a_photo_has_its_picture_its_classes_and_its_towns(packed, predictions):
-    one = next(each for each in photos.to_show(predictions, packed) if each.photo_id == "05.jpg")
+    one = photos.to_show(predictions, packed).set_index("photo_id").loc["05.jpg"]
     assert one.top == [(2, 0.75), (0, 0.25)]
     assert (one.true_place, one.guessed_place) == ("Vienna, Austria", "Sydney, Australia")
-    with Image.open(io.BytesIO(one.thumbnail_jpeg)) as found:
+    with Image.open(io.BytesIO(b64decode(one.jpeg))) as found:
         pixels = np.asarray(found.convert("RGB")).astype(int)
     whole = images.packed_jpeg(encoded(picture(90, 60, seed=5)), 64)
     with Image.open(io.BytesIO(whole)) as packed_photo:
@@ -71,6 +72,6 @@ def test_a_photo_has_its_picture_its_classes_and_its_towns(packed, predictions):
 
 
 def test_a_photo_that_could_not_be_read_has_neither_picture_nor_guess(packed, predictions):
-    [lost] = [each for each in photos.to_show(predictions, packed) if not each.thumbnail_jpeg]
+    [lost] = photos.to_show(predictions, packed).query("jpeg == ''").itertuples()
     assert (lost.photo_id, lost.top, lost.guessed_place) == (f"{N - 1}.jpg", [], "")
     assert lost.true_place == "Vienna, Austria"

@@ -18,8 +18,7 @@ from nogps.earth.geo import RADII_KM, distance_km
 from nogps.evaluate import analysis
 from nogps.evaluate.protocol import Row
 from nogps.report import published, report_page
-from nogps.report.photos import Photo
-from nogps.report.report_page import MAP_PHOTOS, Content, PhotoSet, write_report
+from nogps.report.report_page import MAP_PHOTOS, PhotoSet, write_report
 from nogps.report.svg import arc, circle
 from nogps.report.table import results_table
 from nogps.rights.credits import CREDIT
@@ -144,11 +143,11 @@ def made_regions():
     )
 
 
-def made_photos(predictions, most=20, **changes):
-    photo = Photo("", made_jpeg(), [(1, 0.6), (0, 0.3)], "Paris, France", "Sydney, Australia")
-    return [
-        replace(photo, photo_id=photo_id, **changes) for photo_id in predictions["photo_id"][:most]
-    ]
+def made_photos(predictions, most=20, jpeg=None, top=((1, 0.6), (0, 0.3)), **changes):
+    rows = predictions.head(most)
+    places = {"true_place": "Paris, France", "guessed_place": "Sydney, Australia"} | changes
+    jpeg = b64encode(made_jpeg()).decode() if jpeg is None else jpeg
+    return rows.assign(jpeg=jpeg, top=[list(top)] * len(rows), **places)
 
 
 def made_report(path, n=60, **changes):
@@ -167,7 +166,7 @@ def made_report(path, n=60, **changes):
         "regions": made_regions(),
         "photos": made_photos(predictions),
     }
-    write_report(path, Content(**(content | changes)))
+    write_report(path, **(content | changes))
     return path.read_text("utf-8")
 
 
@@ -492,7 +491,7 @@ def test_data_of_a_photo_without_answer_or_picture(tmp_path):
     lost = made_predictions(1, label=-1, guess_label=-1, confidence=math.nan, loss=math.nan)
     numbers = ["guess_latitude", "guess_longitude", "distance_km", "radius_50_km", "radius_90_km"]
     lost[numbers] = math.nan
-    photos = made_photos(lost, thumbnail_jpeg=b"", top=[])
+    photos = made_photos(lost, jpeg="", top=[])
     html = made_report(tmp_path / "report.html", predictions=lost, photos=photos)
     (photo,) = explored(Page(html))["photos"]
     for key in ("km", "loss", "confidence", "radius_50", "radius_90"):
@@ -544,17 +543,17 @@ def test_hostile_text_stays_text(tmp_path):
 @pytest.mark.parametrize("shown", [1, 20])
 def test_every_photo_shown_has_a_credit(tmp_path, shown):
     predictions = made_predictions()
-    photos = list(reversed(made_photos(predictions, shown)))
+    photos = made_photos(predictions, shown)[::-1]
     html = made_report(tmp_path / "report.html", predictions=predictions, photos=photos)
     credits = credits_of(html)
-    titles = [f"Street {photo.photo_id.removeprefix('photo-')}" for photo in photos]
+    titles = [f"Street {name.removeprefix('photo-')}" for name in photos["photo_id"]]
     assert [each["text"] for each in credits.all("li")] == [
         f"{title} by Ann, CC BY 2.0" for title in titles
     ]
     links = ["https://www.flickr.com/photos/12/34", "https://creativecommons.org/licenses/by/2.0/"]
     assert [link["href"] for link in credits.all("a")] == links * shown
     explorer = explored(Page(html))["photos"]  # its cards take credits in the same order
-    assert [each["id"] for each in explorer] == [photo.photo_id for photo in photos]
+    assert [each["id"] for each in explorer] == photos["photo_id"].tolist()
     [details] = Page(html).all("details")
     assert "open" not in details and f"the {shown} photos shown" in details["text"]
 
@@ -612,7 +611,7 @@ def test_a_set_without_photos(tmp_path):
         sets=[photo_set],
         predictions=made_predictions(0),
         regions=made_regions().head(0),
-        photos=[],
+        photos=made_photos(made_predictions(0)),
     )
     assert "There was no photo to test on." in html
     assert {cell["text"] for cell in Page(html).all("td")} == {"0", "no answer"}
@@ -622,7 +621,7 @@ def test_a_set_without_photos(tmp_path):
 def test_page_stays_small(tmp_path):
     predictions = made_predictions(1000)
     top = [(label, 0.3) for label in range(3)] * 4
-    photos = made_photos(predictions, 300, thumbnail_jpeg=bytes(5000), top=top)
+    photos = made_photos(predictions, 300, jpeg=b64encode(bytes(5000)).decode(), top=top)
     html = made_report(tmp_path / "report.html", predictions=predictions, photos=photos)
     assert len(html) < 4_000_000
 
