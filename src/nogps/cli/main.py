@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from nogps import __version__
 from nogps.base.errors import InputError, system_error
 
 # A module is imported only when its command is asked for: torch takes seconds, and neither --help
@@ -65,9 +66,12 @@ def _command(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
     parser = _parser("nogps", __doc__)
     parser.usage = "nogps COMMAND ..."
     parser.epilog = f"commands:\n{listed}\n\n`nogps COMMAND --help` says more of each."
-    parser.add_argument("command", metavar="COMMAND", help="one of those below")
+    parser.add_argument("--version", action="version", version=f"nogps {__version__}")
+    parser.add_argument("command", metavar="COMMAND", nargs="?", help="one of those below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="what it takes")
     asked = parser.parse_args(arguments)
+    if not asked.command:
+        parser.exit(2, parser.format_help())
     if asked.command not in COMMANDS:
         [nearest] = difflib.get_close_matches(asked.command, COMMANDS, n=1) or [""]
         hint = f"did you mean {nearest}?" if nearest else f"there are {', '.join(COMMANDS)}"

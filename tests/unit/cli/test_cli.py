@@ -264,6 +264,11 @@ def test_a_wrong_command_line_ends_with_two(arguments):
     assert (done.code, done.out) == (2, "") and "usage: nogps" in done.err
 
 
+def test_without_a_command_it_says_which_there_are():
+    assert "locate    say where photos were taken" in called().err
+    assert called("--version").out == f"nogps {nogps.__version__}\n"
+
+
 def test_a_command_that_is_misspelt_has_a_suggestion():
     assert "evalute is no command; did you mean evaluate?" in called("evalute").err
     assert "xyz is no command; there are locate, export," in called("xyz").err
