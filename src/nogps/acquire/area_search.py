@@ -25,6 +25,7 @@ from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
 from nogps.acquire.service import SMALLEST, CachedService, Page, Service
 from nogps.acquire.source import CrawlRate, Source
+from nogps.base import ctrl_c
 from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
@@ -121,7 +122,7 @@ class Search(Source):
             spec.seed,
         )
         self._announce(len(cells))
-        found = self._without_excluded(asyncio.run(self._search(cells.tolist())))
+        found = self._without_excluded(ctrl_c.run(self._search(cells.tolist())))
         self._cached.check_answered()
         if self.counts.cut_areas or self.counts.unanswered_areas:
             tqdm.write(

@@ -34,6 +34,7 @@ from nogps.acquire.candidate import Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.acquire.source import Source
+from nogps.base import ctrl_c
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, Section
 from nogps.photos import images, shards
@@ -75,7 +76,7 @@ def gather(
     scratch.mkdir(parents=True, exist_ok=True)
     with Ledger(scratch) as ledger:
         work = _Gathering(source, scratch, ledger, min_side, http)
-        index = asyncio.run(work.run(candidates))
+        index = ctrl_c.run(work.run(candidates))
         _unmask_placeholders(index, candidates["owner"])
         return _publish(scratch, folder, ledger, index)
 

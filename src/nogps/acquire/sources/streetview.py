@@ -35,6 +35,7 @@ from nogps.acquire.http import (
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
+from nogps.base import ctrl_c
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Section
 from nogps.photos import images
@@ -149,7 +150,7 @@ class StreetView(Source):
             within, self.settings.locations, self.seed, self.settings.region_km
         )
         self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
-        found = asyncio.run(self._nearest(list(zip(latitude, longitude, strict=True))))
+        found = ctrl_c.run(self._nearest(list(zip(latitude, longitude, strict=True))))
         self.counts.drawn = len(found)
         seen: set[str] = set()
         for answer in found:
