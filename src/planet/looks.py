@@ -11,7 +11,7 @@ import colorsys
 import hashlib
 import math
 import random
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from types import SimpleNamespace
 
@@ -45,12 +45,12 @@ def _hashed(text: str) -> float:
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
-def _field(name: str, latitude: float, longitude: float, scale_km: float) -> float:
+def _field(photo: Photo, name: str, scale_km: float) -> float:
     """A smooth random function of position, 0 to 1, that varies over about `scale_km`.
 
     Value noise in space, read on the sphere: it has no seam and no poles.
     """
-    lat, lng = math.radians(latitude), math.radians(longitude)
+    lat, lng = math.radians(photo.latitude), math.radians(photo.longitude)
     point = (math.cos(lat) * math.cos(lng), math.cos(lat) * math.sin(lng), math.sin(lat))
     scaled = [round(6371 / scale_km * axis, 6) for axis in point]
     base = [math.floor(axis) for axis in scaled]
@@ -72,8 +72,7 @@ def scenery_of(photo: Photo) -> SimpleNamespace:
     """What it looks like where and when the photo was taken, before light and weather."""
     country = photo.town.country
 
-    def region(name: str, scale_km: float) -> float:
-        return _field(name, photo.latitude, photo.longitude, scale_km)
+    region = partial(_field, photo)
 
     def national(name: str) -> float:
         # Neighbouring countries have much in common.
@@ -127,8 +126,8 @@ def _nature(photo: Photo) -> tuple[str, Colour, Colour]:
         season = -season  # 1 in midwinter, -1 in midsummer
     warmth = round(29 - 0.45 * from_equator - 0.17 * from_equator * season, 6)
     in_the_dry_belt = 0.3 if 15 < from_equator < 34 else 0.0
-    aridity = 0.65 * _field("aridity", photo.latitude, photo.longitude, 1800) + in_the_dry_belt
-    soil = hsv(0.05 + 0.07 * _field("soil", photo.latitude, photo.longitude, 1500), 0.5, 0.65)
+    aridity = 0.65 * _field(photo, "aridity", 1800) + in_the_dry_belt
+    soil = hsv(0.05 + 0.07 * _field(photo, "soil", 1500), 0.5, 0.65)
     if aridity > 0.72:
         return ("palm" if warmth > 18 else "bush"), (110, 115, 60), soil
     if warmth < -1:
@@ -136,7 +135,7 @@ def _nature(photo: Photo) -> tuple[str, Colour, Colour]:
     grass = mix((70, 130, 50), soil, aridity * 0.8)
     if from_equator < 24:
         return "palm", (40, 120 - math.floor(40 * aridity), 40), grass
-    if from_equator > 55 or _field("conifers", photo.latitude, photo.longitude, 900) > 0.62:
+    if from_equator > 55 or _field(photo, "conifers", 900) > 0.62:
         return "conifer", (35, 75, 50), grass
     if warmth < 7:
         return "bare", (150, 90, 40), mix(grass, (130, 110, 70), 0.5)
@@ -162,18 +161,6 @@ def sun(photo: Photo) -> tuple[float, float]:
     return round(elevation, 4), round(math.degrees(math.atan2(east, north)) % 360, 4)
 
 
-def _air(photo: Photo) -> list[float]:
-    """How much red, green and blue the air lets through: dust, damp and smoke of a region."""
-
-    def varying(name: str, scale_km: float) -> float:
-        return _field(name, photo.latitude, photo.longitude, scale_km)
-
-    return [
-        0.75 + 0.35 * varying(f"far {part}", 2000) + 0.15 * varying(f"near {part}", 250)
-        for part in ("red", "green", "blue")
-    ]
-
-
 def _tinted(colour: Colour, air: list[float]) -> Colour:
     return tuple(min(255, math.floor(part * tint)) for part, tint in zip(colour, air, strict=True))
 
@@ -194,7 +181,11 @@ def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
     top = mix(grey, blue, rng.uniform(0.7, 1.0) if clear else rng.uniform(0, 0.25))
     bottom = mix(mix(top, (225, 230, 235), 0.6), (250, 170, 100), low * day * 0.7)
     night = (15, 18, 40)
-    air = _air(photo)
+    # How much of each the air of a region lets through: dust, damp and smoke.
+    air = [
+        0.75 + 0.35 * _field(photo, f"far {part}", 2000) + 0.15 * _field(photo, f"near {part}", 250)
+        for part in ("red", "green", "blue")
+    ]
     return SimpleNamespace(
         elevation=elevation,  # degrees
         ahead=round(math.cos(direction), 4),

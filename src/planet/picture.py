@@ -8,14 +8,20 @@ the same on every x86-64 machine.
 import io
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from planet.canvas import Canvas
+from planet.faults import chance
 from planet.looks import light_of, scenery_of
 from planet.photos import Photo
 from planet.scenes import SCENES
+
+LATEST = 300  # pictures kept
 
 
 def jpeg(photo: Photo, longest: int | None = None) -> bytes:
@@ -30,6 +36,27 @@ def jpeg(photo: Photo, longest: int | None = None) -> bytes:
         image = image.resize((width, height), Image.Resampling.BOX)
     image = _develop(image, rng, camera)
     return encoded(image, "JPEG", quality=camera.randrange(60, 93))
+
+
+class Gallery:
+    """Draws pictures. With `distinct`, only so many, told apart by a comment in the JPEG."""
+
+    def __init__(self, planet: Sequence[Photo], distinct: int = 0):
+        self._models = planet[: max(0, distinct)]
+        self._draw = lru_cache(maxsize=None if self._models else LATEST)(jpeg)
+
+    def picture(self, photo: Photo, longest: int | None = None) -> bytes:
+        """The picture of a photo, its longest side shrunk to `longest` pixels if that is given.
+
+        One of the `distinct` without it has the photo's size.
+        """
+        if not self._models:
+            return self._draw(photo, longest)
+        name = photo.photo_id if longest else photo.view
+        model = self._models[int(len(self._models) * chance("model", name))]
+        if not longest:
+            model = replace(model, width=photo.width, height=photo.height)
+        return with_segment(self._draw(model, longest), 0xFE, name.encode())
 
 
 def encoded(image: Image.Image, form: str, **options: int) -> bytes:

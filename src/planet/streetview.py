@@ -29,7 +29,7 @@ DEFAULT_RADIUS_M = 50
 # --- metadata ---
 
 
-def metadata(panoramas: Panoramas, call: Call) -> Answer:
+def answer(panoramas: Panoramas, call: Call) -> Answer:
     """What the metadata endpoint answers; remembers in the call which panorama was found."""
     if denied := _denied(call):
         return _status("REQUEST_DENIED", error_message=denied)
@@ -122,7 +122,7 @@ def signature_of(target: str) -> str:
 # --- images ---
 
 
-def image(panoramas: Panoramas, call: Call) -> tuple[Photo] | Answer:
+def picture(panoramas: Panoramas, call: Call) -> tuple[Photo] | Answer:
     """The photo that an image request means, or what is there instead.
 
     Remembers in the call what was found.

@@ -26,11 +26,8 @@ FILES = [photo for photo in photos(0, 130) if not photo.deleted and photo.on_map
 @cache
 def shots(service: str) -> dict[str, Shot]:
     """Street pictures by id."""
-    if service == "panoramax":
-        items = panoramax.Panoramax(0, 130).items
-        found = {picture_id: item.shot for picture_id, item in items.items()}
-    else:
-        found = mapillary.Mapillary(0, 130).pictures
+    host = panoramax.Panoramax if service == "panoramax" else mapillary.Mapillary
+    found = host(0, 130).pictures
     return dict([each for each in found.items() if not each[1].photo.deleted][:MANY])
 
 

@@ -18,6 +18,7 @@ FIELDS = (
     "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle,sequence,"
     "is_pano,creator,thumb_256_url,thumb_1024_url,thumb_2048_url"
 )
+SHOTS = drives.shots
 
 
 def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives.Shot, ...]:
@@ -31,7 +32,7 @@ def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives
                 latitude=PLACE[1],
             ),
         )
-        for number, shot in enumerate(drives.shots(service, seed, 2300))
+        for number, shot in enumerate(SHOTS(service, seed, 2300))
     )
 
 
@@ -39,7 +40,7 @@ def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives
 def busy() -> Iterator[str]:
     with serving(photos(0, 5)) as address:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mapillary, "shots", ride)
+            patch.setattr(drives, "shots", ride)
             request(address, mapillary.IMAGES, OAUTH, bbox="0,0,0.01,0.01")  # it keeps them
         yield address
 

@@ -44,12 +44,8 @@ class Box(NamedTuple):
     def quarters(self) -> list["Box"]:
         """The four boxes that it falls into."""
         x, y = (self.west + self.east) / 2, (self.south + self.north) / 2
-        return [
-            Box(self.west, self.south, x, y),
-            Box(x, self.south, self.east, y),
-            Box(self.west, y, x, self.north),
-            Box(x, y, self.east, self.north),
-        ]
+        rows, columns = ((self.south, y), (y, self.north)), ((self.west, x), (x, self.east))
+        return [Box(west, south, east, north) for south, north in rows for west, east in columns]
 
 
 class Region:
@@ -121,25 +117,16 @@ def _geojson(path: Path) -> shapely.Geometry:
         ) from None
     except (shapely.errors.GEOSException, UnicodeDecodeError):
         raise InputError(f"sampling.region: {path} is not GeoJSON; export the area again") from None
-    parts = [shapely.make_valid(part) for part in _parts(shape)]
-    parts = [part for part in parts if part.area > 0]
-    if not parts:
+    shape = shapely.buffer(shapely.make_valid(shape), 0)  # without points and lines
+    if shape.is_empty:
         raise InputError(f"sampling.region: {path} has no area; give polygons, not points or lines")
-    west, south, east, north = shapely.total_bounds(parts)
+    west, south, east, north = shape.bounds
     if west < -180 or south < -90 or east > 180 or north > 90:
         raise InputError(
             f"sampling.region: {path} leaves the map; give longitude from -180 to 180, then "
             "latitude, and cut areas at the antimeridian"
         )
-    return shapely.union_all(parts)
-
-
-def _parts(shape: shapely.Geometry) -> list[shapely.Geometry]:
-    """What is in a collection, and in collections within it."""
-    parts = list(shapely.get_parts(shape))
-    while any(part.geom_type == "GeometryCollection" for part in parts):
-        parts = list(shapely.get_parts(parts))
-    return parts
+    return shape
 
 
 def cell_boxes(cell: int) -> list[Box]:

@@ -25,7 +25,7 @@ from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
 from nogps.acquire.service import SMALLEST, CachedService, Page, Service
 from nogps.acquire.source import CrawlRate, Source
-from nogps.base import ctrl_c
+from nogps.base import coroutines
 from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
@@ -122,7 +122,7 @@ class Search(Source):
             spec.seed,
         )
         self._announce(len(cells))
-        found = self._without_excluded(ctrl_c.run(self._search(cells.tolist())))
+        found = self._without_excluded(coroutines.run(self._search(cells.tolist())))
         self._cached.check_answered()
         if self.counts.cut_areas or self.counts.unanswered_areas:
             tqdm.write(
@@ -136,20 +136,20 @@ class Search(Source):
     def _announce(self, cells: int) -> None:
         spec = self.spec
         wanted = f"{spec.photos:,} photos" if spec.photos else "all photos"
-        seconds = spec.calls / self.rate.per_second
-        duration = f", which take {_duration(seconds)}" if seconds else ""
+        minutes = spec.calls / self.rate.per_second / 60
+        duration = (
+            f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(1, round(minutes))} minutes"
+        )
+        taking = f", which take {duration} at most" if minutes else ""
         tqdm.write(
             f"looking for {wanted} in up to {cells:,} cells by at most {spec.calls:,} calls to "
-            f"{self.service.name}{duration}; 0 dollars; may be stopped and run again any time"
+            f"{self.service.name}{taking}; 0 dollars; may be stopped and run again any time"
         )
 
     def _report_shortage(self, found: int) -> None:
+        advice = "these are all within the limits of sampling; loosen those, or widen its region"
         if self.counts.calls >= self.spec.calls:
             advice = "raise sampling.calls to go on, or name a sampling.region that has more"
-        else:
-            advice = (
-                "these are all within the limits of sampling; loosen those, or widen its region"
-            )
         tqdm.write(
             f"{found:,} of {self.spec.photos:,} photos after {self.counts.calls:,} calls; {advice}"
         )
@@ -158,9 +158,8 @@ class Search(Source):
         """Photos of these cells until there are enough, or all calls are made."""
         found: list[Candidate] = []
         photos = self.spec.photos
-        with tqdm(
-            total=photos or len(ids), desc="sample", unit="photo" if photos else "cell"
-        ) as bar:
+        unit = "photo" if photos else "cell"
+        with tqdm(total=photos or len(ids), desc="sample", unit=unit) as bar:
             # Closed before the client is: what is under way ends with the search.
             async with self.http() as client, aclosing(self._in_order(ids, client)) as cells:
                 async for cell in cells:
@@ -187,10 +186,7 @@ class Search(Source):
                     tasks.append(asyncio.create_task(self._look_into(following, http)))
                 yield await tasks.pop(0)
         finally:
-            unfinished: list[asyncio.Future] = [*tasks, *self._coarse.values()]
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+            await coroutines.end([*tasks, *self._coarse.values()])
 
     def _count(self, cell: _Cell) -> None:
         self.counts.cells += 1
@@ -336,9 +332,3 @@ class Search(Source):
         here = s2.parent(leaves, level) == cell_id
         outside = {key for key, inside in zip(located, here, strict=True) if not inside}
         return {key: each for key, each in photos.items() if key not in outside}
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 5400:
-        return f"{max(1, round(seconds / 60))} minutes at most"
-    return f"{seconds / 3600:.1f} hours at most"

@@ -17,11 +17,8 @@ import hashlib
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import asdict, fields, replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +31,7 @@ from nogps.acquire.candidate import Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.acquire.source import Source
-from nogps.base import ctrl_c
+from nogps.base import coroutines
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, Section
 from nogps.photos import images, shards
@@ -76,7 +73,7 @@ def gather(
     scratch.mkdir(parents=True, exist_ok=True)
     with Ledger(scratch) as ledger:
         work = _Gathering(source, scratch, ledger, min_side, http)
-        index = ctrl_c.run(work.run(candidates))
+        index = coroutines.run(work.run(candidates))
         _unmask_placeholders(index, candidates["owner"])
         return _publish(scratch, folder, ledger, index)
 
@@ -99,7 +96,6 @@ class _Gathering:
         self.seen: set[bytes] = set()  # digests of the photos kept so far
         self.counts: Counter[str] = Counter()
         self.bytes = 0  # fetched in this run
-        self.pool = ThreadPoolExecutor(os.cpu_count())
         self.room = asyncio.Semaphore(4 * http.connections)  # photos in memory at a time
         self.refusal: InputError | None = None  # why nothing more is asked for
 
@@ -111,7 +107,8 @@ class _Gathering:
         ]
         underway: deque[asyncio.Task] = deque()
         with tqdm(total=len(candidates), desc="download", unit="photo") as self.bar:
-            async with self.http, _ending(underway):
+            async with self.http, AsyncExitStack() as stack:
+                stack.push_async_callback(coroutines.end, underway)
                 for number, block in enumerate(blocks):
                     for ahead in blocks[number + len(underway) : number + 1 + BLOCKS_AHEAD]:
                         task = asyncio.create_task(self.fetch_all(ahead["url"].tolist()))
@@ -151,7 +148,6 @@ class _Gathering:
 
     async def fetch(self, url: str, spool: Spool) -> Outcome:
         """Look at what came for a URL, now or before an interruption."""
-        in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
         async with self.room:
             earlier = self.spooled.get(digest_of(url))
             fetched = earlier.read(url) if earlier else await self.ask(url)
@@ -159,7 +155,7 @@ class _Gathering:
                 spool.add(url, fetched)  # before anything can stop us
                 self.bytes += len(fetched.body)
                 self.spooled[digest_of(url)] = spool
-            outcome = await in_pool(_look_at, url, fetched)
+            outcome = await asyncio.to_thread(_look_at, url, fetched)
         if not self.refusal:
             self.tell(outcome)
         return outcome
@@ -185,9 +181,8 @@ class _Gathering:
 
     async def settle(self, photo_ids: list[str], fetched: list[Outcome]) -> list[Outcome]:
         """Give each candidate of a block its status, and write the block if it is not there."""
-        in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
         judged = [self.judged(outcome) for outcome in fetched]
-        settled = await in_pool(self.write, photo_ids, judged)
+        settled = await asyncio.to_thread(self.write, photo_ids, judged)
         # What the ledger says of a photo holds for other limits and other candidates, too.
         self.ledger.put(
             [
@@ -242,17 +237,6 @@ class _Gathering:
         else:
             body = self.spooled[digest_of(outcome.url)].read(outcome.url).body
         return shards.member_name(photo_id, images.suffix_of(body)), body
-
-
-@asynccontextmanager
-async def _ending(tasks: deque[asyncio.Task]) -> AsyncIterator[None]:
-    """End the tasks that are left with the block."""
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _look_at(url: str, fetched: Fetched) -> Outcome:

@@ -35,7 +35,7 @@ from nogps.acquire.http import (
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources.openaddresses import Addresses, draw_evenly, read_addresses
-from nogps.base import ctrl_c
+from nogps.base import coroutines
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Section
 from nogps.photos import images
@@ -150,7 +150,7 @@ class StreetView(Source):
             within, self.settings.locations, self.seed, self.settings.region_km
         )
         self._address_counts = known.counts | {"addresses_outside_region": int((~inside).sum())}
-        found = ctrl_c.run(self._nearest(list(zip(latitude, longitude, strict=True))))
+        found = coroutines.run(self._nearest(list(zip(latitude, longitude, strict=True))))
         self.counts.drawn = len(found)
         seen: set[str] = set()
         for answer in found:
@@ -331,15 +331,13 @@ class StreetView(Source):
         return f"{url}&signature={signature}"
 
 
-async def _all(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list:
+async def _all(asking: Iterable[Coroutine[Any, Any, Any]]) -> list:
     """All results in order; when one fails, the others are ended first."""
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    tasks = [asyncio.ensure_future(each) for each in asking]
     try:
         return await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await coroutines.end(tasks)
 
 
 def _picture(answer: Answer) -> Fetched:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from nogps.base import ctrl_c
+from nogps.base import coroutines
 
 # Where asyncio's own handler is not there: while the loop is made, and while it is closed.
 MOMENTS = [
@@ -34,7 +34,7 @@ def test_ctrl_c_at_the_edges_of_the_loop_leaves_no_traceback(monkeypatch, capfd,
 
     monkeypatch.setattr(owner, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ctrl_c.run(waiting())
+        coroutines.run(waiting())
     gc.collect()
     assert "Traceback" not in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -55,18 +55,18 @@ def test_ctrl_c_cancels_what_goes_on_and_a_second_one_does_not_wait_for_it():
 
     for times in (1, 2):
         with pytest.raises(KeyboardInterrupt):
-            ctrl_c.run(slow(times))
+            coroutines.run(slow(times))
     assert ended == [1, 2]
 
 
 def test_what_runs_undisturbed_returns_and_so_it_does_in_a_thread_or_where_ctrl_c_is_ignored():
-    found = [ctrl_c.run(waiting())]
-    thread = threading.Thread(target=lambda: found.append(ctrl_c.run(waiting())))
+    found = [coroutines.run(waiting())]
+    thread = threading.Thread(target=lambda: found.append(coroutines.run(waiting())))
     thread.start()
     thread.join()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        found.append(ctrl_c.run(waiting()))
+        found.append(coroutines.run(waiting()))
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,9 +1,9 @@
-"""Ctrl-C while coroutines run."""
+"""Coroutines: run until Ctrl-C, and ended with what they serve."""
 
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -49,3 +49,10 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     if stopped:
         raise KeyboardInterrupt
     return result
+
+
+async def end(tasks: Collection[asyncio.Future]) -> None:
+    """Cancel what is still under way, and wait until it has ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
