@@ -32,9 +32,15 @@ def main() -> None:
     The first line printed is JSON: where the services are and which keys open them, or what is
     wrong.
     """
-    arguments, told = _parser().parse_args(), ""
+    asked, told = _parser().parse_args(), ""
+    setup = {name: vars(asked)[name] for name in ("seed", "log", "calls_per_hour", "distinct")}
     try:
-        _serve(arguments)
+        setup["faults"] = check(dict(asked.fault))
+        addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
+        with serving(photos(asked.seed, asked.photos), asked.port, **setup) as base:
+            print(json.dumps(introduction(base, addresses)), flush=True)
+            wait = threading.Event().wait if sys.stdin.isatty() else sys.stdin.read
+            wait()
     except KeyboardInterrupt:
         print()
     except InputError as error:
@@ -81,16 +87,6 @@ def _fault(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _serve(asked: argparse.Namespace) -> None:
-    setup = {name: vars(asked)[name] for name in ("seed", "log", "calls_per_hour", "distinct")}
-    setup["faults"] = check(dict(asked.fault))
-    addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
-    with serving(photos(asked.seed, asked.photos), asked.port, **setup) as base:
-        print(json.dumps(introduction(base, addresses)), flush=True)
-        wait = threading.Event().wait if sys.stdin.isatty() else sys.stdin.read
-        wait()
-
-
 def introduction(base: str, addresses: Sequence[Path] = ()) -> dict:
     """The line of JSON: `base`, `version`, `secrets`, and per service where it is.
 
@@ -116,7 +112,7 @@ def introduction(base: str, addresses: Sequence[Path] = ()) -> dict:
 
 def version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.*")))
     return hashlib.sha256(code).hexdigest()[:12]
 
 

@@ -11,13 +11,14 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote
 
 from planet.answer import Answer, Call, Refused, js, page
 from planet.faults import chance
-from planet.photos import KM_PER_DEGREE, Map, Photo
+from planet.photos import DATA, KM_PER_DEGREE, Map, Photo
 from planet.picture import jpeg
 
 API = "/w/api.php"
@@ -34,16 +35,6 @@ THUMBS_A_CALL = 50
 COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
 KINDS = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
-LICENCES = (  # code, short name, address, share
-    ("cc-by-sa-4.0", "CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0", 0.34),
-    ("cc-by-sa-3.0", "CC BY-SA 3.0", "http://creativecommons.org/licenses/by-sa/3.0/", 0.22),
-    ("cc-by-4.0", "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0", 0.12),
-    ("cc-by-2.0", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0", 0.1),
-    ("cc0", "CC0", "http://creativecommons.org/publicdomain/zero/1.0/deed.en", 0.1),
-    ("pd", "Public domain", "", 0.05),
-    ("gfdl", "GFDL", "http://www.gnu.org/copyleft/fdl.html", 0.04),
-    ("", "", "", 0.03),
-)
 
 
 class Commons:
@@ -70,32 +61,23 @@ class Commons:
     @cached_property
     def by_name(self) -> dict[str, int]:
         """Page ids by file name."""
-        return {_name(photo): number for number, photo in self.files.items()}
+        return {facts(photo).name: number for number, photo in self.files.items()}
 
 
-def _name(photo: Photo) -> str:
+@cache
+def facts(photo: Photo) -> SimpleNamespace:
+    """What a file is called, what it is, and where it lies."""
+    draw, imported = chance("mime", photo.photo_id), chance("imported", photo.photo_id) < 0.2
+    mime = list(KINDS)[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
     title = re.sub(r"[^\w ]", "", photo.title or "Untitled", flags=re.ASCII).strip() or "Photo"
-    number = f"({photo.photo_id})" if _imported(photo) else photo.photo_id
-    return f"{title} {number}.{KINDS[_mime(photo)]}".replace(" ", "_")
-
-
-def _imported(photo: Photo) -> bool:
-    return chance("imported", photo.photo_id) < 0.2
-
-
-def _mime(photo: Photo) -> str:
-    draw = chance("mime", photo.photo_id)
-    return list(KINDS)[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
-
-
-def _sha1(photo: Photo) -> str:
-    return hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
-
-
-def address_of(photo: Photo) -> str:
-    """Where the original lies."""
-    sha1 = _sha1(photo)
-    return f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(_name(photo))}"
+    number = f"({photo.photo_id})" if imported else photo.photo_id
+    name = f"{title} {number}.{KINDS[mime]}".replace(" ", "_")
+    sha1 = hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
+    address = f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(name)}"
+    uploaded = datetime.fromtimestamp(photo.uploaded, UTC)
+    return SimpleNamespace(
+        imported=imported, mime=mime, name=name, sha1=sha1, address=address, uploaded=uploaded
+    )
 
 
 # --- the API ---
@@ -175,7 +157,7 @@ def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answ
     asked = [each for each in told.get("prop", "").split("|") if each not in done]
     pages = {}
     for index, number in enumerate(found, -len(found)):
-        title = f"File:{_name(commons.files[number])}".replace("_", " ")
+        title = f"File:{facts(commons.files[number]).name}".replace("_", " ")
         pages[number] = {"pageid": number, "ns": 6, "title": title, "index": index}
     following: dict[str, str] = {}
     if "coordinates" in asked:
@@ -221,10 +203,8 @@ def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, 
 
 
 def _with_pictures(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
-    """Adds what is known of the files, and says where to go on."""
     files = [commons.files[number] for number in pages]
-    times = [datetime.fromtimestamp(file.uploaded, UTC) for file in files]
-    keys = [f"{_name(file)}|{time:%Y%m%d%H%M%S}" for file, time in zip(files, times, strict=True)]
+    keys = [f"{known.name}|{known.uploaded:%Y%m%d%H%M%S}" for known in map(facts, files)]
     most = THUMBS_A_CALL if "iiurlwidth" in told else len(keys)
     part, following = _part(keys, "iicontinue", told, most)
     for row, file in list(zip(pages.values(), files, strict=True))[part]:
@@ -245,22 +225,20 @@ def _part(keys: list[str], name: str, told: dict[str, str], most: int) -> tuple[
 
 
 def _info(photo: Photo, told: dict[str, str]) -> dict:
-    """What is known of a file, as far as it was asked for."""
-    said, address, metadata = _said(photo), address_of(photo), None
+    said, file, metadata = _said(photo), facts(photo), None
     if chance("exif", photo.photo_id) >= 0.5:
         direction = {"name": "GPSImgDirection", "value": f"{photo.heading * 100}/100"}
         metadata = [direction, {"name": "GPSImgDirectionRef", "value": "T"}]
-    uploaded = datetime.fromtimestamp(photo.uploaded, UTC)
     if names := told.get("iiextmetadatafilter"):
         said = {key: value for key, value in said.items() if key in names.split("|")}
     known = {
-        "timestamp": {"timestamp": f"{uploaded:%Y-%m-%dT%H:%M:%SZ}"},
-        "user": {"user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title()},
+        "timestamp": {"timestamp": f"{file.uploaded:%Y-%m-%dT%H:%M:%SZ}"},
+        "user": {"user": "FlickreviewR 2" if file.imported else photo.owner_name.title()},
         "size": {"size": 100_000, "width": photo.width, "height": photo.height},
-        "url": _thumbnail(photo, told, address)
-        | {"url": address, "descriptionurl": f"{SITE}/wiki/File:{quote(_name(photo))}"},
-        "sha1": {"sha1": _sha1(photo)},
-        "mime": {"mime": _mime(photo)},
+        "url": _thumbnail(photo, told, file.address)
+        | {"url": file.address, "descriptionurl": f"{SITE}/wiki/File:{quote(file.name)}"},
+        "sha1": {"sha1": file.sha1},
+        "mime": {"mime": file.mime},
         "extmetadata": {"extmetadata": said},
         "metadata": {"metadata": metadata},
     }
@@ -294,13 +272,13 @@ def _longest(photo: Photo, width: int) -> int:
 
 def _said(photo: Photo) -> dict:
     draw = chance("commons licence", photo.photo_id)
-    for code, name, address, share in LICENCES:  # noqa: B007
+    for code, name, address, share in DATA["licences"]:  # noqa: B007
         draw -= share
         if draw < 0:
             break
     artist = photo.owner_name.title()
     credit = '<span class="int-own-work">Own work</span>'
-    if _imported(photo):
+    if facts(photo).imported:
         link = f"https://www.flickr.com/photos/{photo.owner}/{photo.photo_id}/"
         credit = f'<a rel="nofollow" class="external text" href="{link}">a photo</a>'
         people = f"https://www.flickr.com/people/{photo.owner}"

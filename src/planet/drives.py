@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from nogps.earth.towns import Town, towns
-from planet.photos import KM_PER_DEGREE, Map, Photo, home_towns
+from planet.photos import Map, Photo, home_towns, moved
 from planet.picture import encoded, jpeg
 
 SIDES = 4  # views that a panorama is put together from
@@ -29,11 +29,6 @@ class Shot:
     drive: str  # a name of the drive, walk or ride that it is part of
     rank: int  # in it
     around: bool  # a panorama of 360 degrees
-
-    @property
-    def number(self) -> int:
-        """A number that is its own."""
-        return hash_of(self.photo.view)
 
 
 class Street:
@@ -109,10 +104,8 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
 
 def _at(latitude: float, longitude: float, km: float, bearing: float) -> tuple[float, float]:
     """The position so far away in a direction, which is in degrees."""
-    turn = math.radians(bearing)
-    north, east = km * math.cos(turn) / KM_PER_DEGREE, km * math.sin(turn) / KM_PER_DEGREE
-    east /= math.cos(math.radians(latitude))
-    return round(latitude + north, 7), round((longitude + east + 180) % 360 - 180, 7)
+    latitude, longitude = moved(latitude, longitude, km, math.radians(bearing))
+    return round(latitude, 7), round((longitude + 180) % 360 - 180, 7)
 
 
 def hash_of(text: str) -> int:

@@ -51,11 +51,7 @@ MOST_IN_A_ROW = 3  # transient faults that hit the same thing
 
 
 def check(faults: Mapping[str, float]) -> dict[str, float]:
-    """The faults, if all kinds are known and all shares between 0 and 1.
-
-    Raises:
-        InputError: if not.
-    """
+    """The faults; InputError if not all kinds are known and all shares between 0 and 1."""
     for kind, share in faults.items():
         if kind not in FAULTS or not 0 <= share <= 1:
             told = f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
@@ -83,9 +79,7 @@ class Faults:
         if not kinds:
             return ""
         times, in_a_row = self._asked.get(call.essence, (0, 0))
-        kind = ""
-        if in_a_row < MOST_IN_A_ROW:
-            kind = self._first(kinds, f"{call.essence} {times}")
+        kind = self._first(kinds, f"{call.essence} {times}") if in_a_row < MOST_IN_A_ROW else ""
         self._asked[call.essence] = (times + 1, in_a_row + 1 if kind else 0)
         return kind
 

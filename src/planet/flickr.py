@@ -10,7 +10,6 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
@@ -132,7 +131,10 @@ def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     if not arguments.keys() & LIMITING:
         words = "Parameterless searches have been disabled. Please use getRecent instead."
         raise Refused(3, words)
-    found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+    try:
+        found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+    except ValueError:
+        raise Refused(18, "Illogical arguments") from None
     per_page = min(_whole_number(arguments, "per_page", 100), 250 if _is_geo(arguments) else 500)
     pages = -(-len(found) // per_page)
     # Past the cap Flickr has been seen to repeat itself.
@@ -185,41 +187,25 @@ def _tests(arguments: dict[str, str]) -> Iterator[Callable[[Photo], bool]]:
         high = _bound(arguments, "max_taken_date", math.inf)
         yield lambda photo: low <= _taken(photo) <= high
     if "bbox" in arguments:
-        yield _in_box(arguments["bbox"])
+        west, south, east, north = map(float, arguments["bbox"].split(","))
+        yield lambda photo: photo.on_map != "no"
+        yield lambda photo: south <= _listed(photo)[0] <= north
+        yield lambda photo: west <= _listed(photo)[1] <= east
     if "tags" in arguments:
-        yield _tagged(arguments["tags"], arguments.get("tag_mode") == "all")
+        given = _plain(arguments["tags"].split(",")) - {""}
+        unwanted = {tag[1:] for tag in given if tag.startswith("-")}
+        wanted = {tag for tag in given if not tag.startswith("-")}
+        yield lambda photo: not unwanted & _plain(photo.tags)
+        if arguments.get("tag_mode") == "all":
+            yield lambda photo: wanted <= _plain(photo.tags)
+        elif wanted:
+            yield lambda photo: bool(wanted & _plain(photo.tags))
     if arguments.get("media") == "videos":
         yield lambda photo: False
 
 
-def _in_box(bbox: str) -> Callable[[Photo], bool]:
-    """Whether the listed position lies within west, south, east, north."""
-    try:
-        west, south, east, north = map(float, bbox.split(","))
-    except ValueError:
-        raise Refused(18, "Illogical arguments") from None
-
-    def inside(photo: Photo) -> bool:
-        latitude, longitude = _listed(photo)
-        return photo.on_map != "no" and south <= latitude <= north and west <= longitude <= east
-
-    return inside
-
-
-def _tagged(tags: str, all_of_them: bool) -> Callable[[Photo], bool]:
-    def plain(tags: Iterable[str]) -> set[str]:
-        return {tag.lower().replace(" ", "") for tag in tags}
-
-    given = plain(tags.split(",")) - {""}
-    unwanted = {tag[1:] for tag in given if tag.startswith("-")}
-    wanted = {tag for tag in given if not tag.startswith("-")}
-
-    def tagged(photo: Photo) -> bool:
-        own = plain(photo.tags)
-        enough = wanted <= own if all_of_them else not wanted or bool(wanted & own)
-        return enough and not unwanted & own
-
-    return tagged
+def _plain(tags: Iterable[str]) -> set[str]:
+    return {tag.lower().replace(" ", "") for tag in tags}
 
 
 def _bound(arguments: dict[str, str], name: str, default: float) -> float:
@@ -227,13 +213,12 @@ def _bound(arguments: dict[str, str], name: str, default: float) -> float:
     moment = arguments.get(name)
     if not moment:
         return default
-    seconds = math.nan
-    with suppress(ValueError):
-        seconds = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
-    with suppress(ValueError):
+    try:
         seconds = float(moment)
+    except ValueError:
+        return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
     if not math.isfinite(seconds):
-        raise Refused(18, "Illogical arguments")
+        raise ValueError(moment)
     return seconds
 
 
@@ -253,7 +238,6 @@ def _in_order(found: list[Photo], sort: str) -> list[Photo]:
 
 
 def _words(text: str) -> frozenset[str]:
-    """The words of a text, without case."""
     return frozenset(re.findall(r"\w+", text.lower()))
 
 
@@ -283,14 +267,11 @@ def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dic
     entry = {"id": photo.photo_id, "owner": photo.owner, "secret": photo.secret}
     entry |= {"server": photo.server, "farm": 1, "title": photo.title}
     entry |= {"ispublic": 1, "isfriend": 0, "isfamily": 0}
+    taken = {"datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}"}
     known = {
         "license": {"license": photo.licence if numbers["licence"] else str(photo.licence)},
         "date_upload": {"dateupload": str(photo.uploaded)},
-        "date_taken": {
-            "datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
-            "datetakengranularity": "0",
-            "datetakenunknown": "0",
-        },
+        "date_taken": taken | {"datetakengranularity": "0", "datetakenunknown": "0"},
         "owner_name": {"ownername": photo.owner_name},
         "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
         "media": {"media": "photo", "media_status": "ready"},

@@ -40,7 +40,7 @@ class Mapillary(Street):
     service = "mapillary"
 
     def _id(self, shot: Shot) -> str:
-        return str(10**14 + shot.number % 10**15)
+        return str(10**14 + hash_of(shot.photo.view) % 10**15)
 
     def _position(self, shot: Shot) -> tuple[float, float]:
         longitude, latitude = _computed(shot)
@@ -68,7 +68,6 @@ def _token_of(call: Call) -> str:
 
 
 def _refused(status: int, code: int, message: str) -> Answer:
-    """An error as the API reports it."""
     error = {"message": message, "type": "MLYApiException", "code": code, "fbtrace_id": "A0"}
     return js(json.dumps({"error": error}), status, LOUD_JSON)
 

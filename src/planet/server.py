@@ -87,8 +87,6 @@ def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[st
 
 
 class _Hosts:
-    """Answers requests."""
-
     def __init__(
         self,
         planet: Sequence[Photo],
@@ -114,8 +112,7 @@ class _Hosts:
         }
         self.gallery = Gallery(planet, distinct)
         self.faults = Faults(seed, faults or {})
-        self.calls_per_hour = calls_per_hour
-        self.calls: deque[float] = deque()  # when they came, in the last hour
+        self.calls: deque[float] = deque(maxlen=max(0, calls_per_hour) or None)  # their times
         self.closing = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -139,18 +136,15 @@ class _Hosts:
 
     def _over_quota(self, call: Call) -> bool:
         """Whether this call to Flickr's API is one too many; it counts if it is not."""
-        if self.calls_per_hour <= 0 or call.what != "search" or flickr.key_of(call) != KEY:
+        if not self.calls.maxlen or call.what != "search" or flickr.key_of(call) != KEY:
             return False
         now = time.monotonic()
-        while self.calls and self.calls[0] <= now - HOUR_S:
-            self.calls.popleft()
-        if len(self.calls) >= self.calls_per_hour:
+        if len(self.calls) == self.calls.maxlen and self.calls[0] > now - HOUR_S:
             return True
         self.calls.append(now)
         return False
 
     async def _answer(self, call: Call) -> tuple[Answer, str]:
-        """The answer, and the fault that hits it, if one does."""
         passing = self.faults.passing(call)
         call.expired = passing == "api_expired"
         if passing.removeprefix("api_") in ("reset", "stall"):
@@ -191,25 +185,15 @@ class _Hosts:
         return self.faults.answer(lasting, call)
 
     def _note(self, call: Call, fault: str, status: int, sent: int) -> None:
-        if self.log is None:
-            return
-        line = {
-            "time": round(time.time(), 3),
-            "method": call.method,
-            "path": call.shown,
-            "host": call.host,
-            "authorised": call.authorised,
-            "what": call.what,
-            "photo": call.photo,
-            "status": status,
-            "bytes": sent,
-            "fault": fault,
-        }
+        line = {"time": round(time.time(), 3), "method": call.method, "path": call.shown}
+        line |= {"host": call.host, "authorised": call.authorised, "what": call.what}
+        line |= {"photo": call.photo, "status": status, "bytes": sent, "fault": fault}
         if call.what == "search":
             for name in ("text", "min_upload_date", "max_upload_date", "page"):
                 line[name] = call.arguments.get(name, "")
-        with suppress(OSError):  # a full disk is the client's matter: the planet goes on
-            self.log.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        if self.log:
+            with suppress(OSError):  # a full disk is the client's matter: the planet goes on
+                self.log.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
 async def _read(request: web.BaseRequest) -> Call:

@@ -62,7 +62,7 @@ def paths_for(what: str) -> list[str]:
         "files": lambda: [
             f"{files}{box_of_a_file(photo)}&requestid={photo.photo_id}" for photo in FILES
         ],
-        "file": lambda: [path_of(commons.address_of(photo)) for photo in FILES],
+        "file": lambda: [path_of(commons.facts(photo).address) for photo in FILES],
         "images": lambda: [
             f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot.photo)}"
             for shot in shots("mapillary").values()

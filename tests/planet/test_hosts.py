@@ -92,7 +92,7 @@ def test_the_log_tells_who_was_authorised_and_holds_no_token_and_no_signature(tm
         thumb = told_of["thumb_256_url"]
         request(address, thumb, {"Host": host(thumb)})
         told(address, ggsbbox="48.9|2.3|48.8|2.4")
-        request(address, commons.address_of(file), {"Host": host(commons.UPLOAD)})
+        request(address, commons.facts(file).address, {"Host": host(commons.UPLOAD)})
         request(address, panoramax.SEARCH, ids=item)
         request(address, f"/api/pictures/{item}")
         request(address, f"/permanent/{item}-thumb.jpg")
@@ -107,7 +107,7 @@ def test_the_log_tells_who_was_authorised_and_holds_no_token_and_no_signature(tm
         ("address", True, photo_id),
         ("thumb", False, photo_id),
         ("files", False, ""),
-        ("file", False, commons.address_of(file).rpartition("/")[2]),
+        ("file", False, commons.facts(file).address.rpartition("/")[2]),
         ("items", False, ""),
         ("items", False, item),
         ("asset", False, item),

@@ -101,10 +101,8 @@ class _Gathering:
 
     async def run(self, candidates: pd.DataFrame) -> pd.DataFrame:
         tables, columns = [], [each.name for each in fields(Outcome)]
-        blocks = [
-            candidates.iloc[start : start + shards.SHARD_SIZE]
-            for start in range(0, len(candidates), shards.SHARD_SIZE)
-        ]
+        size = shards.SHARD_SIZE
+        blocks = [candidates.iloc[at : at + size] for at in range(0, len(candidates), size)]
         underway: deque[asyncio.Task] = deque()
         with tqdm(total=len(candidates), desc="download", unit="photo") as self.bar:
             async with self.http, AsyncExitStack() as stack:
@@ -184,13 +182,12 @@ class _Gathering:
         judged = [self.judged(outcome) for outcome in fetched]
         settled = await asyncio.to_thread(self.write, photo_ids, judged)
         # What the ledger says of a photo holds for other limits and other candidates, too.
-        self.ledger.put(
-            [
-                after if after.shard else before
-                for before, after in zip(fetched, settled, strict=True)
-                if before.status != Status.FAILED and (after.shard or not before.shard)
-            ]
-        )
+        news = [
+            after if after.shard else before
+            for before, after in zip(fetched, settled, strict=True)
+            if before.status != Status.FAILED and (after.shard or not before.shard)
+        ]
+        self.ledger.put(news)
         for outcome in settled:
             spool = self.spooled.pop(digest_of(outcome.url), None)
             if spool:
@@ -214,11 +211,8 @@ class _Gathering:
 
     def write(self, photo_ids: list[str], judged: list[Outcome]) -> list[Outcome]:
         """The same outcomes with the places of their bytes; "" and 0 for those without."""
-        kept = {
-            photo_id: each
-            for photo_id, each in zip(photo_ids, judged, strict=True)
-            if each.status == Status.OK
-        }
+        pairs = list(zip(photo_ids, judged, strict=True))
+        kept = {photo_id: each for photo_id, each in pairs if each.status == Status.OK}
         content = "".join(f"{key} {each.url} {each.sha256}\n" for key, each in kept.items())
         name = f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.tar"
         if kept and not all(each.shard == name for each in kept.values()):
@@ -226,10 +220,7 @@ class _Gathering:
             ranges = shards.write_shard(self.scratch / name, members)
             for photo_id, where in zip(list(kept), ranges, strict=True):
                 kept[photo_id] = replace(kept[photo_id], **asdict(where))
-        return [
-            kept.get(photo_id, replace(each, shard="", offset=0))
-            for photo_id, each in zip(photo_ids, judged, strict=True)
-        ]
+        return [kept.get(key, replace(each, shard="", offset=0)) for key, each in pairs]
 
     def member(self, photo_id: str, outcome: Outcome) -> tuple[str, bytes]:
         if outcome.shard:
@@ -240,7 +231,6 @@ class _Gathering:
 
 
 def _look_at(url: str, fetched: Fetched) -> Outcome:
-    """What became of a URL, if this came for it."""
     body = fetched.body
     if fetched.status is not Status.OK:
         return Outcome(url, str(fetched.status), sha256=shards.sha256(body) if body else "")
@@ -293,10 +283,9 @@ def _drop_unneeded(scratch: Path, ledger: Ledger, needed: set[str]) -> None:
     known, published = set(ledger.shards()), ledger.published()
     for path in scratch.glob("*.tar"):
         wanted = path.name in needed or path.name.startswith("spool-")
-        if wanted or (path.name in known - published) or path.stat().st_nlink > 1:
-            continue
-        path.unlink()
-        ledger.forget(path.name)
+        if not wanted and path.name not in known - published and path.stat().st_nlink == 1:
+            path.unlink()
+            ledger.forget(path.name)
 
 
 def _link(existing: Path, new: Path) -> None:

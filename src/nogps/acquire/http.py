@@ -157,13 +157,12 @@ class Polite:
     _hosts: dict[str, _Host] = field(default_factory=dict, init=False)
 
     async def __aenter__(self) -> "Polite":
+        wait = self.timeout_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(
-                total=4 * self.timeout_s, sock_connect=self.timeout_s, sock_read=self.timeout_s
-            ),
+            timeout=aiohttp.ClientTimeout(total=4 * wait, sock_connect=wait, sock_read=wait),
             trust_env=not self.base,  # what stands in for the world is on this machine: no proxy
         )
         # aiohttp would repeat a request whose connection broke: uncounted, and perhaps unpaid.

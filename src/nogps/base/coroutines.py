@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-import threading
 from collections.abc import Collection, Coroutine
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -30,13 +30,13 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         if stopped:
-            signal.default_int_handler(number, frame)
+            raise KeyboardInterrupt
         stopped = True
         if task and not task.done():
             task.get_loop().call_soon_threadsafe(task.cancel)
 
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if current_thread() is not main_thread() or not ours:
         return asyncio.run(coroutine)
     signal.signal(signal.SIGINT, stop)
     try:

@@ -39,10 +39,8 @@ def planet_folder() -> Path:
 
 def planet_version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
-    digest = hashlib.sha256()
-    for path in sorted(planet_folder().glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    code = b"".join(path.read_bytes() for path in sorted(planet_folder().glob("*.*")))
+    return hashlib.sha256(code).hexdigest()[:12]
 
 
 @contextmanager
@@ -58,14 +56,9 @@ def running_planet(
 ) -> Iterator[Planet]:
     """Run the planet with this seed and so many photos until the block ends.
 
-    Args:
-        seed: of photos, panoramas and faults.
-        photos: how many there are.
-        faults: the share of the requests that each kind of fault hits.
-        log: file that gets a line of JSON per request.
-        calls_per_hour: that Flickr's API answers; 0: any number.
-        distinct: how many distinct pictures Flickr and Street View have; 0: each its own.
-        addresses: folder that gets made-up addresses for Street View.
+    `faults` (share of the requests that each kind hits), `log` (gets a line of JSON per request),
+    `calls_per_hour` (to Flickr's API), `distinct` (pictures of Flickr and Street View), `addresses`
+    (folder that gets made-up ones for Street View); 0 is no limit.
 
     Raises:
         InputError: a fault is unknown or its share not between 0 and 1, or nothing started.
@@ -75,22 +68,18 @@ def running_planet(
     options += [f"--fault={kind}={share}" for kind, share in (faults or {}).items()]
     options += [f"--log={log.absolute()}"] if log else []
     options += [f"--addresses={addresses.absolute()}"] if addresses else []
-    with _started(options) as server:
-        try:
-            yield _introduced(server)
-        finally:
-            server.kill()
-
-
-def _started(options: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "planet", *options],
         cwd=planet_folder().parent,  # there Python finds it, and nogps also where not installed
         stdin=subprocess.PIPE,  # the server ends when this closes, however we end
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,  # Ctrl-C is for us to hear; while it starts, it would answer loudly
-    )
+    ) as server:
+        try:
+            yield _introduced(server)
+        finally:
+            server.kill()
 
 
 def _introduced(server: subprocess.Popen[str]) -> Planet:
