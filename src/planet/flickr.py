@@ -185,7 +185,7 @@ def _tests(arguments: dict[str, str]) -> Iterator[Callable[[Photo], bool]]:
     if arguments.keys() & {"min_taken_date", "max_taken_date"}:
         low = _bound(arguments, "min_taken_date", -math.inf)
         high = _bound(arguments, "max_taken_date", math.inf)
-        yield lambda photo: low <= _taken(photo) <= high
+        yield lambda photo: low <= photo.taken_unix <= high
     if "bbox" in arguments:
         west, south, east, north = map(float, arguments["bbox"].split(","))
         yield lambda photo: photo.on_map != "no"
@@ -222,14 +222,10 @@ def _bound(arguments: dict[str, str], name: str, default: float) -> float:
     return seconds
 
 
-def _taken(photo: Photo) -> int:
-    return int(photo.taken.replace(tzinfo=UTC).timestamp())
-
-
 def _in_order(found: list[Photo], sort: str) -> list[Photo]:
     """The photos sorted; of those that are equal, the earlier upload first."""
     keys: dict[str, Callable[[Photo], float]] = {
-        "date-taken": _taken,
+        "date-taken": lambda photo: photo.taken_unix,
         "interestingness": lambda photo: chance("interesting", photo.photo_id),
         "relevance": lambda photo: chance("relevant", photo.photo_id),
     }

@@ -93,7 +93,7 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
     found = sorted(  # the edges first
         (-max(abs(latitude - y), abs(longitude - x)), photo_id)
         for latitude, longitude, photo_id in mapillary.map.within(west, south, east, north)
-        if since <= _captured(mapillary.pictures[photo_id]) / 1000 <= until
+        if since <= mapillary.pictures[photo_id].photo.taken_unix <= until
     )
     fields, pictures = arguments.get("fields", ""), mapillary.pictures
     return _js({"data": [_row(each, pictures[each], fields, False) for _, each in found[:limit]]})
@@ -102,10 +102,6 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
 def _moment(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _captured(shot: Shot) -> int:
-    return int(shot.photo.taken.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _computed(shot: Shot) -> tuple[float, float]:
@@ -119,7 +115,7 @@ def _computed(shot: Shot) -> tuple[float, float]:
 def _row(photo_id: str, shot: Shot, fields: str, expired: bool) -> dict:
     photo = shot.photo
     known = {
-        "captured_at": _captured(shot),
+        "captured_at": 1000 * photo.taken_unix,
         "compass_angle": float(photo.heading),
         "geometry": {"type": "Point", "coordinates": [photo.longitude, photo.latitude]},
         "sequence": f"s{hash_of(shot.drive):x}",

@@ -56,6 +56,11 @@ class Photo:
     view: str  # photos with the same view show the same thing ...
     take: int = 0  # ... and with the same take they are the same picture
 
+    @property
+    def taken_unix(self) -> int:
+        """When it was taken in Unix seconds, taking local time for UTC."""
+        return int(self.taken.replace(tzinfo=UTC).timestamp())
+
 
 class Map:
     """Things by where they are, for those who ask for boxes."""

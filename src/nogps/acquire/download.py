@@ -265,7 +265,10 @@ def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     for name, shard in shard_of.items():
-        _link(scratch / name, folder / shard)
+        try:
+            os.link(scratch / name, folder / shard)  # one file under two names: on the disk once
+        except OSError:
+            shutil.copyfile(scratch / name, folder / shard)
     ledger.publish(blocks)
     _drop_unneeded(scratch, ledger, set(blocks))
     index["shard"] = [shard_of.get(name, "") for name in index["shard"]]
@@ -286,10 +289,3 @@ def _drop_unneeded(scratch: Path, ledger: Ledger, needed: set[str]) -> None:
         if not wanted and path.name not in known - published and path.stat().st_nlink == 1:
             path.unlink()
             ledger.forget(path.name)
-
-
-def _link(existing: Path, new: Path) -> None:
-    try:
-        os.link(existing, new)  # the same bytes under two names: no second copy on the disk
-    except OSError:
-        shutil.copyfile(existing, new)
