@@ -13,14 +13,10 @@ _CARS = [(200, 200, 205), (40, 40, 45), (130, 130, 135), (120, 25, 25), (30, 50,
 
 def vehicle(canvas: Canvas, x: float, z: float, away: bool) -> None:
     """A bus or a car; `away`: whether it is seen from behind."""
-    if canvas.rng.random() < 0.25:
-        bus(canvas, x, z)
-    else:
-        _car(canvas, x, z, away)
-
-
-def _car(canvas: Canvas, x: float, z: float, away: bool) -> None:
     rng = canvas.rng
+    if rng.random() < 0.25:
+        bus(canvas, x, z)
+        return
     taxi = rng.random() < 0.4
     plain = rng.choice(_CARS)
     body = canvas.scenery.livery[0] if taxi else plain

@@ -24,6 +24,8 @@ FEWEST_BATCHES, MOST_BATCHES = 2, 400
 SOUTHMOST = -60.0  # people do not live further south
 MOST_CELLS_COVERED = 20_000  # a region of no more cells is looked at without gaps
 
+_Points = tuple[NDArray[np.float64], NDArray[np.float64]]  # latitudes and longitudes
+
 
 class Box(NamedTuple):
     """A box that does not cross the antimeridian, in degrees."""
@@ -187,8 +189,8 @@ def cells_to_search(
 
 def _points(
     region: Region, places: str, weights: dict[str, float] | None, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latitudes and longitudes of sampled points; some of them may lie outside the region."""
+) -> _Points:
+    """Sampled points; some of them may lie outside the region."""
     if places == "population":
         return _near_towns(region, rng)
     boxes = region.boxes
@@ -223,9 +225,7 @@ def region_weights(
     return np.array([by_region.get(each, 1.0) for each in regions.tolist()])
 
 
-def _near_towns(
-    region: Region, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _near_towns(region: Region, rng: np.random.Generator) -> _Points:
     latitude, longitude, people = _town_columns()
     radius = np.sqrt(people / PEOPLE_PER_KM2 / math.pi) / KM_PER_DEGREE
     reach = 3 * radius.max()
