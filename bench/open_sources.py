@@ -89,9 +89,7 @@ def all_of(name: str, count: int) -> Iterator[dict]:
                 yield row(photo, "")
         return
     host = panoramax.Panoramax(0, count) if name == "Panoramax" else mapillary.Mapillary(0, count)
-    shots = host.items.values() if name == "Panoramax" else host.pictures.values()
-    for each in shots:
-        shot = each.shot if name == "Panoramax" else each
+    for shot in host.pictures.values():
         yield row(shot.photo, shot.drive)
 
 

@@ -57,20 +57,12 @@ def download(params: Params) -> None:
 
 def _fetched(params: Params, candidates: pd.DataFrame) -> tuple[pd.DataFrame, int, float]:
     """What became of each candidate, the calls ever paid for them, and their cost in dollars."""
-    urls, folder = candidates["url"].tolist(), scratch(params)
+    urls, folder, side = candidates["url"].tolist(), scratch(params), params.download.min_side
     with open_source(params) as (source, http):
-        forecast = source.forecast(urls, folder)
-        if forecast:
+        if forecast := source.forecast(urls, folder):
             print(forecast, flush=True)
         try:
-            index = gather(
-                candidates,
-                source,
-                folder,
-                paths.PHOTOS,
-                http=http(),
-                min_side=params.download.min_side,
-            )
+            index = gather(candidates, source, folder, paths.PHOTOS, http=http(), min_side=side)
         except OverBudget:
             calls, dollars = source.paid(urls)
             bill = {"candidates": len(urls), "calls": calls, "dollars": dollars}

@@ -1,19 +1,29 @@
 """Serve the planet: `python -m planet --seed 0 --photos 6000`."""
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from nogps.base.errors import InputError
+from planet import commons, flickr, keys, mapillary, panoramax, streetview
 from planet.addresses import write_addresses
 from planet.faults import FAULTS, check
-from planet.introduction import introduction
 from planet.photos import photos
 from planet.server import serving
+
+SECRETS = {  # by the names that the real keys have in the environment
+    "FLICKR_API_KEY": keys.KEY,
+    "FLICKR_API_SECRET": keys.SECRET,
+    "GOOGLE_MAPS_API_KEY": keys.GOOGLE_KEY,
+    "GOOGLE_MAPS_SIGNING_SECRET": keys.SIGNING_SECRET,
+    "MAPILLARY_TOKEN": keys.MAPILLARY_TOKEN,
+}
 
 
 def main() -> None:
@@ -22,9 +32,15 @@ def main() -> None:
     The first line printed is JSON: where the services are and which keys open them, or what is
     wrong.
     """
-    arguments, told = _parser().parse_args(), ""
+    asked, told = _parser().parse_args(), ""
+    setup = {name: vars(asked)[name] for name in ("seed", "log", "calls_per_hour", "distinct")}
     try:
-        _serve(arguments)
+        setup["faults"] = check(dict(asked.fault))
+        addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
+        with serving(photos(asked.seed, asked.photos), asked.port, **setup) as base:
+            print(json.dumps(introduction(base, addresses)), flush=True)
+            wait = threading.Event().wait if sys.stdin.isatty() else sys.stdin.read
+            wait()
     except KeyboardInterrupt:
         print()
     except InputError as error:
@@ -71,14 +87,33 @@ def _fault(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _serve(asked: argparse.Namespace) -> None:
-    setup = {name: vars(asked)[name] for name in ("seed", "log", "calls_per_hour", "distinct")}
-    setup["faults"] = check(dict(asked.fault))
-    addresses = write_addresses(asked.addresses, asked.seed) if asked.addresses else []
-    with serving(photos(asked.seed, asked.photos), asked.port, **setup) as base:
-        print(json.dumps(introduction(base, addresses)), flush=True)
-        wait = threading.Event().wait if sys.stdin.isatty() else sys.stdin.read
-        wait()
+def introduction(base: str, addresses: Sequence[Path] = ()) -> dict:
+    """The line of JSON: `base`, `version`, `secrets`, and per service where it is.
+
+    Hosts end in `.invalid`, which RFC 2606 promises to lead nowhere: requests to them go to
+    `base`, with the path and query that they have. `addresses`: files of OpenAddresses that Street
+    View is to be asked around.
+    """
+    files = {"addresses": [str(path) for path in addresses]} if addresses else {}
+    google = {"base_url": streetview.API_HOST, "page_base": streetview.PAGE_HOST} | files
+    return {
+        "base": base,
+        "version": version(),
+        "secrets": SECRETS,
+        "services": {
+            "flickr": {"rest_url": base + flickr.REST, "page_base": flickr.PAGE_HOST},
+            "panoramax": {"base_url": panoramax.CATALOGUE},
+            "commons": {"base_url": commons.SITE},
+            "mapillary": {"base_url": mapillary.GRAPH, "page_base": mapillary.PAGE_HOST},
+            "streetview": google,
+        },
+    }
+
+
+def version() -> str:
+    """A digest of the planet's code: another one may draw other pictures at the same addresses."""
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.*")))
+    return hashlib.sha256(code).hexdigest()[:12]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from nogps.base.files import replacing
 from nogps.earth.towns import Town, towns
-from planet.photos import KM_PER_DEGREE
+from planet.photos import DATA, KM_PER_DEGREE
 
 ADDRESSES = 12_000
 
@@ -37,30 +37,8 @@ _COUNTIES: dict[str, tuple[float, float, list[str]]] = {
     "riverside": (33.95, -117.40, []),
     "fresno": (36.74, -119.79, []),
 }
-_LARGEST = (
-    "Los Angeles, San Diego, San Jose, San Francisco, Fresno, Sacramento, Long Beach, Oakland, "
-    "Bakersfield, Anaheim, Riverside, Santa Ana, Stockton, Chula Vista, Irvine, Fremont, "
-    "San Bernardino, Fontana, Modesto, Oxnard, Moreno Valley, Huntington Beach, Glendale, "
-    "Santa Clarita, Santa Rosa, Oceanside, Garden Grove, Rancho Cucamonga, Ontario, Hollywood, "
-    "Elk Grove, Corona, Lancaster, Palmdale, Hayward, Salinas, Sunnyvale, Pomona, Escondido, "
-    "Valencia"
-)
 _CITY = "city_of_los_angeles"  # it has a file of its own besides
-_STREETS = (
-    "Main Oak Maple Cedar Pine Mission Valley Ocean Park Lake Hill Sunset Olive Walnut Elm "
-    "Washington Lincoln Jefferson Franklin Grant Alvarado Figueroa Valencia Castro Sierra Laurel"
-)
 _TYPES = "St St Ave Ave Blvd Dr Ln Way Ct"
-_VRT = """\
-<OGRVRTDataSource>
-  <OGRVRTLayer name="{source}">
-    <SrcDataSource>{source}.csv</SrcDataSource>
-    <GeometryType>wkbPoint</GeometryType>
-    <LayerSRS>EPSG:4326</LayerSRS>
-    <GeometryField encoding="PointFromColumns" x="LON" y="LAT"/>
-  </OGRVRTLayer>
-</OGRVRTDataSource>
-"""
 
 
 class Address(NamedTuple):
@@ -94,10 +72,9 @@ def write_addresses(folder: Path, seed: int) -> list[Path]:
 
 
 def _files(seed: int) -> dict[str, list[Address]]:
-    """All addresses by the file that they are in."""
     # Towns of the same names lie further east.
     west = (town for town in towns() if town.country == "United States" and town.longitude < -114)
-    largest = [town for town in west if town.name in _LARGEST.split(", ")]
+    largest = [town for town in west if town.name in DATA["cities"]]
     weights = [town.population**0.7 for town in largest]
     files: dict[str, list[Address]] = {county: [] for county in _COUNTIES}
     for town, weight in zip(largest, weights, strict=True):
@@ -121,7 +98,7 @@ def _around(rng: random.Random, town: Town, count: int) -> list[Address]:
     wide = KM_PER_DEGREE * math.cos(math.radians(town.latitude))
     addresses: list[Address] = []
     while len(addresses) < count:
-        street = f"{rng.choice(_STREETS.split())} {rng.choice(_TYPES.split())}"
+        street = f"{rng.choice(DATA['streets'])} {rng.choice(_TYPES.split())}"
         direction = math.radians(grid + rng.choice([0, 90]))
         ahead, aside = math.cos(direction), math.sin(direction)
         away, bearing = reach_km * math.sqrt(rng.random()), 2 * math.pi * rng.random()
@@ -151,21 +128,11 @@ def _again(rng: random.Random, address: Address) -> Address:
 
 def _row(address: Address) -> dict[str, str]:
     """An address by column; the hash has the 16 digits that OpenAddresses gives a row."""
-    longitude, latitude = f"{address.longitude:.7f}", f"{address.latitude:.7f}"
-    return {
-        "GEOM": f"POINT({longitude} {latitude})",
-        "LON": longitude,
-        "LAT": latitude,
-        "NUMBER": address.number,
-        "STREET": address.street,
-        "UNIT": address.unit,
-        "CITY": address.city,
-        "DISTRICT": "",
-        "REGION": "CA",
-        "POSTCODE": address.postcode,
-        "ID": "",
-        "HASH": hashlib.sha1(repr(address).encode()).hexdigest()[:16],
-    }
+    position = [f"{address.longitude:.7f}", f"{address.latitude:.7f}"]
+    digest = hashlib.sha1(repr(address).encode()).hexdigest()[:16]
+    values = [*position, *address[2:6], "", "CA", address.postcode, "", digest]
+    row = dict(zip(_COLUMNS, values, strict=True))
+    return row | {"GEOM": f"POINT({' '.join(position)})"}
 
 
 def _zipped(source: str, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> bytes:
@@ -174,9 +141,10 @@ def _zipped(source: str, rows: Sequence[dict[str, str]], columns: Sequence[str])
     writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    description = Path(__file__).with_suffix(".vrt").read_text().format(source=source)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        for ending, text in (("csv", table.getvalue()), ("vrt", _VRT.format(source=source))):
+        for ending, text in (("csv", table.getvalue()), ("vrt", description)):
             # Of 1980, so that the bytes are always the same.
             member = zipfile.ZipInfo(f"us/ca/{source}.{ending}")
             file.writestr(member, text, zipfile.ZIP_DEFLATED)

@@ -23,6 +23,7 @@ class Call:
     user_agent: str = ""
     form: str = ""  # the body as sent
     arguments: dict[str, str] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)  # parts of the path
     photo: str = ""  # its id; a panorama's id and a heading
     expired: bool = False  # whether addresses in the answer are to be of no use any more
 
@@ -47,6 +48,10 @@ class Call:
         """What tells two calls apart: method, path and the arguments that open nothing."""
         known = {k: v for k, v in self.arguments.items() if not re.fullmatch(_SECRETS, k)}
         return f"{self.method} {self.path} {json.dumps(known, sort_keys=True)}"
+
+
+class Refused(Exception):
+    """An error that an API reports: its code and message."""
 
 
 @dataclass(frozen=True)

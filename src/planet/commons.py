@@ -11,21 +11,22 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote
 
-from planet.answer import Answer, Call, js, page
+from planet.answer import Answer, Call, Refused, js, page
 from planet.faults import chance
-from planet.photos import KM_PER_DEGREE, Map, Photo
+from planet.photos import DATA, KM_PER_DEGREE, Map, Photo
 from planet.picture import jpeg
 
 API = "/w/api.php"
 SITE = "http://commons.wikimedia.invalid"
 UPLOAD = "http://upload.wikimedia.invalid"
-FILE = re.compile(r"/wikipedia/commons/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)")
+FILE = re.compile(r"/wikipedia/commons/[0-9a-f]/[0-9a-f]{2}/(?P<photo>[^/]+)")
 THUMB = re.compile(
-    r"/wikipedia/commons/thumb/[0-9a-f]/[0-9a-f]{2}/(?P<name>[^/]+)/(?P<width>\d+)px-[^/]+"
+    r"/wikipedia/commons/thumb/[0-9a-f]/[0-9a-f]{2}/(?P<photo>[^/]+)/(?P<width>\d+)px-[^/]+"
 )
 STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that are made, pixels
 FIRST_PAGE = 40_000_000
@@ -34,16 +35,6 @@ THUMBS_A_CALL = 50
 COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
 KINDS = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
-LICENCES = (  # code, short name, address, share
-    ("cc-by-sa-4.0", "CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0", 0.34),
-    ("cc-by-sa-3.0", "CC BY-SA 3.0", "http://creativecommons.org/licenses/by-sa/3.0/", 0.22),
-    ("cc-by-4.0", "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0", 0.12),
-    ("cc-by-2.0", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0", 0.1),
-    ("cc0", "CC0", "http://creativecommons.org/publicdomain/zero/1.0/deed.en", 0.1),
-    ("pd", "Public domain", "", 0.05),
-    ("gfdl", "GFDL", "http://www.gnu.org/copyleft/fdl.html", 0.04),
-    ("", "", "", 0.03),
-)
 
 
 class Commons:
@@ -70,54 +61,43 @@ class Commons:
     @cached_property
     def by_name(self) -> dict[str, int]:
         """Page ids by file name."""
-        return {_name(photo): number for number, photo in self.files.items()}
+        return {facts(photo).name: number for number, photo in self.files.items()}
 
 
-def _name(photo: Photo) -> str:
+@cache
+def facts(photo: Photo) -> SimpleNamespace:
+    """What a file is called, what it is, and where it lies."""
+    draw, imported = chance("mime", photo.photo_id), chance("imported", photo.photo_id) < 0.2
+    mime = list(KINDS)[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
     title = re.sub(r"[^\w ]", "", photo.title or "Untitled", flags=re.ASCII).strip() or "Photo"
-    number = f"({photo.photo_id})" if _imported(photo) else photo.photo_id
-    return f"{title} {number}.{KINDS[_mime(photo)]}".replace(" ", "_")
-
-
-def _imported(photo: Photo) -> bool:
-    return chance("imported", photo.photo_id) < 0.2
-
-
-def _mime(photo: Photo) -> str:
-    draw = chance("mime", photo.photo_id)
-    return list(KINDS)[(draw < 0.05) + (draw < 0.03) + (draw < 0.015)]
-
-
-def _sha1(photo: Photo) -> str:
-    return hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
-
-
-def address_of(photo: Photo) -> str:
-    """Where the original lies."""
-    sha1 = _sha1(photo)
-    return f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(_name(photo))}"
+    number = f"({photo.photo_id})" if imported else photo.photo_id
+    name = f"{title} {number}.{KINDS[mime]}".replace(" ", "_")
+    sha1 = hashlib.sha1(f"{photo.view} {photo.take}".encode()).hexdigest()
+    address = f"{UPLOAD}/wikipedia/commons/{sha1[0]}/{sha1[:2]}/{quote(name)}"
+    uploaded = datetime.fromtimestamp(photo.uploaded, UTC)
+    return SimpleNamespace(
+        imported=imported, mime=mime, name=name, sha1=sha1, address=address, uploaded=uploaded
+    )
 
 
 # --- the API ---
 
 
 def answer(commons: Commons, call: Call) -> Answer:
-    """What the API answers."""
+    """What the API answers; errors come with HTTP 200."""
     if refusal := _turned_away(call):
         return refusal
     told = call.arguments
-    if told.get("action") != "query" or told.get("generator") != "geosearch":
-        return _error("badvalue", "Unrecognized value for parameter")
-    if told.get("format") != "json":
-        return page(200, "MediaWiki API result")
     try:
+        if (told.get("action"), told.get("generator")) != ("query", "geosearch"):
+            raise Refused("badvalue", "Unrecognized value for parameter")
+        if told.get("format") != "json":
+            return page(200, "MediaWiki API result")
         return _described(commons, _found(commons, told), told)
-    except _Refused as refusal:
-        return _error(*refusal.args)
-
-
-class _Refused(Exception):
-    """An error: code and text."""
+    except Refused as error:
+        code, info = error.args
+        body = {"error": {"code": code, "info": info}, "servedby": "mw-simulated"}
+        return js(body, headers={"MediaWiki-API-Error": code})
 
 
 def _turned_away(call: Call) -> Answer | None:
@@ -125,12 +105,6 @@ def _turned_away(call: Call) -> Answer | None:
     if re.search(r"\S+/\S+ \(.+\)", call.user_agent):
         return None
     return page(403, "Please set a user-agent and respect our robot policy")
-
-
-def _error(code: str, info: str) -> Answer:
-    """An error as the API reports it: with HTTP 200."""
-    body = {"error": {"code": code, "info": info}, "servedby": "mw-simulated"}
-    return js(body, headers={"MediaWiki-API-Error": code})
 
 
 def _found(commons: Commons, told: dict[str, str]) -> list[int]:
@@ -145,12 +119,12 @@ def _found(commons: Commons, told: dict[str, str]) -> list[int]:
         if not (-90 <= south < north <= 90 and -180 <= west < east <= 180):
             raise ValueError(told["ggsbbox"])
     except (KeyError, ValueError):
-        raise _Refused("invalid-bbox", "Invalid bounding box.") from None
+        raise Refused("invalid-bbox", "Invalid bounding box.") from None
     y, x = (north + south) / 2, (west + east) / 2
     square_degrees = (north - south) * (east - west) * math.cos(math.radians(y))
     area = square_degrees * (1000 * KM_PER_DEGREE) ** 2
     if not SMALLEST_M2 <= area <= LARGEST_M2:
-        raise _Refused("toobig", "Bounding box is too big")
+        raise Refused("toobig", "Bounding box is too big")
     if told.get("ggsnamespace") != "6":
         return []
     hits = [
@@ -183,18 +157,18 @@ def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answ
     asked = [each for each in told.get("prop", "").split("|") if each not in done]
     pages = {}
     for index, number in enumerate(found, -len(found)):
-        title = f"File:{_name(commons.files[number])}".replace("_", " ")
+        title = f"File:{facts(commons.files[number]).name}".replace("_", " ")
         pages[number] = {"pageid": number, "ns": 6, "title": title, "index": index}
     following: dict[str, str] = {}
     if "coordinates" in asked:
         following |= _with_coordinates(commons, pages, told)
     if "imageinfo" in asked:
         following |= _with_pictures(commons, pages, told)
-    value: dict = {} if following else {"batchcomplete": True}
+    value: dict = {"batchcomplete": True}
     if following:
         names = {"coordinates": "cocontinue", "imageinfo": "iicontinue"}
         over = [name for name, key in names.items() if key not in following]
-        value["continue"] = following | {"continue": f"||{'|'.join(over)}"}
+        value = {"continue": following | {"continue": f"||{'|'.join(over)}"}}
     newer = told.get("formatversion") == "2"
     if pages:
         value["query"] = {"pages": list(pages.values()) if newer else pages}
@@ -229,9 +203,8 @@ def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, 
 
 
 def _with_pictures(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
-    """Adds what is known of the files, and says where to go on."""
     files = [commons.files[number] for number in pages]
-    keys = [f"{_name(file)}|{_uploaded(file):%Y%m%d%H%M%S}" for file in files]
+    keys = [f"{known.name}|{known.uploaded:%Y%m%d%H%M%S}" for known in map(facts, files)]
     most = THUMBS_A_CALL if "iiurlwidth" in told else len(keys)
     part, following = _part(keys, "iicontinue", told, most)
     for row, file in list(zip(pages.values(), files, strict=True))[part]:
@@ -245,27 +218,29 @@ def _part(keys: list[str], name: str, told: dict[str, str], most: int) -> tuple[
     if name in told:
         if told[name] not in keys:
             words = "You should pass the original value returned by the previous query."
-            raise _Refused("badcontinue", f"Invalid continue param. {words}")
+            raise Refused("badcontinue", f"Invalid continue param. {words}")
         first = keys.index(told[name])
     end = first + most
     return slice(first, end), {name: keys[end]} if end < len(keys) else {}
 
 
 def _info(photo: Photo, told: dict[str, str]) -> dict:
-    """What is known of a file, as far as it was asked for."""
-    said, address = _said(photo), address_of(photo)
+    said, file, metadata = _said(photo), facts(photo), None
+    if chance("exif", photo.photo_id) >= 0.5:
+        direction = {"name": "GPSImgDirection", "value": f"{photo.heading * 100}/100"}
+        metadata = [direction, {"name": "GPSImgDirectionRef", "value": "T"}]
     if names := told.get("iiextmetadatafilter"):
         said = {key: value for key, value in said.items() if key in names.split("|")}
     known = {
-        "timestamp": {"timestamp": f"{_uploaded(photo):%Y-%m-%dT%H:%M:%SZ}"},
-        "user": {"user": "FlickreviewR 2" if _imported(photo) else photo.owner_name.title()},
+        "timestamp": {"timestamp": f"{file.uploaded:%Y-%m-%dT%H:%M:%SZ}"},
+        "user": {"user": "FlickreviewR 2" if file.imported else photo.owner_name.title()},
         "size": {"size": 100_000, "width": photo.width, "height": photo.height},
-        "url": _thumbnail(photo, told, address)
-        | {"url": address, "descriptionurl": f"{SITE}/wiki/File:{quote(_name(photo))}"},
-        "sha1": {"sha1": _sha1(photo)},
-        "mime": {"mime": _mime(photo)},
+        "url": _thumbnail(photo, told, file.address)
+        | {"url": file.address, "descriptionurl": f"{SITE}/wiki/File:{quote(file.name)}"},
+        "sha1": {"sha1": file.sha1},
+        "mime": {"mime": file.mime},
         "extmetadata": {"extmetadata": said},
-        "metadata": {"metadata": _metadata(photo)},
+        "metadata": {"metadata": metadata},
     }
     asked = told.get("iiprop", "timestamp|user").split("|")
     return {key: value for name in asked for key, value in known.get(name, {}).items()}
@@ -280,7 +255,7 @@ def _thumbnail(photo: Photo, told: dict[str, str], address: str) -> dict:
     try:
         width = int(told["iiurlwidth"])
     except ValueError:
-        raise _Refused("badinteger", 'Invalid value for integer parameter "iiurlwidth".') from None
+        raise Refused("badinteger", 'Invalid value for integer parameter "iiurlwidth".') from None
     step = next((each for each in STEPS if each >= width), STEPS[-1])
     width, height = photo.width, photo.height
     if step < width:
@@ -295,50 +270,36 @@ def _longest(photo: Photo, width: int) -> int:
     return math.ceil(width * max(photo.width, photo.height) / photo.width)
 
 
-def _uploaded(photo: Photo) -> datetime:
-    return datetime.fromtimestamp(photo.uploaded, UTC)
-
-
-def _metadata(photo: Photo) -> list[dict] | None:
-    if chance("exif", photo.photo_id) < 0.5:
-        return None
-    direction = {"name": "GPSImgDirection", "value": f"{photo.heading * 100}/100"}
-    return [direction, {"name": "GPSImgDirectionRef", "value": "T"}]
-
-
 def _said(photo: Photo) -> dict:
     draw = chance("commons licence", photo.photo_id)
-    for code, name, address, share in LICENCES:  # noqa: B007
+    for code, name, address, share in DATA["licences"]:  # noqa: B007
         draw -= share
         if draw < 0:
             break
+    artist = photo.owner_name.title()
+    credit = '<span class="int-own-work">Own work</span>'
+    if facts(photo).imported:
+        link = f"https://www.flickr.com/photos/{photo.owner}/{photo.photo_id}/"
+        credit = f'<a rel="nofollow" class="external text" href="{link}">a photo</a>'
+        people = f"https://www.flickr.com/people/{photo.owner}"
+        artist = f'<a href="{people}">{artist} &amp; friends</a>'
+    elif chance("artist", photo.owner) < 0.6:
+        user = f'href="//commons.wikimedia.org/wiki/User:{artist}" title="User:{artist}"'
+        artist = f"<a {user}>{artist}</a>"
+    else:
+        artist += " van <b>Straten</b>"
     said = {
         "DateTimeOriginal": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
         "License": code,
         "LicenseShortName": name,
         "LicenseUrl": address,
-        "Artist": _artist(photo),
-        "Credit": '<span class="int-own-work">Own work</span>',
+        "Artist": artist,
+        "Credit": credit,
+        "NonFree": "true" * (chance("non free", photo.photo_id) < 0.01),
+        "DeletionReason": "per COM:SPEEDY" * (chance("deletion", photo.photo_id) < 0.01),
     }
-    if _imported(photo):
-        link = f"https://www.flickr.com/photos/{photo.owner}/{photo.photo_id}/"
-        said["Credit"] = f'<a rel="nofollow" class="external text" href="{link}">a photo</a>'
-    if chance("non free", photo.photo_id) < 0.01:
-        said["NonFree"] = "true"
-    if chance("deletion", photo.photo_id) < 0.01:
-        said["DeletionReason"] = "per COM:SPEEDY"
     source = {"source": "commons-desc-page"}
     return {key: {"value": value} | source for key, value in said.items() if value}
-
-
-def _artist(photo: Photo) -> str:
-    name = photo.owner_name.title()
-    if _imported(photo):
-        return f'<a href="https://www.flickr.com/people/{photo.owner}">{name} &amp; friends</a>'
-    if chance("artist", photo.owner) < 0.6:
-        title = f'title="User:{name}"'
-        return f'<a href="//commons.wikimedia.org/wiki/User:{name}" {title}>{name}</a>'
-    return f"{name} van <b>Straten</b>"
 
 
 # --- files ---
@@ -348,13 +309,12 @@ def picture(commons: Commons, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the file that a path means, or what is there instead."""
     if refusal := _turned_away(call):
         return refusal
-    thumb = THUMB.fullmatch(call.path)
-    named = thumb or FILE.fullmatch(call.path)
-    number = commons.by_name.get(unquote(named["name"]))
+    width = int(call.named.get("width", 0))
+    number = commons.by_name.get(unquote(call.photo))
     if number is None or commons.files[number].deleted:
         return page(404, "404 Not Found")
-    if thumb and int(thumb["width"]) not in STEPS:
+    if width and width not in STEPS:
         steps = "Use thumbnail steps listed on https://w.wiki/GHai."
         return page(429, f"{steps} Please contact noc@wikimedia.org")
     photo = commons.files[number]
-    return partial(jpeg, photo, _longest(photo, int(thumb["width"])) if thumb else None)
+    return partial(jpeg, photo, _longest(photo, width) if width else None)

@@ -9,13 +9,13 @@ import math
 import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from PIL import Image
 
 from nogps.earth.towns import Town, towns
-from planet.photos import KM_PER_DEGREE, Photo, home_towns
+from planet.photos import Map, Photo, home_towns, moved
 from planet.picture import encoded, jpeg
 
 SIDES = 4  # views that a panorama is put together from
@@ -30,10 +30,31 @@ class Shot:
     rank: int  # in it
     around: bool  # a panorama of 360 degrees
 
-    @property
-    def number(self) -> int:
-        """A number that is its own."""
-        return hash_of(self.photo.view)
+
+class Street:
+    """The pictures of a service, found when they are first asked for."""
+
+    service = country = ""
+
+    def __init__(self, seed: int, count: int):
+        self._seed, self._count = seed, count
+
+    @cached_property
+    def pictures(self) -> dict[str, Shot]:
+        """All pictures by id."""
+        found = shots(self.service, self._seed, self._count, self.country)
+        return {self._id(shot): shot for shot in found}
+
+    @cached_property
+    def map(self) -> Map:
+        """Ids by position."""
+        return Map((*self._position(shot), each) for each, shot in self.pictures.items())
+
+    def _id(self, shot: Shot) -> str:
+        raise NotImplementedError
+
+    def _position(self, shot: Shot) -> tuple[float, float]:
+        return shot.photo.latitude, shot.photo.longitude
 
 
 @lru_cache(maxsize=4)
@@ -83,10 +104,8 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
 
 def _at(latitude: float, longitude: float, km: float, bearing: float) -> tuple[float, float]:
     """The position so far away in a direction, which is in degrees."""
-    turn = math.radians(bearing)
-    north, east = km * math.cos(turn) / KM_PER_DEGREE, km * math.sin(turn) / KM_PER_DEGREE
-    east /= math.cos(math.radians(latitude))
-    return round(latitude + north, 7), round((longitude + east + 180) % 360 - 180, 7)
+    latitude, longitude = moved(latitude, longitude, km, math.radians(bearing))
+    return round(latitude, 7), round((longitude + 180) % 360 - 180, 7)
 
 
 def hash_of(text: str) -> int:

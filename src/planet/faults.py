@@ -12,60 +12,46 @@ from dataclasses import replace
 from nogps.base.errors import InputError
 from planet.answer import LOUD_JSON, Answer, Call, js, page
 
-FAULTS = {
-    # transient, picture hosts
-    "too_many": "429 as a page; every second one asks for a second's pause",
-    "server_error": "500, 502 or 503",
-    "reset": "the connection is reset before anything comes",
-    "slow": "the body trickles for a second or two",
-    "stall": "nothing comes for a minute",
-    "cut_off": "the connection closes before the promised length has come",
-    "truncated": "a JPEG that ends early, and a length that says so",
-    # persistent, picture hosts
-    "gone": "404, sometimes 410",
-    "placeholder": "Flickr: a picture that says that there is none",
-    "not_an_image": "200 with a page, or with garbage that claims to be a JPEG",
-    "grey": "Street View: a grey picture that says that there is no imagery",
-    # transient, programming interfaces
-    "api_unavailable": "Flickr: an answer that says that the service is not available",
-    "api_too_many": "429 as a page",
-    "api_html": "Flickr: a page with status 200",
-    "api_error": "500 or 502",
-    "api_reset": "the connection is reset before anything comes",
-    "api_slow": "the body trickles for a second or two",
-    "api_unknown": "Street View metadata: UNKNOWN_ERROR",
-    "api_over_limit": "Street View metadata: OVER_QUERY_LIMIT",
-    "api_maxlag": "Commons: an error that asks for a pause, with status 200",
-    "api_limit": "Mapillary: an error that says that too much was asked",
-    "api_expired": "Mapillary: an address of a picture that has expired",
+# What Flickr, Street View, Panoramax, Commons and Mapillary are asked for; the last for two more.
+PICTURES = {"picture", "image", "asset", "file", "thumb"}
+_APIS = {"search", "metadata", "items", "files", "images", "address"}
+_FAULTS = {  # what each kind hits, and what comes of it
+    # transient
+    "too_many": (PICTURES, "429 as a page; every second one asks for a second's pause"),
+    "server_error": (PICTURES, "500, 502 or 503"),
+    "reset": (PICTURES, "the connection is reset before anything comes"),
+    "slow": (PICTURES, "the body trickles for a second or two"),
+    "stall": (PICTURES, "nothing comes for a minute"),
+    "cut_off": (PICTURES, "the connection closes before the promised length has come"),
+    "truncated": (PICTURES, "a JPEG that ends early, and a length that says so"),
+    # persistent
+    "gone": (PICTURES, "404, sometimes 410"),
+    "placeholder": ({"picture"}, "Flickr: a picture that says that there is none"),
+    "not_an_image": (PICTURES, "200 with a page, or with garbage that claims to be a JPEG"),
+    "grey": ({"image"}, "Street View: a grey picture that says that there is no imagery"),
+    # transient
+    "api_unavailable": (
+        {"search"},
+        "Flickr: an answer that says that the service is not available",
+    ),
+    "api_too_many": (_APIS, "429 as a page"),
+    "api_html": ({"search"}, "Flickr: a page with status 200"),
+    "api_error": (_APIS, "500 or 502"),
+    "api_reset": (_APIS, "the connection is reset before anything comes"),
+    "api_slow": (_APIS, "the body trickles for a second or two"),
+    "api_unknown": ({"metadata"}, "Street View metadata: UNKNOWN_ERROR"),
+    "api_over_limit": ({"metadata"}, "Street View metadata: OVER_QUERY_LIMIT"),
+    "api_maxlag": ({"files"}, "Commons: an error that asks for a pause, with status 200"),
+    "api_limit": ({"images", "address"}, "Mapillary: an error that says that too much was asked"),
+    "api_expired": ({"address"}, "Mapillary: an address of a picture that has expired"),
 }
+FAULTS = {kind: line for kind, (_, line) in _FAULTS.items()}
 PERSISTENT = ("gone", "placeholder", "not_an_image", "grey")
 MOST_IN_A_ROW = 3  # transient faults that hit the same thing
 
-# What hosts are asked for. Flickr: search, picture; Street View: metadata, image; Panoramax: items,
-# asset; Commons: files, file; Mapillary: images, address, thumb.
-_PICTURES = {"picture", "image", "asset", "file", "thumb"}
-_APIS = {"search", "metadata", "items", "files", "images", "address"}
-# What the kinds hit that do not hit everything of their host.
-_ONLY = {
-    "placeholder": {"picture"},
-    "grey": {"image"},
-    "api_unavailable": {"search"},
-    "api_html": {"search"},
-    "api_unknown": {"metadata"},
-    "api_over_limit": {"metadata"},
-    "api_maxlag": {"files"},
-    "api_limit": {"images", "address"},
-    "api_expired": {"address"},
-}
-
 
 def check(faults: Mapping[str, float]) -> dict[str, float]:
-    """The faults, if all kinds are known and all shares between 0 and 1.
-
-    Raises:
-        InputError: if not.
-    """
+    """The faults; InputError if not all kinds are known and all shares between 0 and 1."""
     for kind, share in faults.items():
         if kind not in FAULTS or not 0 <= share <= 1:
             told = f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
@@ -93,9 +79,7 @@ class Faults:
         if not kinds:
             return ""
         times, in_a_row = self._asked.get(call.essence, (0, 0))
-        kind = ""
-        if in_a_row < MOST_IN_A_ROW:
-            kind = self._first(kinds, f"{call.essence} {times}")
+        kind = self._first(kinds, f"{call.essence} {times}") if in_a_row < MOST_IN_A_ROW else ""
         self._asked[call.essence] = (times + 1, in_a_row + 1 if kind else 0)
         return kind
 
@@ -134,7 +118,7 @@ def _thing(call: Call) -> str:
 
 def hits(kind: str) -> set[str]:
     """What calls can be hit by this kind of fault."""
-    return _ONLY.get(kind, _APIS if kind.startswith("api_") else _PICTURES)
+    return _FAULTS[kind][0]
 
 
 _RETRY = {"Retry-After": "1"}

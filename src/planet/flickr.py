@@ -9,8 +9,7 @@ import json
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from urllib.parse import parse_qsl
 from oauthlib.oauth1.rfc5849 import signature
 from PIL import Image, ImageDraw
 
-from planet.answer import Answer, Call, js
+from planet.answer import Answer, Call, Refused, js
 from planet.faults import chance
 from planet.keys import KEY, SECRET
 from planet.photos import YEAR, Photo
@@ -37,15 +36,10 @@ SIZES = {"s": ("m", 240), "n": ("n", 320), "m": ("", 500), "z": ("z", 640), "l":
 PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
 PLACEHOLDER_HOST = "http://s.yimg.invalid"
 
-
 NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
 # A search needs one of these; one about positions sees all times only with one of the latter.
 LIMITING = {"text", "tags", "bbox", "min_upload_date", "max_upload_date", "min_taken_date"}
 _AGENTS = {"tags", "min_upload_date", "min_taken_date"}
-
-
-class _Refused(Exception):
-    """An error that the API reports: code and message."""
 
 
 class Catalogue:
@@ -57,10 +51,6 @@ class Catalogue:
         self.by_id = {photo.photo_id: photo for photo in planet}
         self._times = [photo.uploaded for photo in self.photos]
         self._words = [_words(" ".join([photo.title, *photo.tags])) for photo in self.photos]
-        self._with_word: dict[str, list[int]] = {}
-        for index, said in enumerate(self._words):
-            for word in said:
-                self._with_word.setdefault(word, []).append(index)
 
     def found(self, arguments: dict[str, str]) -> list[Photo]:
         """The photos that match what a search asks for, in the order of upload."""
@@ -70,25 +60,23 @@ class Catalogue:
         first = bisect_left(self._times, since)
         last = bisect_right(self._times, _bound(arguments, "max_upload_date", math.inf))
         wanted, unwanted = _wordings(arguments.get("text", ""))
-        fits = _fitting(arguments)
-        narrowed: Sequence[int] = range(first, last)
-        if wanted:
-            rarest = min((self._with_word.get(word, []) for word in wanted), key=len)
-            narrowed = rarest[bisect_left(rarest, first) : bisect_left(rarest, last)]
+        tests = list(_tests(arguments))
         return [
-            self.photos[index]
-            for index in narrowed
-            if wanted <= self._words[index]
-            and not any(group <= self._words[index] for group in unwanted)
-            and fits(self.photos[index])
+            photo
+            for photo, words in zip(self.photos[first:last], self._words[first:last], strict=True)
+            if wanted <= words
+            and not any(group <= words for group in unwanted)
+            and all(test(photo) for test in tests)
         ]
 
 
-def answer_call(catalogue: Catalogue, call: Call) -> Answer:
-    """What the API answers to a call."""
+def answer(catalogue: Catalogue, call: Call) -> Answer:
+    """What the API answers to a call, and the picture host where a picture is missing."""
+    if call.path == PLACEHOLDER:
+        return placeholder()
     try:
         value = {**_called(catalogue, call), "stat": "ok"}
-    except _Refused as refusal:
+    except Refused as refusal:
         code, message = refusal.args
         value = {"stat": "fail", "code": code, "message": message}
     body = json.dumps(value, ensure_ascii=False)
@@ -99,14 +87,14 @@ def answer_call(catalogue: Catalogue, call: Call) -> Answer:
 
 def _called(catalogue: Catalogue, call: Call) -> dict:
     if key_of(call) != KEY:
-        raise _Refused(100, "Invalid API Key (Key not found)")
+        raise Refused(100, "Invalid API Key (Key not found)")
     if not _signed_well(call):
-        raise _Refused(96, "Invalid signature")
+        raise Refused(96, "Invalid signature")
     if call.arguments.get("format") != "json":
-        raise _Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
+        raise Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
     method = call.arguments.get("method", "")
     if method != "flickr.photos.search":
-        raise _Refused(112, f'Method "{method}" not found')
+        raise Refused(112, f'Method "{method}" not found')
     return search(catalogue, call.arguments)
 
 
@@ -129,21 +117,24 @@ def _signed_well(call: Call) -> bool:
     params = [pair for pair in params if pair[0] != "oauth_signature"]
     for sent in (call.target.partition("?")[2], call.form):
         params += parse_qsl(sent, keep_blank_values=True)
-    # What stands between us and the client may speak TLS.
     asked = SimpleNamespace(http_method=call.method, params=params, signature=given)
-    for scheme in ("http", "https"):
+
+    def signs(scheme: str) -> bool:
         asked.uri = f"{scheme}://{call.host}{call.path}"
-        if signature.verify_hmac_sha1(asked, SECRET):
-            return True
-    return False
+        return signature.verify_hmac_sha1(asked, SECRET)
+
+    return signs("http") or signs("https")  # what stands between us and the client may speak TLS
 
 
 def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     """Answer flickr.photos.search."""
     if not arguments.keys() & LIMITING:
         words = "Parameterless searches have been disabled. Please use getRecent instead."
-        raise _Refused(3, words)
-    found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+        raise Refused(3, words)
+    try:
+        found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+    except ValueError:
+        raise Refused(18, "Illogical arguments") from None
     per_page = min(_whole_number(arguments, "per_page", 100), 250 if _is_geo(arguments) else 500)
     pages = -(-len(found) // per_page)
     # Past the cap Flickr has been seen to repeat itself.
@@ -181,58 +172,40 @@ def _wordings(text: str) -> tuple[set[str], list[frozenset[str]]]:
     return wanted, unwanted
 
 
-def _fitting(arguments: dict[str, str]) -> Callable[[Photo], bool]:
+def _tests(arguments: dict[str, str]) -> Iterator[Callable[[Photo], bool]]:
     """What must hold of a photo besides its words and its time of upload."""
-    tests: list[Callable[[Photo], bool]] = []
     if has_geo := arguments.get("has_geo"):
-        tests.append(lambda photo: (photo.on_map != "no") == (has_geo == "1"))
+        yield lambda photo: (photo.on_map != "no") == (has_geo == "1")
     accuracy = _whole_number(arguments, "accuracy", 1)
     if accuracy > 1:
-        tests.append(lambda photo: photo.accuracy >= accuracy)
+        yield lambda photo: photo.accuracy >= accuracy
     if arguments.get("license"):
         licences = arguments["license"].split(",")
-        tests.append(lambda photo: str(photo.licence) in licences)
+        yield lambda photo: str(photo.licence) in licences
     if arguments.keys() & {"min_taken_date", "max_taken_date"}:
         low = _bound(arguments, "min_taken_date", -math.inf)
         high = _bound(arguments, "max_taken_date", math.inf)
-        tests.append(lambda photo: low <= _taken(photo) <= high)
+        yield lambda photo: low <= photo.taken_unix <= high
     if "bbox" in arguments:
-        tests.append(_in_box(arguments["bbox"]))
+        west, south, east, north = map(float, arguments["bbox"].split(","))
+        yield lambda photo: photo.on_map != "no"
+        yield lambda photo: south <= _listed(photo)[0] <= north
+        yield lambda photo: west <= _listed(photo)[1] <= east
     if "tags" in arguments:
-        tests.append(_tagged(arguments["tags"], arguments.get("tag_mode") == "all"))
+        given = _plain(arguments["tags"].split(",")) - {""}
+        unwanted = {tag[1:] for tag in given if tag.startswith("-")}
+        wanted = {tag for tag in given if not tag.startswith("-")}
+        yield lambda photo: not unwanted & _plain(photo.tags)
+        if arguments.get("tag_mode") == "all":
+            yield lambda photo: wanted <= _plain(photo.tags)
+        elif wanted:
+            yield lambda photo: bool(wanted & _plain(photo.tags))
     if arguments.get("media") == "videos":
-        tests.append(lambda photo: False)
-    return lambda photo: all(test(photo) for test in tests)
+        yield lambda photo: False
 
 
-def _in_box(bbox: str) -> Callable[[Photo], bool]:
-    """Whether the listed position lies within west, south, east, north."""
-    try:
-        west, south, east, north = map(float, bbox.split(","))
-    except ValueError:
-        raise _Refused(18, "Illogical arguments") from None
-
-    def inside(photo: Photo) -> bool:
-        latitude, longitude = map(float, _listed_position(photo)[:2])
-        return photo.on_map != "no" and south <= latitude <= north and west <= longitude <= east
-
-    return inside
-
-
-def _tagged(tags: str, all_of_them: bool) -> Callable[[Photo], bool]:
-    def plain(tags: Iterable[str]) -> set[str]:
-        return {tag.lower().replace(" ", "") for tag in tags}
-
-    given = plain(tags.split(",")) - {""}
-    unwanted = {tag[1:] for tag in given if tag.startswith("-")}
-    wanted = {tag for tag in given if not tag.startswith("-")}
-
-    def tagged(photo: Photo) -> bool:
-        own = plain(photo.tags)
-        enough = wanted <= own if all_of_them else not wanted or bool(wanted & own)
-        return enough and not unwanted & own
-
-    return tagged
+def _plain(tags: Iterable[str]) -> set[str]:
+    return {tag.lower().replace(" ", "") for tag in tags}
 
 
 def _bound(arguments: dict[str, str], name: str, default: float) -> float:
@@ -240,24 +213,19 @@ def _bound(arguments: dict[str, str], name: str, default: float) -> float:
     moment = arguments.get(name)
     if not moment:
         return default
-    seconds = math.nan
-    with suppress(ValueError):
-        seconds = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
-    with suppress(ValueError):
+    try:
         seconds = float(moment)
+    except ValueError:
+        return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
     if not math.isfinite(seconds):
-        raise _Refused(18, "Illogical arguments")
+        raise ValueError(moment)
     return seconds
-
-
-def _taken(photo: Photo) -> int:
-    return int(photo.taken.replace(tzinfo=UTC).timestamp())
 
 
 def _in_order(found: list[Photo], sort: str) -> list[Photo]:
     """The photos sorted; of those that are equal, the earlier upload first."""
     keys: dict[str, Callable[[Photo], float]] = {
-        "date-taken": _taken,
+        "date-taken": lambda photo: photo.taken_unix,
         "interestingness": lambda photo: chance("interesting", photo.photo_id),
         "relevance": lambda photo: chance("relevant", photo.photo_id),
     }
@@ -265,19 +233,13 @@ def _in_order(found: list[Photo], sort: str) -> list[Photo]:
     return sorted(found, key=by, reverse=not sort.endswith("-asc"))
 
 
-@lru_cache(maxsize=4096)
 def _words(text: str) -> frozenset[str]:
-    """The words of a text, without case."""
     return frozenset(re.findall(r"\w+", text.lower()))
 
 
-def _listed_position(photo: Photo) -> tuple[str | int, str | int, str | int]:
-    """Latitude, longitude and accuracy as an answer gives them: 0, 0, 0 without a position."""
-    if photo.on_map == "no":
-        return 0, 0, 0
-    if photo.on_map == "zero":
-        return "0.000000", "0.000000", str(photo.accuracy)
-    return f"{photo.latitude:.6f}", f"{photo.longitude:.6f}", str(photo.accuracy)
+def _listed(photo: Photo) -> tuple[float, float]:
+    """The latitude and longitude that the map shows."""
+    return (photo.latitude, photo.longitude) if photo.on_map == "yes" else (0.0, 0.0)
 
 
 # --- answers ---
@@ -298,25 +260,14 @@ def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
 
 def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dict:
     """One photo of an answer, with the types that have been seen in real ones."""
-    entry = {
-        "id": photo.photo_id,
-        "owner": photo.owner,
-        "secret": photo.secret,
-        "server": photo.server,
-        "farm": 1,
-        "title": photo.title,
-        "ispublic": 1,
-        "isfriend": 0,
-        "isfamily": 0,
-    }
+    entry = {"id": photo.photo_id, "owner": photo.owner, "secret": photo.secret}
+    entry |= {"server": photo.server, "farm": 1, "title": photo.title}
+    entry |= {"ispublic": 1, "isfriend": 0, "isfamily": 0}
+    taken = {"datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}"}
     known = {
         "license": {"license": photo.licence if numbers["licence"] else str(photo.licence)},
         "date_upload": {"dateupload": str(photo.uploaded)},
-        "date_taken": {
-            "datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}",
-            "datetakengranularity": "0",
-            "datetakenunknown": "0",
-        },
+        "date_taken": taken | {"datetakengranularity": "0", "datetakenunknown": "0"},
         "owner_name": {"ownername": photo.owner_name},
         "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
         "media": {"media": "photo", "media_status": "ready"},
@@ -337,7 +288,10 @@ def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dic
 
 
 def _geo(photo: Photo, numbers: dict[str, bool]) -> dict:
-    latitude, longitude, accuracy = _listed_position(photo)
+    latitude, longitude, accuracy = 0, 0, 0
+    if photo.on_map != "no":
+        latitude, longitude = (f"{each:.6f}" for each in _listed(photo))
+        accuracy = str(photo.accuracy)
     if numbers["position"]:
         latitude, longitude = float(latitude), float(longitude)
     if numbers["accuracy"]:
@@ -350,8 +304,7 @@ def _geo(photo: Photo, numbers: dict[str, bool]) -> dict:
 
 def picture(catalogue: Catalogue, call: Call) -> tuple[Photo, int] | Answer:
     """The photo and the longest side that a picture's path means, or what is there instead."""
-    name = PICTURE.fullmatch(call.path)
-    photo = catalogue.by_id.get(name["photo"]) if name else None
+    name, photo = call.named, catalogue.by_id.get(call.photo)
     if photo is None or (photo.server, photo.secret) != (name["server"], name["secret"]):
         return Answer(404)
     if photo.deleted:

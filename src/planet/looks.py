@@ -1,4 +1,4 @@
-"""What places of the simulated planet look like, and the light that falls on them.
+"""What places of the simulated planet look like, the light on them, and what they are drawn on.
 
 All of it follows from where and when: vegetation and season from latitude and aridity, the side
 of the road and the colours of paint and signs from the country, walls and roofs from the region
@@ -11,25 +11,25 @@ import colorsys
 import hashlib
 import math
 import random
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import product
 from types import SimpleNamespace
 
-from planet.photos import Photo
+from PIL import ImageDraw
+
+from planet.photos import DATA, Photo
 
 Colour = tuple[int, int, int]
 
-DRIVES_LEFT = (
-    "Australia, India, Indonesia, Ireland, Japan, Kenya, Malaysia, Nepal, New Zealand, Singapore, "
-    "South Africa, Sri Lanka, Tanzania, Thailand, United Kingdom"
-)
 WHITE, YELLOW, BLACK = (235, 235, 230), (240, 190, 30), (25, 25, 30)
 # Whitewash to colour wash; brick and stone; tile, slate, copper and sheet.
 RENDERS = ((240, 238, 230), (235, 215, 165), (235, 170, 150), (150, 190, 215), (160, 205, 170))
 BRICKS = ((165, 75, 55), (120, 80, 60), (205, 165, 105), (130, 130, 135), (85, 80, 90))
 ROOFS = ((200, 95, 55), (130, 60, 45), (70, 65, 70), (75, 100, 140), (90, 160, 130), (190, 170, 90))
 FLAG_COLOURS = (WHITE, YELLOW, BLACK, (200, 30, 40), (30, 60, 160), (20, 130, 70))
-LANDMARKS = ("spire", "dome", "tower", "pagoda", "arch", "minarets", "wheel", "pyramid")
+LANDMARKS = tuple(DATA["landmarks"])
+EYE_M = 1.7  # height of the camera
 
 
 def _between(colours: tuple[Colour, ...], share: float) -> Colour:
@@ -40,17 +40,16 @@ def _between(colours: tuple[Colour, ...], share: float) -> Colour:
 
 @cache
 def _hashed(text: str) -> float:
-    """A number in [0, 1) that follows from the text."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
-def _field(name: str, latitude: float, longitude: float, scale_km: float) -> float:
+def _field(photo: Photo, name: str, scale_km: float) -> float:
     """A smooth random function of position, 0 to 1, that varies over about `scale_km`.
 
     Value noise in space, read on the sphere: it has no seam and no poles.
     """
-    lat, lng = math.radians(latitude), math.radians(longitude)
+    lat, lng = math.radians(photo.latitude), math.radians(photo.longitude)
     point = (math.cos(lat) * math.cos(lng), math.cos(lat) * math.sin(lng), math.sin(lat))
     scaled = [round(6371 / scale_km * axis, 6) for axis in point]
     base = [math.floor(axis) for axis in scaled]
@@ -70,10 +69,7 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
 
 def scenery_of(photo: Photo) -> SimpleNamespace:
     """What it looks like where and when the photo was taken, before light and weather."""
-    country = photo.town.country
-
-    def region(name: str, scale_km: float) -> float:
-        return _field(name, photo.latitude, photo.longitude, scale_km)
+    country, region = photo.town.country, partial(_field, photo)
 
     def national(name: str) -> float:
         # Neighbouring countries have much in common.
@@ -84,7 +80,7 @@ def scenery_of(photo: Photo) -> SimpleNamespace:
     wall = _between(walls, region("wall", 1800))
     wash = hsv(region("wash", 300), 0.45, 0.5 + 0.4 * region("bright", 400))
     return SimpleNamespace(
-        drives_left=country in DRIVES_LEFT.split(", "),
+        drives_left=country in DATA["drives_left"],
         flag=[FLAG_COLOURS[int(len(FLAG_COLOURS) * national(f"band {n}"))] for n in range(3)],
         flag_upright=national("upright") < 0.5,  # whether its bands are
         kerb=hsv(national("kerb") * 0.999, 0.65, 0.7),
@@ -127,8 +123,8 @@ def _nature(photo: Photo) -> tuple[str, Colour, Colour]:
         season = -season  # 1 in midwinter, -1 in midsummer
     warmth = round(29 - 0.45 * from_equator - 0.17 * from_equator * season, 6)
     in_the_dry_belt = 0.3 if 15 < from_equator < 34 else 0.0
-    aridity = 0.65 * _field("aridity", photo.latitude, photo.longitude, 1800) + in_the_dry_belt
-    soil = hsv(0.05 + 0.07 * _field("soil", photo.latitude, photo.longitude, 1500), 0.5, 0.65)
+    aridity = 0.65 * _field(photo, "aridity", 1800) + in_the_dry_belt
+    soil = hsv(0.05 + 0.07 * _field(photo, "soil", 1500), 0.5, 0.65)
     if aridity > 0.72:
         return ("palm" if warmth > 18 else "bush"), (110, 115, 60), soil
     if warmth < -1:
@@ -136,7 +132,7 @@ def _nature(photo: Photo) -> tuple[str, Colour, Colour]:
     grass = mix((70, 130, 50), soil, aridity * 0.8)
     if from_equator < 24:
         return "palm", (40, 120 - math.floor(40 * aridity), 40), grass
-    if from_equator > 55 or _field("conifers", photo.latitude, photo.longitude, 900) > 0.62:
+    if from_equator > 55 or _field(photo, "conifers", 900) > 0.62:
         return "conifer", (35, 75, 50), grass
     if warmth < 7:
         return "bare", (150, 90, 40), mix(grass, (130, 110, 70), 0.5)
@@ -162,18 +158,6 @@ def sun(photo: Photo) -> tuple[float, float]:
     return round(elevation, 4), round(math.degrees(math.atan2(east, north)) % 360, 4)
 
 
-def _air(photo: Photo) -> list[float]:
-    """How much red, green and blue the air lets through: dust, damp and smoke of a region."""
-
-    def varying(name: str, scale_km: float) -> float:
-        return _field(name, photo.latitude, photo.longitude, scale_km)
-
-    return [
-        0.75 + 0.35 * varying(f"far {part}", 2000) + 0.15 * varying(f"near {part}", 250)
-        for part in ("red", "green", "blue")
-    ]
-
-
 def _tinted(colour: Colour, air: list[float]) -> Colour:
     return tuple(min(255, math.floor(part * tint)) for part, tint in zip(colour, air, strict=True))
 
@@ -194,7 +178,11 @@ def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
     top = mix(grey, blue, rng.uniform(0.7, 1.0) if clear else rng.uniform(0, 0.25))
     bottom = mix(mix(top, (225, 230, 235), 0.6), (250, 170, 100), low * day * 0.7)
     night = (15, 18, 40)
-    air = _air(photo)
+    # How much of each the air of a region lets through: dust, damp and smoke.
+    air = [
+        0.75 + 0.35 * _field(photo, f"far {part}", 2000) + 0.15 * _field(photo, f"near {part}", 250)
+        for part in ("red", "green", "blue")
+    ]
     return SimpleNamespace(
         elevation=elevation,  # degrees
         ahead=round(math.cos(direction), 4),
@@ -210,3 +198,49 @@ def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
         ),
         haze=rng.choice([0.15, 0.3, 0.3, 0.8]),  # share of its colour per 100 m
     )
+
+
+@dataclass
+class Canvas:
+    """A drawing under way: the paper, the camera, and all that colours depend on."""
+
+    draw: ImageDraw.ImageDraw
+    rng: random.Random
+    scenery: SimpleNamespace
+    light: SimpleNamespace
+    width: int
+    height: int
+    horizon: int
+    centre: int
+    focal: float
+
+    def point(self, x: float, y: float, z: float) -> tuple[int, int]:
+        """The pixel of a point x metres to the right, y above the ground and z ahead."""
+        scale = self.focal / z
+        across, down = math.floor(x * scale), math.floor((EYE_M - y) * scale)
+        return self.centre + across, self.horizon + down
+
+    def lit(self, colour: Colour, facing: float = 1.0, z: float = 10.0) -> Colour:
+        """A surface's colour under this light, seen through z metres of haze."""
+        haze = min(0.85, self.light.haze * z / 100)
+        return tuple(
+            math.floor(own * light * facing / 255 * (1 - haze) + sky * haze)
+            for own, light, sky in zip(colour, self.light.colour, self.light.sky[1], strict=True)
+        )
+
+    def polygon(self, points: list[tuple], colour: Colour, facing: float = 1.0) -> None:
+        """Fill a polygon given in metres."""
+        pixels = [self.point(*point) for point in points]
+        self.draw.polygon(pixels, fill=self.lit(colour, facing, points[0][2]))
+
+    def box(self, x0, y0, x1, y1, z, colour: Colour, facing: float = 1.0) -> None:
+        """Fill a rectangle that faces the camera, in metres."""
+        (left, bottom), (right, top) = self.point(x0, y0, z), self.point(x1, y1, z)
+        corners = (min(left, right), min(top, bottom), max(left, right), max(top, bottom))
+        self.draw.rectangle(corners, fill=self.lit(colour, facing, z))
+
+    def ball(self, x, y, z, radius, colour: Colour, facing: float = 1.0, squash=1.0) -> None:
+        """Fill an ellipse around a point, in metres."""
+        (left, bottom) = self.point(x - radius, y - radius * squash, z)
+        (right, top) = self.point(x + radius, y + radius * squash, z)
+        self.draw.ellipse((left, top, right, bottom), fill=self.lit(colour, facing, z))

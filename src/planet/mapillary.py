@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
 
 from planet.answer import LOUD_JSON, Answer, Call, js, text
-from planet.drives import Shot, hash_of, rendered, shots
+from planet.drives import Shot, Street, hash_of, rendered
 from planet.faults import chance
 from planet.keys import MAPILLARY_TOKEN
-from planet.photos import Map
 
 GRAPH = "http://graph.mapillary.invalid"
 PAGE_HOST = "http://www.mapillary.invalid"
@@ -36,22 +34,17 @@ FIELDS = (  # many of which no picture here has
 )
 
 
-class Mapillary:
-    """All pictures of one planet."""
+class Mapillary(Street):
+    """All pictures of one planet; where they are is computed."""
 
-    def __init__(self, seed: int, count: int):
-        self._seed, self._count = seed, count
+    service = "mapillary"
 
-    @cached_property
-    def pictures(self) -> dict[str, Shot]:
-        """All pictures by id."""
-        found = shots("mapillary", self._seed, self._count)
-        return {str(10**14 + shot.number % 10**15): shot for shot in found}
+    def _id(self, shot: Shot) -> str:
+        return str(10**14 + hash_of(shot.photo.view) % 10**15)
 
-    @cached_property
-    def map(self) -> Map:
-        """Ids by computed position."""
-        return Map((*_computed(shot)[::-1], photo_id) for photo_id, shot in self.pictures.items())
+    def _position(self, shot: Shot) -> tuple[float, float]:
+        longitude, latitude = _computed(shot)
+        return latitude, longitude
 
 
 def answer(mapillary: Mapillary, call: Call) -> Answer:
@@ -64,11 +57,10 @@ def answer(mapillary: Mapillary, call: Call) -> Answer:
             return _refused(400, 100, words)
     if call.path == IMAGES:
         return _listed(mapillary, call.arguments)
-    named = ENTITY.fullmatch(call.path)
-    shot = mapillary.pictures.get(named["photo"]) if named else None
+    shot = mapillary.pictures.get(call.photo)
     if shot is None or shot.photo.deleted:
         return _refused(400, 100, "Unsupported get request. Object does not exist")
-    return _js(_row(named["photo"], shot, call.arguments.get("fields", ""), call.expired))
+    return _js(_row(call.photo, shot, call.arguments.get("fields", ""), call.expired))
 
 
 def _token_of(call: Call) -> str:
@@ -76,7 +68,6 @@ def _token_of(call: Call) -> str:
 
 
 def _refused(status: int, code: int, message: str) -> Answer:
-    """An error as the API reports it."""
     error = {"message": message, "type": "MLYApiException", "code": code, "fbtrace_id": "A0"}
     return js(json.dumps({"error": error}), status, LOUD_JSON)
 
@@ -102,7 +93,7 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
     found = sorted(  # the edges first
         (-max(abs(latitude - y), abs(longitude - x)), photo_id)
         for latitude, longitude, photo_id in mapillary.map.within(west, south, east, north)
-        if since <= _captured(mapillary.pictures[photo_id]) / 1000 <= until
+        if since <= mapillary.pictures[photo_id].photo.taken_unix <= until
     )
     fields, pictures = arguments.get("fields", ""), mapillary.pictures
     return _js({"data": [_row(each, pictures[each], fields, False) for _, each in found[:limit]]})
@@ -111,10 +102,6 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
 def _moment(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _captured(shot: Shot) -> int:
-    return int(shot.photo.taken.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _computed(shot: Shot) -> tuple[float, float]:
@@ -128,7 +115,7 @@ def _computed(shot: Shot) -> tuple[float, float]:
 def _row(photo_id: str, shot: Shot, fields: str, expired: bool) -> dict:
     photo = shot.photo
     known = {
-        "captured_at": _captured(shot),
+        "captured_at": 1000 * photo.taken_unix,
         "compass_angle": float(photo.heading),
         "geometry": {"type": "Point", "coordinates": [photo.longitude, photo.latitude]},
         "sequence": f"s{hash_of(shot.drive):x}",
@@ -162,15 +149,14 @@ def picture(mapillary: Mapillary, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the picture that an address means, or what is there instead."""
     if _token_of(call):
         return text(400, "Bad request: this host takes no token")
-    named = THUMB.fullmatch(call.path)
-    shot = mapillary.pictures.get(named["photo"])
+    shot = mapillary.pictures.get(call.photo)
     if shot is None:
         return Answer(404)
     end = 0
     with suppress(LookupError, ValueError):
         end = int(call.arguments["oe"], 16)
-    if call.arguments.get("oh") != _signature(named["photo"], end):
+    if call.arguments.get("oh") != _signature(call.photo, end):
         return text(403, "Bad URL hash")
     if end < time.time():
         return text(403, "URL signature expired")
-    return lambda: rendered(shot, int(named["width"]) // 4)
+    return lambda: rendered(shot, int(call.named["width"]) // 4)

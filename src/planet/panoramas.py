@@ -65,7 +65,6 @@ class Panoramas:
         return best
 
     def _ring(self, latitude: float, longitude: float, ring: int) -> list[Panorama]:
-        """The panoramas of the cells that are so many cells away."""
         middle = math.floor(latitude / _ROW_DEGREES)
         found = []
         for row in range(middle - ring, middle + ring + 1):
@@ -85,22 +84,21 @@ class Panoramas:
             return None
         if len(raw) != 16:
             return None
-        cell = int.from_bytes(_mixed(raw[8:], self._digest(raw[:8].hex())), "big")
+        cell = int.from_bytes(raw[8:], "big") ^ self._hash(raw[:8].hex())
         row, column = (cell >> 32) - 2**31, cell & 0xFFFFFFFF
         if abs(row * _ROW_DEGREES) >= 85 or column >= _columns(row):
             return None
         panorama = self.at(row, column)
         return panorama if panorama and panorama.pano_id == pano_id else None
 
-    def _digest(self, text: str) -> bytes:
-        return hashlib.sha256(f"{self.seed} {text}".encode()).digest()[:8]
+    def _hash(self, text: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {text}".encode()).digest()[:8], "big")
 
     def _id(self, row: int, column: int) -> str:
         """22 characters: check bits, and the cell under a pad that follows from them."""
-        check = self._digest(f"{row} {column}")
-        cell = (row + 2**31) << 32 | column
-        raw = check + _mixed(cell.to_bytes(8, "big"), self._digest(check.hex()))
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        check = self._hash(f"{row} {column}").to_bytes(8, "big")
+        cell = ((row + 2**31) << 32 | column) ^ self._hash(check.hex())
+        return base64.urlsafe_b64encode(check + cell.to_bytes(8, "big")).decode().rstrip("=")
 
     def _at(self, row: int, column: int) -> Panorama | None:
         rng = random.Random(f"panorama {self.seed} {row} {column}")
@@ -125,10 +123,6 @@ class Panoramas:
             lists_date=kind != "official" or rng.random() > 0.03,
             lists_copyright=kind != "official" or rng.random() > 0.01,
         )
-
-
-def _mixed(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 @lru_cache(maxsize=10_000)

@@ -11,16 +11,14 @@ import re
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, partial
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from planet.answer import Answer, Call, js
-from planet.drives import Shot, front, hash_of, rendered, shots
+from planet.drives import Shot, Street, front, hash_of, rendered
 from planet.faults import chance
-from planet.photos import Map
 from planet.picture import with_segment
 
 CATALOGUE = "http://api.panoramax.invalid"
@@ -53,61 +51,39 @@ _PANORAMA = (  # XMP
 )
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A picture as an instance publishes it."""
-
-    picture_id: str
-    collection: str
-    shot: Shot
-    licence: str
-    says_field_of_view: bool
-    azimuth: bool  # whether it says where the middle looks
-
-
-class Panoramax:
+class Panoramax(Street):
     """The catalogue of one planet."""
 
-    def __init__(self, seed: int, count: int):
-        self._seed, self._count = seed, count
+    service, country = "panoramax", "France"
 
-    @cached_property
-    def items(self) -> dict[str, _Item]:
-        """All pictures by id."""
-        found = (_item(shot) for shot in shots("panoramax", self._seed, self._count, "France"))
-        return {item.picture_id: item for item in found}
-
-    @cached_property
-    def map(self) -> Map:
-        """All pictures by position."""
-        items = self.items.values()
-        return Map((item.shot.photo.latitude, item.shot.photo.longitude, item) for item in items)
+    def _id(self, shot: Shot) -> str:
+        return _uuid(shot.photo.view)
 
 
+@cache
 def _uuid(name: str) -> str:
     return str(uuid.UUID(int=hash_of(name) << 64 | hash_of(name + "'"), version=4))
 
 
-def _item(shot: Shot) -> _Item:
+def collection_of(shot: Shot) -> str:
+    """The id of the drive that a picture is part of."""
+    return _uuid(shot.drive)
+
+
+def licence_of(shot: Shot) -> str:
+    """A licence, one for a drive: a key of INSTANCES."""
     draw = chance("panoramax licence", shot.drive)
-    licence = list(INSTANCES)[(draw > 0.42) + (draw > 0.84) + (draw > 0.92)]
-    says_field_of_view = chance("panoramax fov", shot.photo.view) > 0.1
-    azimuth = chance("panoramax azimuth", shot.drive) > 0.08
-    names = _uuid(shot.photo.view), _uuid(shot.drive)
-    return _Item(*names, shot, licence, says_field_of_view, azimuth)
+    return list(INSTANCES)[(draw > 0.42) + (draw > 0.84) + (draw > 0.92)]
 
 
 def answer(panoramax: Panoramax, call: Call) -> Answer:
     """What the catalogue answers."""
     if call.path == SEARCH:
         return _searched(panoramax, call.arguments)
-    if named := ITEMS.fullmatch(call.path):
-        return _of_collection(panoramax, named["drive"], call.arguments)
-    named = ITEM.fullmatch(call.path)
-    item = panoramax.items.get(named["photo"]) if named else None
-    if item is None:
-        return _refused(404, "Feature not found")
-    return js(_described(item))
+    if "drive" in call.named:
+        return _of_collection(panoramax, call.named["drive"], call.arguments)
+    shot = panoramax.pictures.get(call.photo)
+    return js(_described(shot)) if shot else _refused(404, "Feature not found")
 
 
 def _refused(status: int, message: str) -> Answer:
@@ -125,8 +101,8 @@ def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
     if limit is None or not 1 <= limit <= LARGEST_LIMIT:
         return _refused(400, "Parameter limit must be a number between 1 and 32767")
     if "ids" in arguments:
-        named = (panoramax.items.get(each) for each in arguments["ids"].split(","))
-        return _list([item for item in named if item][:limit])
+        named = (panoramax.pictures.get(each) for each in arguments["ids"].split(","))
+        return _list([shot for shot in named if shot][:limit])
     try:
         west, south, east, north = map(float, arguments.get("bbox", "").split(","))
     except ValueError:
@@ -135,72 +111,76 @@ def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
         valid = "valid longitude (-180 to 180) and latitude (-90 to 90) values"
         return _refused(400, f"Parameter bbox must contain {valid}")
     x, y = (west + east) / 2, (south + north) / 2
-    found = [
-        (round(math.hypot(longitude - x, latitude - y), 9), item.picture_id)
-        for latitude, longitude, item in panoramax.map.within(west, south, east, north)
-    ]
-    return _list([panoramax.items[picture_id] for _, picture_id in sorted(found)[:limit]])
+    found = sorted(
+        (round(math.hypot(longitude - x, latitude - y), 9), picture_id)
+        for latitude, longitude, picture_id in panoramax.map.within(west, south, east, north)
+    )
+    return _list([panoramax.pictures[picture_id] for _, picture_id in found[:limit]])
 
 
-def _list(items: list[_Item], *links: dict) -> Answer:
+def _list(found: list[Shot], *links: dict) -> Answer:
     root = {"rel": "root", "type": "application/json", "href": f"{CATALOGUE}/api/"}
-    features = [_described(item) for item in items]
+    features = [_described(shot) for shot in found]
     return js({"type": "FeatureCollection", "links": [root, *links], "features": features})
 
 
 def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) -> Answer:
     """Pictures of a drive in their order, with a link to those that follow."""
-    items = [item for item in panoramax.items.values() if item.collection == drive]
-    if not items:
+    found = [shot for shot in panoramax.pictures.values() if collection_of(shot) == drive]
+    if not found:
         return _refused(404, "Collection doesn't exist")
     start = _whole_number(arguments, "startAfterRank", 0)
-    limit = _whole_number(arguments, "limit", len(items))
+    limit = _whole_number(arguments, "limit", len(found))
     if start is None or limit is None or limit < 1:
         return _refused(400, "limit parameter should be an integer between 1 and 10000")
-    left = [item for item in items if item.shot.rank + 1 > start]
+    left = [shot for shot in found if shot.rank + 1 > start]
     links = []
     if len(left) > limit:
-        rank = left[limit - 1].shot.rank + 1
+        rank = left[limit - 1].rank + 1
         href = f"{CATALOGUE}/api/collections/{drive}/items?limit={limit}&startAfterRank={rank}"
         links = [{"rel": "next", "type": "application/geo+json", "href": href}]
     return _list(left[:limit], *links)
 
 
-def _properties(item: _Item) -> dict:
-    photo = item.shot.photo
-    view = {"field_of_view": 360 if item.shot.around else 92} if item.says_field_of_view else {}
-    return {
+def _properties(shot: Shot) -> dict:
+    photo = shot.photo
+    camera: dict = {"camera_manufacturer": "GoPro", "camera_model": "Max"}
+    if chance("panoramax fov", photo.view) > 0.1:
+        camera["field_of_view"] = 360 if shot.around else 92
+    told = {
         "datetime": f"{photo.taken:%Y-%m-%dT%H:%M:%S}+00:00",
-        "license": item.licence,
+        "license": licence_of(shot),
         "geovisio:producer": photo.owner_name,
-        "geovisio:rank_in_collection": item.shot.rank + 1,
+        "geovisio:rank_in_collection": shot.rank + 1,
         "geovisio:status": "ready",
         "geovisio:visibility": "anyone",
-        "pers:interior_orientation": {"camera_manufacturer": "GoPro", "camera_model": "Max"} | view,
+        "pers:interior_orientation": camera,
         "exif": {},
         "semantics": [],
         "annotations": [],
-        **({"view:azimuth": photo.heading} if item.azimuth else {}),
     }
+    if chance("panoramax azimuth", shot.drive) > 0.08:  # it says where the middle looks
+        told["view:azimuth"] = photo.heading
+    return told
 
 
-def _described(item: _Item) -> dict:
-    """The item as the catalogue lists it: a STAC feature."""
-    photo, instance = item.shot.photo, INSTANCES[item.licence]
+def _described(shot: Shot) -> dict:
+    """The picture as the catalogue lists it: a STAC feature."""
+    photo, licence, picture_id = shot.photo, licence_of(shot), _uuid(shot.photo.view)
     position = [photo.longitude, photo.latitude]
-    links = [{"rel": "via", "href": instance}]
-    if item.licence in LICENCE_URLS:
-        links.append({"rel": "license", "href": LICENCE_URLS[item.licence]})
-    pictures = f"{instance}/api/pictures/{item.picture_id}"
+    links = [{"rel": "via", "href": INSTANCES[licence]}]
+    if licence in LICENCE_URLS:
+        links.append({"rel": "license", "href": LICENCE_URLS[licence]})
+    pictures = f"{INSTANCES[licence]}/api/pictures/{picture_id}"
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
-        "id": item.picture_id,
-        "collection": item.collection,
+        "id": picture_id,
+        "collection": collection_of(shot),
         "geometry": {"type": "Point", "coordinates": position},
         "bbox": [*position, *position],
         "providers": [{"name": photo.owner_name, "roles": ["producer"], "id": _uuid(photo.owner)}],
-        "properties": _properties(item),
+        "properties": _properties(shot),
         "links": links,
         "assets": {
             size: {"type": "image/jpeg", "href": f"{pictures}/{size}.jpg"} for size in WIDTHS
@@ -213,28 +193,24 @@ def _described(item: _Item) -> dict:
 
 def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the picture that a path means, or what is there instead."""
-    stored = STORED.fullmatch(call.path)
-    named = stored or PICTURE.fullmatch(call.path)
-    item = panoramax.items.get(named["photo"])
-    if item is None or item.shot.photo.deleted:
+    shot, size = panoramax.pictures.get(call.photo), call.named["size"]
+    if shot is None or shot.photo.deleted:
         body = {"message": "Picture can't be found, you may check its ID", "status_code": 404}
         return js(body, 404, "application/json")
-    if not stored and item.licence in SENDS_ON:
-        address = f"{STORAGE}/permanent/{item.picture_id}-{named['size']}.jpg"
-        return Answer(302, headers={"Location": address})
-    if named["size"] == "thumb" and item.shot.around:
-        return partial(front, item.shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)
-    return lambda: _with_metadata(rendered(item.shot, WIDTHS[named["size"]]), item)
+    if call.path.startswith("/api/") and licence_of(shot) in SENDS_ON:
+        return Answer(302, headers={"Location": f"{STORAGE}/permanent/{call.photo}-{size}.jpg"})
+    if size == "thumb" and shot.around:
+        return partial(front, shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)
+    return lambda: _with_metadata(rendered(shot, WIDTHS[size]), shot)
 
 
-def _with_metadata(body: bytes, item: _Item) -> bytes:
+def _with_metadata(body: bytes, shot: Shot) -> bytes:
     """The JPEG with what cameras write: GPS, and of a panorama what it is."""
-    photo = item.shot.photo
     exif = Image.Exif()
     gps = exif.get_ifd(IFD.GPSInfo)
-    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(photo.latitude, "NS")
-    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(photo.longitude, "EW")
-    if item.shot.around:
+    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(shot.photo.latitude, "NS")
+    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(shot.photo.longitude, "EW")
+    if shot.around:
         body = with_segment(body, 0xE1, _PANORAMA)
     return with_segment(body, 0xE1, exif.tobytes())
 

@@ -4,6 +4,7 @@ Everything here is a pure function of a seed and a number of photos, the same on
 only `random.Random` and `math` are used, and positions are rounded before anybody sees them.
 """
 
+import json
 import math
 import random
 from bisect import bisect_left, bisect_right
@@ -11,34 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from nogps.earth.geo import distance_km
 from nogps.earth.towns import Town, towns
 
 YEAR = 2007  # every photo was uploaded in it, UTC
 KM_PER_DEGREE = 111.195
 
-# Where the photographers live, the most photographed first.
-_COUNTRIES = (
-    "United States, United Kingdom, Japan, France, Spain, Italy, Germany, Canada, Australia, "
-    "Brazil, India, China, Mexico, The Netherlands, Taiwan, Argentina, Chile, Portugal, Sweden, "
-    "Norway, Turkey, Thailand, New Zealand, Switzerland, Ireland, Greece, Russia, South Africa, "
-    "Egypt, Morocco, Israel, Malaysia, Indonesia, Philippines, Vietnam, South Korea, Poland, "
-    "Finland, Denmark, Austria, Belgium, Czechia, Hungary, Iceland, Croatia, Romania, Ukraine, "
-    "Peru, Colombia, Ecuador, Cuba, Costa Rica, Bolivia, Kenya, Tanzania, Ghana, Senegal, "
-    "Ethiopia, Nepal, Sri Lanka, Cambodia, Iran, Jordan, United Arab Emirates, Mongolia, "
-    "Singapore"
-)
-COUNTRIES = tuple(_COUNTRIES.split(", "))
-
-# What a photo can be of, and the words that people then put beside it.
-SCENES = {
-    "street": ["street", "city", "downtown", "street"],
-    "square": ["church", "market", "city", "square"],
-    "country": ["mountain", "village", "mountain", "landscape"],
-    "water": ["beach", "harbour", "sea", "beach"],
-    "detail": ["city", "street", "food", "flower"],
-}
+DATA = json.loads(Path(__file__).with_name("data.json").read_text())
+COUNTRIES = DATA["countries"]  # where the photographers live, the most photographed first
+SCENES = DATA["scenes"]  # what a photo can be of, and the words that people then put beside it
 SCENE_WEIGHTS = [46, 20, 13, 12, 9]
 
 UNWANTED_WORDS = ["wedding", "party", "birthday", "portrait", "abstract", "macro"]
@@ -70,6 +55,11 @@ class Photo:
     scene: str = "street"  # a key of SCENES
     view: str  # photos with the same view show the same thing ...
     take: int = 0  # ... and with the same take they are the same picture
+
+    @property
+    def taken_unix(self) -> int:
+        """When it was taken in Unix seconds, taking local time for UTC."""
+        return int(self.taken.replace(tzinfo=UTC).timestamp())
 
 
 class Map:
@@ -109,21 +99,21 @@ def home_towns() -> tuple[Town, ...]:
     """The towns that photographers live in: the largest of each country, well apart."""
     chosen: dict[str, list[Town]] = {country: [] for country in COUNTRIES}
     for town in towns():
-        homes = chosen.get(town.country)
-        most = 3 if town.country in COUNTRIES[:4] else 1
-        if homes is not None and len(homes) < most and all(_far_apart(town, o) for o in homes):
+        homes, most = chosen.get(town.country), 3 if town.country in COUNTRIES[:4] else 1
+        here = town.latitude, town.longitude
+        away_km = (distance_km(*here, each.latitude, each.longitude) for each in homes or ())
+        if homes is not None and len(homes) < most and all(km > 60 for km in away_km):
             homes.append(town)
     return tuple(town for homes in chosen.values() for town in homes)
 
 
-def _far_apart(one: Town, other: Town) -> bool:
-    north = (one.latitude - other.latitude) * KM_PER_DEGREE
-    east = (one.longitude - other.longitude) * KM_PER_DEGREE
-    return math.hypot(north, east * math.cos(math.radians(one.latitude))) > 60
+def moved(latitude: float, longitude: float, km: float, bearing: float) -> tuple[float, float]:
+    """The position so far away in a direction, which is in radians."""
+    north, east = km * math.cos(bearing) / KM_PER_DEGREE, km * math.sin(bearing) / KM_PER_DEGREE
+    return latitude + north, longitude + east / math.cos(math.radians(latitude))
 
 
 def _album(rng: random.Random, number: int, seed: int) -> list[Photo]:
-    """One photographer's photos: one to twelve, from outings."""
     home = rng.choice(home_towns())
     travels = rng.random() < 0.12
     owner = {
@@ -162,11 +152,8 @@ def _outing(rng: random.Random, owner: dict, town: Town, name: str) -> list[Phot
 
 def _photo(rng, owner: dict, town: Town, day: datetime, reach_km: float, view: str) -> Photo:
     """A photo that gets its id, and a secret, when all uploads are known."""
-    # A position around the town's centre: the nearer, the likelier.
-    distance = reach_km * rng.random() ** 1.5
-    bearing = 2 * math.pi * rng.random()
-    north = distance * math.cos(bearing) / KM_PER_DEGREE
-    east = distance * math.sin(bearing) / KM_PER_DEGREE / math.cos(math.radians(town.latitude))
+    distance, bearing = reach_km * rng.random() ** 1.5, 2 * math.pi * rng.random()
+    latitude, longitude = moved(town.latitude, town.longitude, distance, bearing)
     scene = rng.choices(list(SCENES), SCENE_WEIGHTS)[0]
     words = rng.sample(SCENES[scene], rng.choice([1, 2, 2, 3]))
     if rng.random() < 0.04:
@@ -181,8 +168,8 @@ def _photo(rng, owner: dict, town: Town, day: datetime, reach_km: float, view: s
     return Photo(
         **owner,
         town=town,
-        latitude=round(town.latitude + north, 6),
-        longitude=round(town.longitude + east, 6),
+        latitude=round(latitude, 6),
+        longitude=round(longitude, 6),
         on_map=on_map,
         accuracy=accuracy,
         taken=day + timedelta(hours=hour, seconds=rng.randrange(3600)),

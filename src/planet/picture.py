@@ -8,14 +8,19 @@ the same on every x86-64 machine.
 import io
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from planet.canvas import Canvas
-from planet.looks import light_of, scenery_of
+from planet.faults import chance
+from planet.looks import Canvas, light_of, scenery_of
 from planet.photos import Photo
 from planet.scenes import SCENES
+
+LATEST = 300  # pictures kept
 
 
 def jpeg(photo: Photo, longest: int | None = None) -> bytes:
@@ -32,6 +37,27 @@ def jpeg(photo: Photo, longest: int | None = None) -> bytes:
     return encoded(image, "JPEG", quality=camera.randrange(60, 93))
 
 
+class Gallery:
+    """Draws pictures. With `distinct`, only so many, told apart by a comment in the JPEG."""
+
+    def __init__(self, planet: Sequence[Photo], distinct: int = 0):
+        self._models = planet[: max(0, distinct)]
+        self._draw = lru_cache(maxsize=None if self._models else LATEST)(jpeg)
+
+    def picture(self, photo: Photo, longest: int | None = None) -> bytes:
+        """The picture of a photo, its longest side shrunk to `longest` pixels if that is given.
+
+        One of the `distinct` without it has the photo's size.
+        """
+        if not self._models:
+            return self._draw(photo, longest)
+        name = photo.photo_id if longest else photo.view
+        model = self._models[int(len(self._models) * chance("model", name))]
+        if not longest:
+            model = replace(model, width=photo.width, height=photo.height)
+        return with_segment(self._draw(model, longest), 0xFE, name.encode())
+
+
 def encoded(image: Image.Image, form: str, **options: int) -> bytes:
     """The image as a file of this format."""
     buffer = io.BytesIO()
@@ -41,9 +67,8 @@ def encoded(image: Image.Image, form: str, **options: int) -> bytes:
 
 def with_segment(picture: bytes, mark: int, data: bytes) -> bytes:
     """The JPEG with a segment, such as a comment or metadata, right behind its first marker."""
-    return (
-        picture[:2] + bytes([0xFF, mark]) + (len(data) + 2).to_bytes(2, "big") + data + picture[2:]
-    )
+    segment = bytes([0xFF, mark]) + (len(data) + 2).to_bytes(2, "big") + data
+    return picture[:2] + segment + picture[2:]
 
 
 def _scene(photo: Photo, rng: random.Random) -> Image.Image:
@@ -52,17 +77,11 @@ def _scene(photo: Photo, rng: random.Random) -> Image.Image:
     width, height = photo.width + 2 * margin, photo.height + 2 * margin
     image = Image.new("RGB", (width, height))
     light = light_of(photo, rng)
-    canvas = Canvas(
-        draw=ImageDraw.Draw(image),
-        rng=rng,
-        scenery=scenery_of(photo),
-        light=light,
-        width=width,
-        height=height,
-        horizon=math.floor(height * rng.uniform(0.35, 0.72)),
-        centre=math.floor(width * rng.uniform(0.15, 0.85)),
-        focal=max(photo.width, photo.height) * rng.uniform(0.75, 1.4),
-    )
+    horizon = math.floor(height * rng.uniform(0.35, 0.72))
+    centre = math.floor(width * rng.uniform(0.15, 0.85))
+    focal = max(photo.width, photo.height) * rng.uniform(0.75, 1.4)
+    paper, scenery = ImageDraw.Draw(image), scenery_of(photo)
+    canvas = Canvas(paper, rng, scenery, light, width, height, horizon, centre, focal)
     SCENES[photo.scene](canvas)
     return image
 
@@ -77,12 +96,8 @@ def _through_the_lens(
     shake = margin / 50
     left = margin - tilt * photo.height / 2 + camera.uniform(-shake, shake)
     top = margin + tilt * photo.width / 2 + camera.uniform(-shake, shake)
-    return image.transform(
-        (photo.width, photo.height),
-        Image.Transform.AFFINE,
-        (zoom, tilt, left, -tilt, zoom, top),
-        Image.Resampling.BILINEAR,
-    )
+    size, matrix = (photo.width, photo.height), (zoom, tilt, left, -tilt, zoom, top)
+    return image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
 def _develop(image: Image.Image, rng: random.Random, camera: random.Random) -> Image.Image:

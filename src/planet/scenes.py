@@ -3,8 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from planet.canvas import Canvas
-from planet.looks import WHITE, Colour, hsv, mix
+from planet.looks import WHITE, Canvas, Colour, hsv, mix
 from planet.things import boat, bus, bush, flag, lamp, landmark, person, sign, stall, tree, vehicle
 
 _PANES = [(45, 55, 70), (60, 75, 95), (90, 105, 120)]
@@ -77,7 +76,6 @@ def _road(canvas: Canvas, left: float, right: float) -> None:
 
 
 def _strip(canvas: Canvas, left, right, z0, z1, colour: Colour) -> None:
-    """A piece of the ground."""
     canvas.polygon([(left, 0, z0), (right, 0, z0), (right, 0, z1), (left, 0, z1)], colour)
 
 
@@ -124,7 +122,6 @@ def _house_beside(canvas: Canvas, x, side, z0, z1, storeys, colour) -> None:
 
 
 def _pane(canvas: Canvas, x, low, high, z0, z1, colour: Colour, facing: float = 1.0) -> None:
-    """A rectangle that faces the street."""
     canvas.polygon([(x, low, z0), (x, low, z1), (x, high, z1), (x, high, z0)], colour, facing)
 
 

@@ -11,9 +11,9 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,36 +24,35 @@ from aiohttp import web
 
 from planet import commons, flickr, mapillary, panoramax, streetview
 from planet.answer import Answer, Call, page
-from planet.faults import Faults
-from planet.gallery import Gallery
+from planet.faults import PICTURES, Faults
 from planet.keys import KEY
 from planet.panoramas import Panoramas
 from planet.photos import Photo
+from planet.picture import Gallery
 
 LONGEST_STALL_S = 60
 SLOW_PAUSES_S = (0.4, 0.8)  # before the first half of the body, and before the second
 HOUR_S = 3600
 
-_WHAT = {
-    flickr.REST: "search",
-    flickr.PLACEHOLDER: "placeholder",
-    streetview.METADATA: "metadata",
-    streetview.IMAGE: "image",
-    panoramax.SEARCH: "items",
-    commons.API: "files",
-    mapillary.IMAGES: "images",
+_PATHS = {  # what each path is for, and whose it is
+    flickr.REST: ("search", flickr),
+    flickr.PLACEHOLDER: ("placeholder", flickr),
+    flickr.PICTURE: ("picture", flickr),
+    streetview.METADATA: ("metadata", streetview),
+    streetview.IMAGE: ("image", streetview),
+    panoramax.SEARCH: ("items", panoramax),
+    panoramax.PICTURE: ("asset", panoramax),
+    panoramax.STORED: ("asset", panoramax),
+    panoramax.ITEMS: ("items", panoramax),
+    panoramax.ITEM: ("items", panoramax),
+    commons.API: ("files", commons),
+    commons.THUMB: ("file", commons),
+    commons.FILE: ("file", commons),
+    mapillary.IMAGES: ("images", mapillary),
+    mapillary.THUMB: ("thumb", mapillary),
+    mapillary.ENTITY: ("address", mapillary),
 }
-_NAMED = {  # paths that name a thing, by the first that fits
-    flickr.PICTURE: "picture",
-    panoramax.PICTURE: "asset",
-    panoramax.STORED: "asset",
-    panoramax.ITEMS: "items",
-    panoramax.ITEM: "items",
-    commons.THUMB: "file",
-    commons.FILE: "file",
-    mapillary.THUMB: "thumb",
-    mapillary.ENTITY: "address",
-}
+_MODULES = dict(_PATHS.values())
 
 _Note = Callable[[int, int], None]  # writes status and number of bytes to the log
 
@@ -77,29 +76,17 @@ def serving(planet: Sequence[Photo], port: int = 0, **setup: Any) -> Iterator[st
         stack.callback(loop.close)
         stack.callback(thread.join)
         stack.callback(loop.call_soon_threadsafe, loop.stop)
-        served = _serving(planet, port, **setup)
-        base = run(served.__aenter__())
-        stack.callback(lambda: run(served.__aexit__(None, None, None)))
-        yield base
-
-
-@asynccontextmanager
-async def _serving(planet: Sequence[Photo], port: int, **setup: Any) -> AsyncIterator[str]:
-    with ExitStack() as stack:
-        server = _Hosts(planet, stack, **setup)
-        runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=0.5)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            server.closing.set()
-            await runner.cleanup()
+        hosts = _Hosts(planet, stack, **setup)
+        server = web.Server(hosts.handle, access_log=None, loop=loop)
+        runner = web.ServerRunner(server, shutdown_timeout=0.5)
+        stack.callback(lambda: run(runner.cleanup()))
+        stack.callback(loop.call_soon_threadsafe, hosts.closing.set)
+        run(runner.setup())
+        run(web.TCPSite(runner, "127.0.0.1", port).start())
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
 
 
 class _Hosts:
-    """Answers requests."""
-
     def __init__(
         self,
         planet: Sequence[Photo],
@@ -116,29 +103,16 @@ class _Hosts:
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
         self.log = stack.enter_context(log.open("ab", buffering=0)) if log else None
-        catalogue, panoramas = flickr.Catalogue(planet), Panoramas(seed)
-        street_pictures = panoramax.Panoramax(seed, len(planet))
-        files, graph = commons.Commons(planet), mapillary.Mapillary(seed, len(planet))
-        self.gallery = Gallery(planet, distinct)
-        # What answers; of pictures also what draws one, or the arguments of `Gallery.picture`.
-        self.work: dict[str, Callable[[Call], Answer | Callable | tuple]] = {
-            "search": partial(flickr.answer_call, catalogue),
-            "picture": partial(flickr.picture, catalogue),
-            "placeholder": lambda call: flickr.placeholder(),
-            "metadata": partial(streetview.metadata, panoramas),
-            "image": partial(streetview.image, panoramas),
-            "items": partial(panoramax.answer, street_pictures),
-            "asset": partial(panoramax.picture, street_pictures),
-            "files": partial(commons.answer, files),
-            "file": partial(commons.picture, files),
-            "images": partial(mapillary.answer, graph),
-            "address": partial(mapillary.answer, graph),
-            "thumb": partial(mapillary.picture, graph),
-            "other": lambda call: Answer(404),
+        self.of = {
+            flickr: flickr.Catalogue(planet),
+            streetview: Panoramas(seed),
+            panoramax: panoramax.Panoramax(seed, len(planet)),
+            commons: commons.Commons(planet),
+            mapillary: mapillary.Mapillary(seed, len(planet)),
         }
+        self.gallery = Gallery(planet, distinct)
         self.faults = Faults(seed, faults or {})
-        self.calls_per_hour = calls_per_hour
-        self.calls: deque[float] = deque()  # when they came, in the last hour
+        self.calls: deque[float] = deque(maxlen=max(0, calls_per_hour) or None)  # their times
         self.closing = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -152,29 +126,25 @@ class _Hosts:
         if how in ("reset", "stall"):
             note(0, 0)
             if how == "stall":
-                await self._stall(request)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.closing.wait(), LONGEST_STALL_S)
             return _reset(request)
-        if how == "slow":
-            return await _slow(request, answer, note)
-        if how == "cut_off":
-            return await _cut_off(request, answer, note)
+        if how in ("slow", "cut_off"):
+            return await (_slow if how == "slow" else _cut_off)(request, answer, note)
         note(answer.status, len(answer.body))
         return web.Response(status=answer.status, body=answer.body, headers=_headers(answer))
 
     def _over_quota(self, call: Call) -> bool:
         """Whether this call to Flickr's API is one too many; it counts if it is not."""
-        if self.calls_per_hour <= 0 or call.what != "search" or flickr.key_of(call) != KEY:
+        if not self.calls.maxlen or call.what != "search" or flickr.key_of(call) != KEY:
             return False
         now = time.monotonic()
-        while self.calls and self.calls[0] <= now - HOUR_S:
-            self.calls.popleft()
-        if len(self.calls) >= self.calls_per_hour:
+        if len(self.calls) == self.calls.maxlen and self.calls[0] > now - HOUR_S:
             return True
         self.calls.append(now)
         return False
 
     async def _answer(self, call: Call) -> tuple[Answer, str]:
-        """The answer, and the fault that hits it, if one does."""
         passing = self.faults.passing(call)
         call.expired = passing == "api_expired"
         if passing.removeprefix("api_") in ("reset", "stall"):
@@ -190,8 +160,12 @@ class _Hosts:
 
     async def _true_answer(self, call: Call) -> tuple[Answer, str]:
         """What is there, and the persistent fault that hides it, if one does."""
-        work, loop = self.work[call.what], asyncio.get_running_loop()
-        if call.what in ("metadata", "image") and "pano" in call.arguments:
+        if call.what == "other":
+            return Answer(404), ""
+        module, loop = _MODULES[call.what], asyncio.get_running_loop()
+        # What draws a picture, or the arguments of `Gallery.picture`, or a whole answer.
+        work = partial(module.picture if call.what in PICTURES else module.answer, self.of[module])
+        if module is streetview and "pano" in call.arguments:
             found = work(call)  # that takes less time than a thread's turn
         else:
             found = await loop.run_in_executor(self.searchers, work, call)
@@ -210,31 +184,16 @@ class _Hosts:
             return flickr.placeholder() if directly else flickr.to_placeholder()
         return self.faults.answer(lasting, call)
 
-    async def _stall(self, request: web.BaseRequest) -> None:
-        end = time.monotonic() + LONGEST_STALL_S
-        while time.monotonic() < end and not self.closing.is_set() and not _has_left(request):
-            await asyncio.sleep(0.05)
-
     def _note(self, call: Call, fault: str, status: int, sent: int) -> None:
-        if self.log is None:
-            return
-        line = {
-            "time": round(time.time(), 3),
-            "method": call.method,
-            "path": call.shown,
-            "host": call.host,
-            "authorised": call.authorised,
-            "what": call.what,
-            "photo": call.photo,
-            "status": status,
-            "bytes": sent,
-            "fault": fault,
-        }
+        line = {"time": round(time.time(), 3), "method": call.method, "path": call.shown}
+        line |= {"host": call.host, "authorised": call.authorised, "what": call.what}
+        line |= {"photo": call.photo, "status": status, "bytes": sent, "fault": fault}
         if call.what == "search":
             for name in ("text", "min_upload_date", "max_upload_date", "page"):
                 line[name] = call.arguments.get(name, "")
-        with suppress(OSError):  # a full disk is the client's matter: the planet goes on
-            self.log.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        if self.log:
+            with suppress(OSError):  # a full disk is the client's matter: the planet goes on
+                self.log.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
 async def _read(request: web.BaseRequest) -> Call:
@@ -249,15 +208,14 @@ async def _read(request: web.BaseRequest) -> Call:
     )
     reads = call.method in ("GET", "HEAD")
     call.arguments = dict(parse_qsl(call.target.partition("?")[2] if reads else call.form))
-    if reads or call.path == flickr.REST:
-        call.what = _WHAT.get(call.path, "other")
+    for path, (what, _) in _PATHS.items() if reads or call.path == flickr.REST else ():
+        named = re.fullmatch(re.escape(path) if isinstance(path, str) else path, call.path)
+        if named:
+            call.what, call.named = what, named.groupdict()
+            call.photo = call.named.get("photo", "")
+            break
     if call.what == "image" and "pano" in call.arguments:
         call.photo = f"{call.arguments['pano']} {call.arguments.get('heading', 0)}"
-    elif call.what == "other" and reads:
-        tried = ((pattern.fullmatch(call.path), what) for pattern, what in _NAMED.items())
-        named, call.what = next((each for each in tried if each[0]), (None, "other"))
-        told = named.groupdict() if named else {}
-        call.photo = told.get("photo") or told.get("name") or ""
     return call
 
 
@@ -266,10 +224,6 @@ async def _read(request: web.BaseRequest) -> Call:
 
 def _headers(answer: Answer) -> dict[str, str]:
     return {**answer.headers, "Content-Type": answer.kind}
-
-
-def _has_left(request: web.BaseRequest) -> bool:
-    return request.transport is None or request.transport.is_closing()
 
 
 def _reset(request: web.BaseRequest) -> web.StreamResponse:
@@ -285,17 +239,15 @@ def _reset(request: web.BaseRequest) -> web.StreamResponse:
 async def _slow(request: web.BaseRequest, answer: Answer, note: _Note) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=_headers(answer))
     response.content_length = len(answer.body)
-    half = len(answer.body) // 2
-    await asyncio.sleep(SLOW_PAUSES_S[0])
-    try:
+    half, sent = len(answer.body) // 2, 0
+    with suppress(ConnectionError):
+        await asyncio.sleep(SLOW_PAUSES_S[0])
         await response.prepare(request)
         await response.write(answer.body[:half])
         await asyncio.sleep(SLOW_PAUSES_S[1])
-    except ConnectionError:
-        note(answer.status, 0)
-        return response
-    # Before the end of it: who has read all finds it in the log.
-    note(answer.status, half if _has_left(request) else len(answer.body))
+        left = request.transport is None or request.transport.is_closing()
+        sent = half if left else len(answer.body)
+    note(answer.status, sent)  # before the end of it: who has read all finds it in the log
     with suppress(ConnectionError):
         await response.write(answer.body[half:])
     return response

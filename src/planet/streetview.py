@@ -29,7 +29,7 @@ DEFAULT_RADIUS_M = 50
 # --- metadata ---
 
 
-def metadata(panoramas: Panoramas, call: Call) -> Answer:
+def answer(panoramas: Panoramas, call: Call) -> Answer:
     """What the metadata endpoint answers; remembers in the call which panorama was found."""
     if denied := _denied(call):
         return _status("REQUEST_DENIED", error_message=denied)
@@ -74,7 +74,6 @@ def position_of(location: str) -> tuple[float, float] | None:
 
 
 def _wrong(arguments: dict[str, str]) -> str:
-    """What is wrong with the arguments that both endpoints take, if anything is."""
     if "pano" not in arguments and "location" not in arguments:
         return "Either 'location' or 'pano' parameter must be provided."
     if not _is_number(arguments, "radius", 0, math.inf):
@@ -85,7 +84,6 @@ def _wrong(arguments: dict[str, str]) -> str:
 
 
 def _is_number(arguments: dict[str, str], name: str, low: float, high: float) -> bool:
-    """Whether an argument is missing or a number within these limits."""
     try:
         value = float(arguments.get(name, low))
     except ValueError:
@@ -94,22 +92,17 @@ def _is_number(arguments: dict[str, str], name: str, low: float, high: float) ->
 
 
 def _denied(call: Call) -> str:
-    """Why the caller may not ask, if so."""
     if not call.arguments.get("key"):
         return "You must use an API key to authenticate each request to Google Maps Platform APIs."
     if call.arguments["key"] != GOOGLE_KEY:
         return "The provided API key is invalid."
-    if "signature" in call.arguments and not _signed_well(call.target):
+    unsigned = re.sub(r"(?<=[?&])signature=[^&]*&?", "", call.target).rstrip("?&")
+    given = re.search(r"[?&]signature=([^&]*)", call.target)
+    if "signature" in call.arguments and not (
+        given and unquote(given[1]).rstrip("=") == signature_of(unsigned).rstrip("=")
+    ):
         return "Unable to authenticate the request. Provided 'signature' is not valid."
     return ""
-
-
-def _signed_well(target: str) -> bool:
-    given = re.search(r"[?&]signature=([^&]*)", target)
-    unsigned = re.sub(r"(?<=[?&])signature=[^&]*&?", "", target).rstrip("?&")
-    return given is not None and hmac.compare_digest(
-        unquote(given[1]).rstrip("=").encode(), signature_of(unsigned).rstrip("=").encode()
-    )
 
 
 def signature_of(target: str) -> str:
@@ -122,7 +115,7 @@ def signature_of(target: str) -> str:
 # --- images ---
 
 
-def image(panoramas: Panoramas, call: Call) -> tuple[Photo] | Answer:
+def picture(panoramas: Panoramas, call: Call) -> tuple[Photo] | Answer:
     """The photo that an image request means, or what is there instead.
 
     Remembers in the call what was found.

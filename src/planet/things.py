@@ -5,22 +5,18 @@ Each is drawn at x metres to the right of the camera and z metres ahead.
 
 import math
 
-from planet.canvas import Canvas
-from planet.looks import BLACK, WHITE, hsv
+from planet.looks import BLACK, WHITE, Canvas, hsv
+from planet.photos import DATA
 
 _CARS = [(200, 200, 205), (40, 40, 45), (130, 130, 135), (120, 25, 25), (30, 50, 90)]
 
 
 def vehicle(canvas: Canvas, x: float, z: float, away: bool) -> None:
     """A bus or a car; `away`: whether it is seen from behind."""
-    if canvas.rng.random() < 0.25:
-        bus(canvas, x, z)
-    else:
-        _car(canvas, x, z, away)
-
-
-def _car(canvas: Canvas, x: float, z: float, away: bool) -> None:
     rng = canvas.rng
+    if rng.random() < 0.25:
+        bus(canvas, x, z)
+        return
     taxi = rng.random() < 0.4
     plain = rng.choice(_CARS)
     body = canvas.scenery.livery[0] if taxi else plain
@@ -50,19 +46,14 @@ def bus(canvas: Canvas, x: float, z: float) -> None:
 
 def stall(canvas: Canvas, x: float, z: float) -> None:
     """A market stall under a striped roof."""
-    canvas.box(x - 1.4, 0, x + 1.4, 0.9, z, (120, 85, 60))
-    for strip in range(6):
-        left = x - 1.5 + strip * 0.5
-        canvas.box(left, 1.9, left + 0.5, 2.6, z, canvas.scenery.livery[strip % 2])
+    _draw(canvas, DATA["things"]["stall"], x, 0, z)
 
 
 def boat(canvas: Canvas, x: float, z: float) -> None:
     """A boat, perhaps under sail."""
-    hull = [(x - 2, 0.7, z), (x + 2, 0.7, z), (x + 1.5, 0, z), (x - 1.5, 0, z)]
-    canvas.polygon(hull, canvas.scenery.livery[0])
-    canvas.box(x - 0.7, 0.7, x + 0.5, 1.4, z, canvas.scenery.livery[1])
+    _draw(canvas, DATA["things"]["boat"], x, 0, z)
     if canvas.rng.random() < 0.5:
-        canvas.polygon([(x, 0.8, z), (x + 1.3, 0.9, z), (x, 4.5, z)], (235, 235, 235))
+        _draw(canvas, DATA["things"]["sail"], x, 0, z)
 
 
 def person(canvas: Canvas, x: float, z: float) -> None:
@@ -114,15 +105,10 @@ def tree(canvas: Canvas, x: float, z: float) -> None:
     if scenery.plant == "bush":
         bush(canvas, x, z)
     elif scenery.plant == "conifer":
-        for tier in range(3):
-            low, half = height * (0.15 + 0.25 * tier), height * (0.26 - 0.06 * tier)
-            tip = (x, low + height * 0.4, z)
-            canvas.polygon([(x - half, low, z), (x + half, low, z), tip], scenery.leaves)
+        _draw(canvas, DATA["things"]["conifer"], x, 0, z, height, height)
     elif scenery.plant == "palm":
         canvas.box(x - 0.12, 0, x + 0.12, height, z, (120, 95, 65))
-        for dx, dy in ((-2, -0.8), (-1.6, 0.5), (-0.5, 1), (0.6, 1), (1.7, 0.4), (2, -0.9)):
-            leaf = [(x, height, z), (x + dx, height + dy, z), (x + dx * 0.5, height + dy - 0.1, z)]
-            canvas.polygon([*leaf, (x, height - 0.4, z)], scenery.leaves)
+        _draw(canvas, DATA["things"]["palm"], x, height, z)
     elif scenery.plant == "bare":
         for _ in range(5):
             tip = (x + rng.uniform(-1.6, 1.6), height * rng.uniform(0.8, 1.1), z)
@@ -142,60 +128,25 @@ def bush(canvas: Canvas, x: float, z: float) -> None:
         canvas.ball(x + dx, radius * 0.7, z, radius, canvas.scenery.leaves, facing)
 
 
-# Shapes of a colour, lit to a share, by the points that they have: three are a triangle's corners,
-# two a box's, one a ball's middle and its radius. Across, 1 is half the width; up, the height.
-_NAVE = ("wall", 1, (-1, 0), (1, 0.5))
-_LANDMARKS: dict[str, list[tuple]] = {
-    "spire": [
-        _NAVE,
-        ("wall", 0.85, (-0.4, 0), (0.4, 0.65)),
-        ("top", 1, (-0.45, 0.65), (0.45, 0.65), (0, 1)),
-    ],
-    "dome": [_NAVE, ("top", 1, (0, 0.55, 0.9))],
-    "tower": [
-        ("wall", 1, (-0.5, 0), (0.5, 1)),
-        *(("top", 1, (-0.5, low), (0.5, low + 0.08)) for low in (0.15, 0.37, 0.59, 0.81)),
-    ],
-    "pagoda": [
-        shape
-        for low, wide in ((0, 1.1), (0.22, 0.9), (0.44, 0.7), (0.66, 0.5))
-        for shape in (
-            ("wall", 1, (-0.7 * wide, low), (0.7 * wide, low + 0.2)),
-            ("top", 1, (-1.3 * wide, low + 0.16), (1.3 * wide, low + 0.16), (0, low + 0.3)),
-        )
-    ],
-    "arch": [
-        ("wall", 1, (-1.3, 0), (-0.6, 0.6)),
-        ("wall", 1, (0.6, 0), (1.3, 0.6)),
-        ("top", 1, (-1.4, 0.5), (1.4, 0.72)),
-    ],
-    "minarets": [
-        _NAVE,
-        ("top", 1, (0, 0.5, 0.6)),
-        ("wall", 1, (-1.52, 0), (-1.28, 0.85)),
-        ("top", 1, (-1.4, 0.85, 0.2)),
-        ("wall", 1, (1.28, 0), (1.52, 0.85)),
-        ("top", 1, (1.4, 0.85, 0.2)),
-    ],
-    "wheel": [
-        ("top", 1, (0, 0.5, 0.45 / 0.22)),
-        ("sky", 1, (0, 0.5, 0.38 / 0.22)),
-        ("wall", 1, (-0.15, 0), (0.15, 0.5)),
-    ],
-    "pyramid": [("wall", 1, (-2, 0), (2, 0), (0, 0.7)), ("top", 0.8, (0, 0), (2, 0), (0, 0.7))],
-}
-
-
 def landmark(canvas: Canvas, x: float, z: float) -> None:
     """The building that the town is known for, in its own colours."""
-    wall, top = canvas.scenery.landmark_colours
-    colours = {"wall": wall, "top": top, "sky": canvas.light.sky[1]}
     size = z * canvas.rng.uniform(0.3, 0.6)  # as tall as it looks from here
-    half = 0.22 * size
-    for colour, facing, *points in _LANDMARKS[canvas.scenery.landmark]:
-        corners = [(x + half * across, size * up, z) for across, up, *_ in points]
+    _draw(canvas, DATA["landmarks"][canvas.scenery.landmark], x, 0, z, 0.22 * size, size)
+
+
+def _draw(canvas: Canvas, shapes: list, x, y, z, wide: float = 1, tall: float = 1) -> None:
+    """Shapes, each of a colour, lit to a share, and of points, which are multiples of two lengths.
+
+    Two points are a box's corners, more a polygon's; one is a ball's middle, and its radius.
+    """
+    body, stripe = canvas.scenery.livery
+    wall, top = canvas.scenery.landmark_colours
+    colours = {"body": body, "stripe": stripe, "wall": wall, "top": top, "wood": (120, 85, 60)}
+    colours |= {"sky": canvas.light.sky[1], "leaves": canvas.scenery.leaves, "sail": (235,) * 3}
+    for colour, facing, *points in shapes:
+        corners = [(x + wide * across, y + tall * up, z) for across, up, *_ in points]
         if len(points) == 1:
-            canvas.ball(*corners[0], half * points[0][2], colours[colour], facing)
+            canvas.ball(*corners[0], wide * points[0][2], colours[colour], facing)
         elif len(points) == 2:
             canvas.box(*corners[0][:2], *corners[1], colours[colour], facing)
         else:

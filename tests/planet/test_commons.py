@@ -70,7 +70,7 @@ def said_of(page: dict) -> dict[str, str]:
 def test_commons_turns_clients_away_that_do_not_say_who_they_are(base, agent):
     headers = {"User-Agent": agent}
     assert request(base, commons.API, headers, action="query").status_code == 403
-    assert request(base, commons.address_of(photos(0, 5)[0]), headers).status_code == 403
+    assert request(base, commons.facts(photos(0, 5)[0]).address, headers).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_an_import_shows_what_flickr_shows(base):
     photo = next(
         each
         for each in planet
-        if commons._imported(each) and each.on_map == "yes" and not each.deleted
+        if commons.facts(each).imported and each.on_map == "yes" and not each.deleted
     )
     edges = (photo.latitude + 0.03, photo.longitude - 0.03)
     edges += (photo.latitude - 0.03, photo.longitude + 0.03)
@@ -333,8 +333,10 @@ def test_a_width_that_is_no_step_is_refused_and_asking_again_does_not_help(crowd
 
 def test_too_many_requests_are_refused_in_other_words_and_pass():
     with serving(crowd(60), faults={"too_many": 1}) as address:
-        answers = [request(address, commons.address_of(photo)) for photo in crowd(60)[:12]]
-        again = [request(address, commons.address_of(crowd(60)[0])).status_code for _ in range(3)]
+        answers = [request(address, commons.facts(photo).address) for photo in crowd(60)[:12]]
+        again = [
+            request(address, commons.facts(crowd(60)[0]).address).status_code for _ in range(3)
+        ]
     assert {each.status_code for each in answers} == {429}
     assert not any("thumbnail steps" in each.text for each in answers)
     assert {each.headers.get("Retry-After") for each in answers} == {"1", None}
@@ -344,7 +346,7 @@ def test_too_many_requests_are_refused_in_other_words_and_pass():
 def test_the_same_picture_put_online_twice_has_the_same_sha1():
     planet, seen = photos(SEED, PHOTOS), {}
     for photo in planet:
-        seen.setdefault((photo.view, photo.take), set()).add(commons._sha1(photo))
+        seen.setdefault((photo.view, photo.take), set()).add(commons.facts(photo).sha1)
     assert all(len(each) == 1 for each in seen.values())
     assert len(set().union(*seen.values())) == len(seen)
     assert len(seen) < len(planet)
@@ -353,7 +355,7 @@ def test_the_same_picture_put_online_twice_has_the_same_sha1():
 def test_what_is_deleted_is_listed_and_its_file_is_gone(base):
     known = commons.Commons(photos(SEED, PHOTOS))
     gone = next(photo for photo in known.files.values() if photo.deleted)
-    assert request(base, commons.address_of(gone)).status_code == 404
+    assert request(base, commons.facts(gone).address).status_code == 404
 
 
 def test_a_direction_is_a_fraction_of_the_exif(files):

@@ -26,11 +26,8 @@ FILES = [photo for photo in photos(0, 130) if not photo.deleted and photo.on_map
 @cache
 def shots(service: str) -> dict[str, Shot]:
     """Street pictures by id."""
-    if service == "panoramax":
-        items = panoramax.Panoramax(0, 130).items
-        found = {picture_id: item.shot for picture_id, item in items.items()}
-    else:
-        found = mapillary.Mapillary(0, 130).pictures
+    host = panoramax.Panoramax if service == "panoramax" else mapillary.Mapillary
+    found = host(0, 130).pictures
     return dict([each for each in found.items() if not each[1].photo.deleted][:MANY])
 
 
@@ -65,7 +62,7 @@ def paths_for(what: str) -> list[str]:
         "files": lambda: [
             f"{files}{box_of_a_file(photo)}&requestid={photo.photo_id}" for photo in FILES
         ],
-        "file": lambda: [path_of(commons.address_of(photo)) for photo in FILES],
+        "file": lambda: [path_of(commons.facts(photo).address) for photo in FILES],
         "images": lambda: [
             f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot.photo)}"
             for shot in shots("mapillary").values()

@@ -83,7 +83,7 @@ def test_few_drawings_serve_for_all_photos_each_with_its_comment():
 def test_the_log_tells_who_was_authorised_and_holds_no_token_and_no_signature(tmp_path):
     log = tmp_path / "log"
     file = next(photo for photo in photos(0, 50) if photo.on_map == "yes" and not photo.deleted)
-    item = next(each for each in panoramax.Panoramax(0, 50).items.values())
+    item = next(iter(panoramax.Panoramax(0, 50).pictures))
     with serving(photos(0, 50), log=log) as address:
         photo_id = next(iter(mapillary.Mapillary(0, 50).pictures))
         graph(address)
@@ -92,10 +92,10 @@ def test_the_log_tells_who_was_authorised_and_holds_no_token_and_no_signature(tm
         thumb = told_of["thumb_256_url"]
         request(address, thumb, {"Host": host(thumb)})
         told(address, ggsbbox="48.9|2.3|48.8|2.4")
-        request(address, commons.address_of(file), {"Host": host(commons.UPLOAD)})
-        request(address, panoramax.SEARCH, ids=item.picture_id)
-        request(address, f"/api/pictures/{item.picture_id}")
-        request(address, f"/permanent/{item.picture_id}-thumb.jpg")
+        request(address, commons.facts(file).address, {"Host": host(commons.UPLOAD)})
+        request(address, panoramax.SEARCH, ids=item)
+        request(address, f"/api/pictures/{item}")
+        request(address, f"/permanent/{item}-thumb.jpg")
     text = log.read_text()
     parts = dict(each.split("=") for each in urlsplit(thumb).query.split("&"))
     for secret in (MAPILLARY_TOKEN, quote(MAPILLARY_TOKEN), "MLY", parts["oh"], parts["oe"]):
@@ -107,10 +107,10 @@ def test_the_log_tells_who_was_authorised_and_holds_no_token_and_no_signature(tm
         ("address", True, photo_id),
         ("thumb", False, photo_id),
         ("files", False, ""),
-        ("file", False, commons.address_of(file).rpartition("/")[2]),
+        ("file", False, commons.facts(file).address.rpartition("/")[2]),
         ("items", False, ""),
-        ("items", False, item.picture_id),
-        ("asset", False, item.picture_id),
+        ("items", False, item),
+        ("asset", False, item),
     ]
     assert rows[1]["path"] == "/images?bbox=0%2C0%2C0.01%2C0.01"
     assert rows[3]["host"] == host(mapillary.THUMBS)
@@ -154,7 +154,8 @@ TOKEN = "&access_token=" + quote(MAPILLARY_TOKEN)
 def test_nothing_that_is_asked_breaks_a_host(base, target):
     host, port = base.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    collection = next(iter(panoramax.Panoramax(0, 1500).items.values())).collection
+    shot = next(iter(panoramax.Panoramax(0, 1500).pictures.values()))
+    collection = panoramax.collection_of(shot)
     connection.putrequest("GET", target.replace("{collection}", collection), skip_host=True)
     connection.putheader("User-Agent", CLIENT.headers["User-Agent"])
     connection.putheader("Host", "[::1")

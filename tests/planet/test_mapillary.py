@@ -18,6 +18,7 @@ FIELDS = (
     "id,captured_at,geometry,computed_geometry,compass_angle,computed_compass_angle,sequence,"
     "is_pano,creator,thumb_256_url,thumb_1024_url,thumb_2048_url"
 )
+SHOTS = drives.shots
 
 
 def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives.Shot, ...]:
@@ -31,7 +32,7 @@ def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives
                 latitude=PLACE[1],
             ),
         )
-        for number, shot in enumerate(drives.shots(service, seed, 2300))
+        for number, shot in enumerate(SHOTS(service, seed, 2300))
     )
 
 
@@ -39,7 +40,7 @@ def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives
 def busy() -> Iterator[str]:
     with serving(photos(0, 5)) as address:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mapillary, "shots", ride)
+            patch.setattr(drives, "shots", ride)
             request(address, mapillary.IMAGES, OAUTH, bbox="0,0,0.01,0.01")  # it keeps them
         yield address
 
@@ -175,7 +176,7 @@ def test_the_token_may_stand_in_the_address(busy):
 def test_an_id_that_is_gone_has_code_100(busy):
     pictures = ride("mapillary", 0, 0)
     deleted = next(each for each in pictures if each.photo.deleted)
-    for photo_id in ("123456", str(10**14 + deleted.number % 10**15)):
+    for photo_id in ("123456", str(10**14 + drives.hash_of(deleted.photo.view) % 10**15)):
         assert code_of(request(busy, f"/{photo_id}", OAUTH, fields="thumb_256_url")) == 100
 
 

@@ -13,8 +13,8 @@ from nogps.base.errors import InputError
 from nogps.pipeline import planet_process
 from nogps.pipeline.planet_process import planet_version, running_planet
 from planet import flickr, picture
+from planet.__main__ import SECRETS, introduction, version
 from planet.faults import check
-from planet.introduction import SECRETS, introduction, version
 from planet.keys import KEY
 from tests.planet.asking import ALIVE, ask, get, picture_path, rows_of
 

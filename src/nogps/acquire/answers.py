@@ -22,9 +22,8 @@ class AnswerCache:
         """The answer to a question, or None where none is kept."""
         if self._database is None:
             return None
-        kept = self._database.rows(
-            "SELECT answer FROM answer WHERE question = ?", [_digest(question)]
-        )
+        query = "SELECT answer FROM answer WHERE question = ?"
+        kept = self._database.rows(query, [_digest(question)])
         try:
             return json.loads(zlib.decompress(kept[0][0])) if kept else None
         except (zlib.error, ValueError, TypeError):
@@ -33,11 +32,8 @@ class AnswerCache:
     def put(self, question: Any, answer: Any) -> None:
         """Keep an answer; it replaces an earlier one."""
         if self._database is not None:
-            text = json.dumps(answer, separators=(",", ":"))
-            self._database.rows(
-                "REPLACE INTO answer VALUES (?, ?)",
-                [_digest(question), zlib.compress(text.encode())],
-            )
+            kept = zlib.compress(json.dumps(answer, separators=(",", ":")).encode())
+            self._database.rows("REPLACE INTO answer VALUES (?, ?)", [_digest(question), kept])
 
 
 def _digest(question: Any) -> bytes:

@@ -24,6 +24,8 @@ FEWEST_BATCHES, MOST_BATCHES = 2, 400
 SOUTHMOST = -60.0  # people do not live further south
 MOST_CELLS_COVERED = 20_000  # a region of no more cells is looked at without gaps
 
+_Points = tuple[NDArray[np.float64], NDArray[np.float64]]  # latitudes and longitudes
+
 
 class Box(NamedTuple):
     """A box that does not cross the antimeridian, in degrees."""
@@ -44,12 +46,8 @@ class Box(NamedTuple):
     def quarters(self) -> list["Box"]:
         """The four boxes that it falls into."""
         x, y = (self.west + self.east) / 2, (self.south + self.north) / 2
-        return [
-            Box(self.west, self.south, x, y),
-            Box(x, self.south, self.east, y),
-            Box(self.west, y, x, self.north),
-            Box(x, y, self.east, self.north),
-        ]
+        rows, columns = ((self.south, y), (y, self.north)), ((self.west, x), (x, self.east))
+        return [Box(west, south, east, north) for south, north in rows for west, east in columns]
 
 
 class Region:
@@ -121,25 +119,16 @@ def _geojson(path: Path) -> shapely.Geometry:
         ) from None
     except (shapely.errors.GEOSException, UnicodeDecodeError):
         raise InputError(f"sampling.region: {path} is not GeoJSON; export the area again") from None
-    parts = [shapely.make_valid(part) for part in _parts(shape)]
-    parts = [part for part in parts if part.area > 0]
-    if not parts:
+    shape = shapely.buffer(shapely.make_valid(shape), 0)  # without points and lines
+    if shape.is_empty:
         raise InputError(f"sampling.region: {path} has no area; give polygons, not points or lines")
-    west, south, east, north = shapely.total_bounds(parts)
+    west, south, east, north = shape.bounds
     if west < -180 or south < -90 or east > 180 or north > 90:
         raise InputError(
             f"sampling.region: {path} leaves the map; give longitude from -180 to 180, then "
             "latitude, and cut areas at the antimeridian"
         )
-    return shapely.union_all(parts)
-
-
-def _parts(shape: shapely.Geometry) -> list[shapely.Geometry]:
-    """What is in a collection, and in collections within it."""
-    parts = list(shapely.get_parts(shape))
-    while any(part.geom_type == "GeometryCollection" for part in parts):
-        parts = list(shapely.get_parts(parts))
-    return parts
+    return shape
 
 
 def cell_boxes(cell: int) -> list[Box]:
@@ -200,8 +189,8 @@ def cells_to_search(
 
 def _points(
     region: Region, places: str, weights: dict[str, float] | None, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latitudes and longitudes of sampled points; some of them may lie outside the region."""
+) -> _Points:
+    """Sampled points; some of them may lie outside the region."""
     if places == "population":
         return _near_towns(region, rng)
     boxes = region.boxes
@@ -236,9 +225,7 @@ def region_weights(
     return np.array([by_region.get(each, 1.0) for each in regions.tolist()])
 
 
-def _near_towns(
-    region: Region, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _near_towns(region: Region, rng: np.random.Generator) -> _Points:
     latitude, longitude, people = _town_columns()
     radius = np.sqrt(people / PEOPLE_PER_KM2 / math.pi) / KM_PER_DEGREE
     reach = 3 * radius.max()

@@ -25,6 +25,7 @@ from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
 from nogps.acquire.service import SMALLEST, CachedService, Page, Service
 from nogps.acquire.source import CrawlRate, Source
+from nogps.base import coroutines
 from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
@@ -112,16 +113,15 @@ class Search(Source):
         """Photos by id; the same ones whenever the service has the same photos."""
         self.__post_init__()  # each search begins anew
         spec = self.spec
-        cells = cells_to_search(
-            spec.limits.region,
-            spec.places,
-            spec.limits.cell_level,
-            spec.calls * (EMPTY_CELLS if self.service.coarse_levels else 1),
-            spec.weights,
-            spec.seed,
-        )
+        most = spec.calls * (EMPTY_CELLS if self.service.coarse_levels else 1)
+        where = spec.limits.region, spec.places, spec.limits.cell_level
+        cells = cells_to_search(*where, most, spec.weights, spec.seed)
         self._announce(len(cells))
-        found = self._without_excluded(asyncio.run(self._search(cells.tolist())))
+        every = coroutines.run(self._search(cells.tolist()))
+        # Without what else there is of the owners of photos that are excluded.
+        found = [each for each in every if each.owner not in self._excluded_owners - {""}]
+        self.rejections["excluded"] += len(every) - len(found)
+        self.counts.candidates = len(found)
         self._cached.check_answered()
         if self.counts.cut_areas or self.counts.unanswered_areas:
             tqdm.write(
@@ -129,37 +129,29 @@ class Search(Source):
                 f"{self.counts.unanswered_areas} were not answered this time"
             )
         if spec.photos and len(found) < spec.photos:
-            self._report_shortage(len(found))
+            tip = "these are all within the limits of sampling; loosen those, or widen its region"
+            if self.counts.calls >= spec.calls:
+                tip = "raise sampling.calls to go on, or name a sampling.region that has more"
+            calls = f"{self.counts.calls:,} calls"
+            tqdm.write(f"{len(found):,} of {spec.photos:,} photos after {calls}; {tip}")
         return sorted(found, key=lambda each: each.photo_id)
 
     def _announce(self, cells: int) -> None:
         spec = self.spec
         wanted = f"{spec.photos:,} photos" if spec.photos else "all photos"
-        seconds = spec.calls / self.rate.per_second
-        duration = f", which take {_duration(seconds)}" if seconds else ""
+        minutes = spec.calls / self.rate.per_second / 60
+        duration = f"{max(1, minutes):.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+        taking = f", which take {duration} at most" if minutes else ""
         tqdm.write(
             f"looking for {wanted} in up to {cells:,} cells by at most {spec.calls:,} calls to "
-            f"{self.service.name}{duration}; 0 dollars; may be stopped and run again any time"
-        )
-
-    def _report_shortage(self, found: int) -> None:
-        if self.counts.calls >= self.spec.calls:
-            advice = "raise sampling.calls to go on, or name a sampling.region that has more"
-        else:
-            advice = (
-                "these are all within the limits of sampling; loosen those, or widen its region"
-            )
-        tqdm.write(
-            f"{found:,} of {self.spec.photos:,} photos after {self.counts.calls:,} calls; {advice}"
+            f"{self.service.name}{taking}; 0 dollars; may be stopped and run again any time"
         )
 
     async def _search(self, ids: list[int]) -> list[Candidate]:
-        """Photos of these cells until there are enough, or all calls are made."""
         found: list[Candidate] = []
         photos = self.spec.photos
-        with tqdm(
-            total=photos or len(ids), desc="sample", unit="photo" if photos else "cell"
-        ) as bar:
+        unit = "photo" if photos else "cell"
+        with tqdm(total=photos or len(ids), desc="sample", unit=unit) as bar:
             # Closed before the client is: what is under way ends with the search.
             async with self.http() as client, aclosing(self._in_order(ids, client)) as cells:
                 async for cell in cells:
@@ -167,9 +159,8 @@ class Search(Source):
                     self._count(cell)
                     found += kept
                     bar.update(len(kept) if photos else 1)
-                    bar.set_postfix_str(
-                        f"{self.counts.cells} cells, {self.counts.calls} calls", refresh=False
-                    )
+                    told = f"{self.counts.cells} cells, {self.counts.calls} calls"
+                    bar.set_postfix_str(told, refresh=False)
                     if (photos and len(found) >= photos) or self.counts.calls >= self.spec.calls:
                         break
         self.counts.unasked_cells = len(ids) - self.counts.cells
@@ -186,10 +177,7 @@ class Search(Source):
                     tasks.append(asyncio.create_task(self._look_into(following, http)))
                 yield await tasks.pop(0)
         finally:
-            unfinished: list[asyncio.Future] = [*tasks, *self._coarse.values()]
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+            await coroutines.end([*tasks, *self._coarse.values()])
 
     def _count(self, cell: _Cell) -> None:
         self.counts.cells += 1
@@ -234,14 +222,6 @@ class Search(Source):
         excluded = self.spec.excluded
         return "excluded" if excluded.names(photo) or photo.owner in excluded.owners else ""
 
-    def _without_excluded(self, found: list[Candidate]) -> list[Candidate]:
-        """All but what else there is of the owners of photos that are excluded."""
-        kept = [each for each in found if each.owner not in self._excluded_owners - {""}]
-        if len(kept) < len(found):
-            self.rejections["excluded"] += len(found) - len(kept)
-            self.counts.candidates = len(kept)
-        return kept
-
     # --- one cell ---
 
     async def _look_into(self, cell_id: int, http: Polite) -> _Cell:
@@ -260,7 +240,6 @@ class Search(Source):
         return cell
 
     def _wants_more(self, cell: _Cell, kept: int) -> bool:
-        """Whether there is more of a cell to ask about, and need of it."""
         most = self.spec.limits.per_cell or math.inf
         return bool(cell.boxes) and kept < most and cell.counts["calls"] < self.spec.calls
 
@@ -325,19 +304,10 @@ class Search(Source):
         return page
 
     def _inside(self, cell_id: int, photos: dict[str, Candidate | str]) -> dict:
-        """The photos that lie in the cell itself, or nowhere."""
         level = self.spec.limits.cell_level
         located = {key: each for key, each in photos.items() if isinstance(each, Candidate)}
-        leaves = s2.cell_ids(
-            [each.latitude for each in located.values()],
-            [each.longitude for each in located.values()],
-        )
+        known = located.values()
+        leaves = s2.cell_ids([each.latitude for each in known], [each.longitude for each in known])
         here = s2.parent(leaves, level) == cell_id
         outside = {key for key, inside in zip(located, here, strict=True) if not inside}
         return {key: each for key, each in photos.items() if key not in outside}
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 5400:
-        return f"{max(1, round(seconds / 60))} minutes at most"
-    return f"{seconds / 3600:.1f} hours at most"

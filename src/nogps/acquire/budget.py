@@ -59,7 +59,12 @@ class Budget:
         """
         with self._database.transaction() as database:
             usd = self.usd_per_call if self._free_calls() <= 0 else 0.0
-            self._check(usd)
+            if self.spent_usd + usd > self.budget_usd + 1e-9:
+                told = ", which is too little for one call; set it to what you will spend at most"
+                if self.calls:
+                    told = f" and {self.spent_usd:.2f} of it are spent, on {self.calls:,} calls; "
+                    told += "what is fetched is kept: raise it to go on"
+                raise OverBudget(f"budget_usd is {self.budget_usd:g}{told}")
             _record(database, _this_month(), _digest(what), usd)
 
     def estimate(self, calls: int) -> float:
@@ -78,19 +83,6 @@ class Budget:
         """Calls that are still free this month; negative where more were made."""
         made = self._database.rows("SELECT calls FROM month WHERE month = ?", [_this_month()])
         return self.free_a_month - (made[0][0] if made else 0)
-
-    def _check(self, usd: float) -> None:
-        if self.spent_usd + usd <= self.budget_usd + 1e-9:
-            return
-        if not self.calls:
-            raise OverBudget(
-                f"budget_usd is {self.budget_usd:g}, which is too little for one call; set it "
-                "to what you will spend at most"
-            )
-        raise OverBudget(
-            f"budget_usd is {self.budget_usd:g} and {self.spent_usd:.2f} of it are spent, on "
-            f"{self.calls:,} calls; what is fetched is kept: raise it to go on"
-        )
 
     def _add_journal(self, journal: Path) -> None:
         """Add the calls of an earlier version's journal (CSV: month, digest, dollars), once.

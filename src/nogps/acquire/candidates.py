@@ -36,10 +36,8 @@ def sample_photos(table: pd.DataFrame, search: SearchSpec) -> pd.DataFrame:
             f"sampling.photos: {search.photos} keeps all {len(table)} candidates, and there is "
             "nothing to weigh; keep fewer, or have more of them to choose from"
         )
-    sampled = sample(
-        table["latitude"], table["longitude"], search.photos, search.weights, search.seed
-    )
-    return table.iloc[sampled]
+    where = table["latitude"], table["longitude"]
+    return table.iloc[sample(*where, search.photos, search.weights, search.seed)]
 
 
 def table_of(found: list[Candidate]) -> pd.DataFrame:

@@ -17,11 +17,8 @@ import hashlib
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import asdict, fields, replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +31,7 @@ from nogps.acquire.candidate import Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import Ledger, Outcome, Spool, digest_of
 from nogps.acquire.source import Source
+from nogps.base import coroutines
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, Section
 from nogps.photos import images, shards
@@ -75,7 +73,7 @@ def gather(
     scratch.mkdir(parents=True, exist_ok=True)
     with Ledger(scratch) as ledger:
         work = _Gathering(source, scratch, ledger, min_side, http)
-        index = asyncio.run(work.run(candidates))
+        index = coroutines.run(work.run(candidates))
         _unmask_placeholders(index, candidates["owner"])
         return _publish(scratch, folder, ledger, index)
 
@@ -98,19 +96,17 @@ class _Gathering:
         self.seen: set[bytes] = set()  # digests of the photos kept so far
         self.counts: Counter[str] = Counter()
         self.bytes = 0  # fetched in this run
-        self.pool = ThreadPoolExecutor(os.cpu_count())
         self.room = asyncio.Semaphore(4 * http.connections)  # photos in memory at a time
         self.refusal: InputError | None = None  # why nothing more is asked for
 
     async def run(self, candidates: pd.DataFrame) -> pd.DataFrame:
         tables, columns = [], [each.name for each in fields(Outcome)]
-        blocks = [
-            candidates.iloc[start : start + shards.SHARD_SIZE]
-            for start in range(0, len(candidates), shards.SHARD_SIZE)
-        ]
+        size = shards.SHARD_SIZE
+        blocks = [candidates.iloc[at : at + size] for at in range(0, len(candidates), size)]
         underway: deque[asyncio.Task] = deque()
         with tqdm(total=len(candidates), desc="download", unit="photo") as self.bar:
-            async with self.http, _ending(underway):
+            async with self.http, AsyncExitStack() as stack:
+                stack.push_async_callback(coroutines.end, underway)
                 for number, block in enumerate(blocks):
                     for ahead in blocks[number + len(underway) : number + 1 + BLOCKS_AHEAD]:
                         task = asyncio.create_task(self.fetch_all(ahead["url"].tolist()))
@@ -150,7 +146,6 @@ class _Gathering:
 
     async def fetch(self, url: str, spool: Spool) -> Outcome:
         """Look at what came for a URL, now or before an interruption."""
-        in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
         async with self.room:
             earlier = self.spooled.get(digest_of(url))
             fetched = earlier.read(url) if earlier else await self.ask(url)
@@ -158,7 +153,7 @@ class _Gathering:
                 spool.add(url, fetched)  # before anything can stop us
                 self.bytes += len(fetched.body)
                 self.spooled[digest_of(url)] = spool
-            outcome = await in_pool(_look_at, url, fetched)
+            outcome = await asyncio.to_thread(_look_at, url, fetched)
         if not self.refusal:
             self.tell(outcome)
         return outcome
@@ -184,17 +179,15 @@ class _Gathering:
 
     async def settle(self, photo_ids: list[str], fetched: list[Outcome]) -> list[Outcome]:
         """Give each candidate of a block its status, and write the block if it is not there."""
-        in_pool = partial(asyncio.get_running_loop().run_in_executor, self.pool)
         judged = [self.judged(outcome) for outcome in fetched]
-        settled = await in_pool(self.write, photo_ids, judged)
+        settled = await asyncio.to_thread(self.write, photo_ids, judged)
         # What the ledger says of a photo holds for other limits and other candidates, too.
-        self.ledger.put(
-            [
-                after if after.shard else before
-                for before, after in zip(fetched, settled, strict=True)
-                if before.status != Status.FAILED and (after.shard or not before.shard)
-            ]
-        )
+        news = [
+            after if after.shard else before
+            for before, after in zip(fetched, settled, strict=True)
+            if before.status != Status.FAILED and (after.shard or not before.shard)
+        ]
+        self.ledger.put(news)
         for outcome in settled:
             spool = self.spooled.pop(digest_of(outcome.url), None)
             if spool:
@@ -218,11 +211,8 @@ class _Gathering:
 
     def write(self, photo_ids: list[str], judged: list[Outcome]) -> list[Outcome]:
         """The same outcomes with the places of their bytes; "" and 0 for those without."""
-        kept = {
-            photo_id: each
-            for photo_id, each in zip(photo_ids, judged, strict=True)
-            if each.status == Status.OK
-        }
+        pairs = list(zip(photo_ids, judged, strict=True))
+        kept = {photo_id: each for photo_id, each in pairs if each.status == Status.OK}
         content = "".join(f"{key} {each.url} {each.sha256}\n" for key, each in kept.items())
         name = f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.tar"
         if kept and not all(each.shard == name for each in kept.values()):
@@ -230,10 +220,7 @@ class _Gathering:
             ranges = shards.write_shard(self.scratch / name, members)
             for photo_id, where in zip(list(kept), ranges, strict=True):
                 kept[photo_id] = replace(kept[photo_id], **asdict(where))
-        return [
-            kept.get(photo_id, replace(each, shard="", offset=0))
-            for photo_id, each in zip(photo_ids, judged, strict=True)
-        ]
+        return [kept.get(key, replace(each, shard="", offset=0)) for key, each in pairs]
 
     def member(self, photo_id: str, outcome: Outcome) -> tuple[str, bytes]:
         if outcome.shard:
@@ -243,19 +230,7 @@ class _Gathering:
         return shards.member_name(photo_id, images.suffix_of(body)), body
 
 
-@asynccontextmanager
-async def _ending(tasks: deque[asyncio.Task]) -> AsyncIterator[None]:
-    """End the tasks that are left with the block."""
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _look_at(url: str, fetched: Fetched) -> Outcome:
-    """What became of a URL, if this came for it."""
     body = fetched.body
     if fetched.status is not Status.OK:
         return Outcome(url, str(fetched.status), sha256=shards.sha256(body) if body else "")
@@ -290,7 +265,10 @@ def _publish(scratch: Path, folder: Path, ledger: Ledger, index: pd.DataFrame) -
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     for name, shard in shard_of.items():
-        _link(scratch / name, folder / shard)
+        try:
+            os.link(scratch / name, folder / shard)  # one file under two names: on the disk once
+        except OSError:
+            shutil.copyfile(scratch / name, folder / shard)
     ledger.publish(blocks)
     _drop_unneeded(scratch, ledger, set(blocks))
     index["shard"] = [shard_of.get(name, "") for name in index["shard"]]
@@ -308,14 +286,6 @@ def _drop_unneeded(scratch: Path, ledger: Ledger, needed: set[str]) -> None:
     known, published = set(ledger.shards()), ledger.published()
     for path in scratch.glob("*.tar"):
         wanted = path.name in needed or path.name.startswith("spool-")
-        if wanted or (path.name in known - published) or path.stat().st_nlink > 1:
-            continue
-        path.unlink()
-        ledger.forget(path.name)
-
-
-def _link(existing: Path, new: Path) -> None:
-    try:
-        os.link(existing, new)  # the same bytes under two names: no second copy on the disk
-    except OSError:
-        shutil.copyfile(existing, new)
+        if not wanted and path.name not in known - published and path.stat().st_nlink == 1:
+            path.unlink()
+            ledger.forget(path.name)

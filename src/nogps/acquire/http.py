@@ -122,6 +122,7 @@ def whole_picture(judge: Judge = by_status) -> Judge:
 
 @dataclass
 class _Host:
+    name: str
     slots: asyncio.Semaphore
     gate: asyncio.Lock = field(default_factory=asyncio.Lock)
     not_before: float = 0.0  # monotonic seconds
@@ -156,13 +157,12 @@ class Polite:
     _hosts: dict[str, _Host] = field(default_factory=dict, init=False)
 
     async def __aenter__(self) -> "Polite":
+        wait = self.timeout_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(
-                total=4 * self.timeout_s, sock_connect=self.timeout_s, sock_read=self.timeout_s
-            ),
+            timeout=aiohttp.ClientTimeout(total=4 * wait, sock_connect=wait, sock_read=wait),
             trust_env=not self.base,  # what stands in for the world is on this machine: no proxy
         )
         # aiohttp would repeat a request whose connection broke: uncounted, and perhaps unpaid.
@@ -190,26 +190,25 @@ class Polite:
         Raises:
             Unavailable: no whole answer after all tries, or the host is down.
         """
-        host = self._hosts.setdefault(
-            urlsplit(url).netloc, _Host(asyncio.Semaphore(self.connections))
-        )
+        name = urlsplit(url).netloc
+        host = self._hosts.setdefault(name, _Host(name, asyncio.Semaphore(self.connections)))
         for attempt in range(TRIES):
             async with host.slots, host.gate if host.open else nullcontext():
-                await self._turn(host, url)
+                await self._turn(host)
                 probing = host.open
                 answer = await self._once(url, prepare(url), headers or {})
                 verdict = Verdict.BUSY if answer is None else judge(answer)
                 if verdict is Verdict.BUSY:
-                    self._failed(host, url, answer, probing)
+                    self._failed(host, answer, probing)
                 else:
                     host.failures = host.probes = 0
             if answer is not None and verdict is Verdict.OK:
                 return answer
             if attempt + 1 < TRIES:
                 await asyncio.sleep(self._wait(attempt))
-        raise Unavailable(urlsplit(url).netloc)
+        raise Unavailable(name)
 
-    async def _turn(self, host: _Host, url: str) -> None:
+    async def _turn(self, host: _Host) -> None:
         """Wait until this host may be asked again; raise HostDown where it never may."""
         while not host.down:
             now = time.monotonic()
@@ -218,7 +217,7 @@ class Polite:
                 host.next_turn = now + 1 / self.per_second
                 return
             await asyncio.sleep(start - now)
-        raise HostDown(urlsplit(url).netloc)
+        raise HostDown(host.name)
 
     async def _once(self, url: str, address: str, headers: Mapping[str, str]) -> Answer | None:
         """The answer of one try; None if it did not come, broke off or is too large."""
@@ -239,15 +238,14 @@ class Polite:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
 
-    def _failed(self, host: _Host, url: str, answer: Answer | None, probing: bool) -> None:
+    def _failed(self, host: _Host, answer: Answer | None, probing: bool) -> None:
         """Note a failure; only those of probes (requests on an open circuit) take a host down."""
-        name = urlsplit(url).netloc
         was_open, was_down = host.open, host.down
         host.failures += 1
         pause = _retry_after(answer) if answer is not None else 0.0
         if pause > LONGEST_PAUSE:
             host.down = True
-            self.tell(f"{name} asks to be left alone for {pause / 60:.0f} minutes")
+            self.tell(f"{host.name} asks to be left alone for {pause / 60:.0f} minutes")
         if answer is not None and answer.status < 500 and not pause:
             pause = self._wait(0)
         if probing:
@@ -255,9 +253,9 @@ class Polite:
             pause = max(pause, self._wait(host.probes))
             host.down = host.down or host.probes >= PROBES
         elif host.open and not was_open:
-            self.tell(f"{name} fails again and again; waiting for it")
+            self.tell(f"{host.name} fails again and again; waiting for it")
         if host.down and probing and not was_down:
-            self.tell(f"{name} is down; giving up on it for now")
+            self.tell(f"{host.name} is down; giving up on it for now")
         host.not_before = max(host.not_before, time.monotonic() + pause)
 
     def _wait(self, attempt: int) -> float:

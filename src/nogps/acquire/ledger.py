@@ -78,9 +78,7 @@ class Ledger:
         """Write down what is known now, all of it or nothing."""
         marks = ",".join("?" * len(fields(Outcome)))
         with self._database.transaction() as database:
-            database.executemany(
-                f"REPLACE INTO outcome VALUES ({marks})", [astuple(each) for each in outcomes]
-            )
+            database.executemany(f"REPLACE INTO outcome VALUES ({marks})", map(astuple, outcomes))
 
     def shards(self) -> list[str]:
         """All shards that some photo lies in."""
@@ -90,9 +88,8 @@ class Ledger:
     def publish(self, shards: list[str]) -> None:
         """Note that these shards were among the outs."""
         with self._database.transaction() as database:
-            database.executemany(
-                "INSERT OR IGNORE INTO published VALUES (?)", [[shard] for shard in shards]
-            )
+            rows = [[shard] for shard in shards]
+            database.executemany("INSERT OR IGNORE INTO published VALUES (?)", rows)
 
     def published(self) -> set[str]:
         """All shards that ever were among the outs."""

@@ -1,6 +1,5 @@
 """Services that list photos by area: what they are asked, and asking them nothing twice."""
 
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
@@ -88,10 +87,13 @@ class CachedService:
 
     async def page(self, box: Box, http: Polite) -> Page:
         """The photos of a box, from this run or an earlier one; raises what Service.ask raises."""
-        page = self._kept(box)
-        if page is None:
+        question = self.service.key(box)
+        try:
+            page = _PAGES.validate_python(self._answers.get(question))
+        except ValidationError:  # none is kept, or one that another version kept
             page = await self._ask(box, http, self.service.most_listed)
-            self._keep(box, page)
+            divided = page.full and box.square_degrees > SMALLEST  # and its parts will be kept
+            self._answers.put(question, asdict(replace(page, photos={}) if divided else page))
         self._answered = True
         return page
 
@@ -130,13 +132,3 @@ class CachedService:
 
     def _refused(self) -> InputError:
         return InputError(f"{self._reason}; run this again later: what is answered is kept")
-
-    def _kept(self, box: Box) -> Page | None:
-        with suppress(ValidationError):  # none is kept, or one that another version kept
-            return _PAGES.validate_python(self._answers.get(self.service.key(box)))
-        return None
-
-    def _keep(self, box: Box, page: Page) -> None:
-        if page.full and box.square_degrees > SMALLEST:
-            page = replace(page, photos={})  # it will be divided, and its parts will be kept
-        self._answers.put(self.service.key(box), asdict(page))

@@ -35,7 +35,7 @@ def planet_folder() -> Path:
 
 def planet_version() -> str:
     """A digest of the planet's code: another one may draw other pictures at the same addresses."""
-    code = (path.read_bytes() for path in sorted(planet_folder().glob("*.py")))
+    code = (path.read_bytes() for path in sorted(planet_folder().glob("*.*")))
     return hashlib.sha256(b"".join(code)).hexdigest()[:12]
 
 

@@ -28,6 +28,7 @@ from nogps.acquire.ledger import unfetched
 from nogps.acquire.pictures import fetched_picture
 from nogps.acquire.source import Context, Source, SourceType
 from nogps.acquire.sources.openaddresses import draw_evenly, read_addresses
+from nogps.base import coroutines
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Section
 from nogps.photos import images
@@ -135,7 +136,7 @@ class StreetView(Source):
         inside = self.region.contains(*addresses.T)
         self._address_counts = counts | {"addresses_outside_region": int((~inside).sum())}
         drawn = draw_evenly(addresses[inside], settings.locations, self.seed, settings.region_km)
-        for answer in asyncio.run(self._nearest(drawn.tolist())):
+        for answer in coroutines.run(self._nearest(drawn.tolist())):
             position = self._usable_position(answer, seen)
             if position:
                 seen.add(answer["pano_id"])
