@@ -16,7 +16,8 @@ INTRODUCTION = """\
 # Parameters
 
 Everything that `params.yaml` holds, with the values that come with the project.
-`dvc exp run -S lr=3e-4` changes one; the stages named last run again then, and those that read what they wrote.
+`dvc exp run -S lr=3e-4` changes one; the stages named last run again then, and those
+that read what they write.
 `nogps params --markdown` makes this page.
 """
 HEADER = "| name | values | comes as | what | stages |\n|---|---|---|---|---|"
