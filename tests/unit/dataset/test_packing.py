@@ -30,7 +30,7 @@ def test_pack_accounts_for_every_photo_and_repeats_byte_for_byte(tmp_path):
     pd.testing.assert_frame_equal(index, read_index(tmp_path / "b"))
     read = Shards(tmp_path / "b").read
     good = index[index["status"] == "ok"]
-    assert all(read(place)[:2] == b"\xff\xd8" for place in shards_module.places(good))
+    assert all(read(place)[:2] == b"\xff\xd8" for place in shards_module.byte_ranges(good))
 
 
 def directions(candidate_id: str, body: bytes, side: int) -> list[packing.Photo]:
@@ -62,7 +62,7 @@ def test_a_candidate_can_become_several_photos(tmp_path):
     assert index["heading"].fillna(-1).tolist() == [12.5, 0, 180, 0, 180, -1]
     assert index["bearing"].fillna(-1).tolist() == [-1, 5, 185, 5, 185, -1]
     read = Shards(tmp_path).read
-    for row, place in zip(index.head(5).itertuples(), shards_module.places(index), strict=False):
+    for row, place in zip(index.head(5).itertuples(), shards_module.byte_ranges(index), strict=False):
         assert read(place) == images.pack(bodies[row.candidate_id], 32).jpeg
     with tarfile.open(tmp_path / "shard-00000.tar") as tar:
         assert tar.getnames()[:3] == ["a.jpg", "p_b_000.jpg", "p_b_180.jpg"]
@@ -115,7 +115,7 @@ def test_what_was_fetched_is_packed_and_nothing_else(tmp_path):
     assert index["photo_id"].tolist() == ["a", "c"]
     assert index["heading"].fillna(-1).tolist() == [90, -1]
     read = Shards(tmp_path / "packed").read
-    for body, place in zip((bodies[0], bodies[2]), shards_module.places(index), strict=True):
+    for body, place in zip((bodies[0], bodies[2]), shards_module.byte_ranges(index), strict=True):
         assert read(place) == images.pack(body, 32).jpeg
 
 

@@ -128,7 +128,7 @@ def test_packing_folds_and_cells_do_not_see_chunks(rows, tmp_path):
         train = photos[dealt == "train"]
         limits = {"min_photos": 2, "max_photos": 20, "min_level": 2, "max_level": 8}
         classes = adaptive(train["latitude"], train["longitude"], **limits)
-        return photos, dealt, [classes.tokens, shards.places(index)]
+        return photos, dealt, [classes.tokens, shards.byte_ranges(index)]
 
     photos, dealt, rest = one(chunked, "chunks")
     expected, expected_dealt, expected_rest = one(whole, "whole")

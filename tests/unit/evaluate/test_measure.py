@@ -254,7 +254,7 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
     photos, path = packed
     names = [each for each in photos["photo_id"] if each != "b.jpg"]
     readable = photos[photos["status"] == "ok"]
-    batch = Photos(shards.Shards(path), shards.places(readable), SIZE)
+    batch = Photos(shards.Shards(path), shards.byte_ranges(readable), SIZE)
     expected = []
     for name in names:
         jpeg = images.pack((folder / name).read_bytes(), images.pack_side(SIZE)).jpeg

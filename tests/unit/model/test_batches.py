@@ -21,7 +21,7 @@ def packed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
     bodies = {str(each): encoded(picture(60, 48, seed=each)) for each in range(11)}
     index = packing.pack(list(bodies), bodies.__getitem__, folder, side=36)
-    return shards.Shards(folder), shards.places(index)
+    return shards.Shards(folder), shards.byte_ranges(index)
 
 
 def batches(keys, size=4):

@@ -12,7 +12,7 @@ from nogps.evaluate import regions
 from nogps.model.batches import Photos, predict
 from nogps.model.locator import Locator
 from nogps.photos import images
-from nogps.photos.shards import Shards, places, read_index
+from nogps.photos.shards import Shards, byte_ranges, read_index
 from nogps.pipeline import training
 from nogps.pipeline.params import read_params
 from nogps.rights import credits, licences
@@ -159,7 +159,7 @@ def test_eval_asks_the_model_as_it_was_saved(finished):
     asked = predictions.merge(index, on="photo_id", validate="one_to_one")
     locator = Locator.load(finished.root / "models/model.pt")
     shards = Shards(finished.root / "data/packed")
-    photos = Photos(shards, places(asked), locator.image_size)
+    photos = Photos(shards, byte_ranges(asked), locator.image_size)
     answers = locator.answers(predict(locator.network, photos, 16, 0))
     for name in ("confidence", "radius_50_km", "radius_90_km"):
         assert asked[name].to_numpy() == pytest.approx(getattr(answers, name), rel=1e-4), name

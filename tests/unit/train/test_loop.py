@@ -54,7 +54,7 @@ def album(folder, pictures, labels, classes, copies=1) -> Labelled:
     labels = np.tile(np.asarray(labels, dtype=np.int64), copies)
     latitude, longitude = globe(classes).points()
     return Labelled(
-        Photos(shards.Shards(folder), shards.places(index) * copies, SIZE, 0, varied()),
+        Photos(shards.Shards(folder), shards.byte_ranges(index) * copies, SIZE, 0, varied()),
         latitude[labels],
         longitude[labels],
         labels.astype(str).astype(object),
@@ -145,7 +145,7 @@ def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, l
     many = album(tmp_path / "packed", pairs, range(16), 16, copies=4)
     once = dataclasses.replace(
         many,
-        photos=Photos(many.photos.shards, many.photos.places[:16], SIZE),
+        photos=Photos(many.photos.shards, many.photos.byte_ranges[:16], SIZE),
         **{each: getattr(many, each)[:16] for each in ("latitude", "longitude", "owner")},
     )
     head = objectives.build(loss, globe(16), 75.0).head
@@ -428,7 +428,7 @@ def test_photos_are_augmented_as_told_and_validated_as_they_are(
     tmp_path, pictures, monkeypatch, augmentation, count
 ):
     shown = {"train": {}, "val": {}}
-    places = pictures.photos.places
+    places = pictures.photos.byte_ranges
     photos = Photos(pictures.photos.shards, places, SIZE, augmentation=augmentation)
     whole = {number: photos[(WHOLE, number)][0] for number in range(16)}
     step = Run.step
@@ -598,6 +598,6 @@ def test_predictions_come_in_the_photos_order(pictures, workers):
     together = predict(net, pictures.photos, 5, workers)
     alone = [
         predict(net, Photos(pictures.photos.shards, [place], SIZE), 1, 0)
-        for place in pictures.photos.places
+        for place in pictures.photos.byte_ranges
     ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
