@@ -64,8 +64,9 @@ def training_photos(
     if params.weights != "none":
         frozen = backbones.build(locator.backbone, 2, params.weights).eval().to(device)
     train = train[train["status"] == "ok"]
-    photos = Photos(shards.Shards(paths.PACKED), shards.byte_ranges(train), locator.image_size)
-    features = baselines.features(photos, frozen, params.batch_size, params.workers)
+    where, side = shards.byte_ranges(train), locator.image_size
+    photos = Photos(shards.Shards(paths.PACKED), where, side, workers=params.workers)
+    features = baselines.features(photos, frozen, params.batch_size)
     return Reference(positions(train), features, frozen, params.seed)
 
 

@@ -1,7 +1,5 @@
 """Baselines: answers that need no training of ours, for the rows beside the model's."""
 
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +8,7 @@ from torch import nn
 
 from nogps.earth import geo
 from nogps.evaluate.protocol import Points
-from nogps.model import backbones, tensors
+from nogps.model import batches
 from nogps.model.batches import Photos, of_each
 
 TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
@@ -39,9 +37,7 @@ def nearest_neighbour(features: np.ndarray, train: np.ndarray, positions: Points
     return positions[nearest.kneighbors(features, return_distance=False)[:, 0]]
 
 
-def features(
-    photos: Photos, network: nn.Module | None, batch_size: int, workers: int
-) -> NDArray[np.float32]:
+def features(photos: Photos, network: nn.Module | None, batch_size: int) -> NDArray[np.float32]:
     """The frozen features of each photo, shape (n, dimensions): they owe nothing to our training.
 
     What `network` sees before its head; without one, the centred pixels of a 16 x 16 colour
@@ -54,9 +50,6 @@ def features(
         ).flatten(1)
         return small - small.mean(dim=1, keepdim=True)
 
-    def before_head(network: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-        device = next(network.parameters()).device
-        return backbones.features(network, tensors.normalise(pixels.to(device)))
-
-    function = tiny if network is None else partial(before_head, network)
-    return of_each(photos, function, batch_size, workers, "features").numpy()
+    if network is None:
+        return of_each(photos, tiny, batch_size, "features").numpy()
+    return batches.features(network, photos, batch_size).numpy()

@@ -76,12 +76,14 @@ def measure(
     if not len(readable):
         raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
     read = photos.iloc[readable]
-    batch = Photos(shards.Shards(folder), shards.byte_ranges(read), locator.image_size)
-    outputs = locator.predict(batch, batch_size, workers)
+    batch = Photos(
+        shards.Shards(folder), shards.byte_ranges(read), locator.image_size, workers=workers
+    )
+    outputs = locator.predict(batch, batch_size)
     answers = _answers(locator, outputs, read["owner"].tolist() if together else None)
     features = None
     if reference:
-        features = baselines.features(batch, reference.network, batch_size, workers)
+        features = baselines.features(batch, reference.network, batch_size)
     truth = positions(photos)
     guesses = {row: _placed(each, readable, len(photos)) for row, each in answers.items()}
     guesses |= _baselines(truth, locator, reference, features, readable)

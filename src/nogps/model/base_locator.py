@@ -59,7 +59,7 @@ class BaseLocator(ABC):
         """Logits of the classes, shape (classes,), of a photo as the network sees it."""
 
     @abstractmethod
-    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+    def predict(self, photos: Photos, batch_size: int) -> Tensor:
         """The network's outputs for packed photos, shape (n, outputs), on the CPU."""
 
     @abstractmethod

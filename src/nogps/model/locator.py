@@ -104,16 +104,16 @@ class Locator(BaseLocator):
             outputs = self.network(tensors.normalise(batch.to(device)))
         return self.class_scores(outputs.float())[0]
 
-    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+    def predict(self, photos: Photos, batch_size: int) -> Tensor:
         """The network's outputs for packed photos, shape (n, outputs), on a GPU if there is one.
 
         On a CPU one by one, so that an answer is the same to the last bit whatever else is asked;
         a GPU, whose bits are others anyway, would idle.
         """
         if not torch.cuda.is_available():
-            return batches.predict(self.network, photos, 1, workers)
+            return batches.predict(self.network, photos, 1)
         device = torch.device("cuda", torch.cuda.current_device())
-        return batches.predict(self.network.to(device), photos, batch_size, workers)
+        return batches.predict(self.network.to(device), photos, batch_size)
 
     def class_scores(self, outputs: Tensor) -> Floats:
         """Logits of the classes, shape (n, classes), for the network's outputs (n, outputs)."""

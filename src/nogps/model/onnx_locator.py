@@ -71,7 +71,7 @@ class OnnxLocator(BaseLocator):
         """Logits of the classes, shape (classes,), of a photo as the network sees it."""
         return _run(self.network, square)
 
-    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+    def predict(self, photos: Photos, batch_size: int) -> Tensor:
         """The scores of packed photos, shape (n, classes), one by one."""
         import torch
 
@@ -81,7 +81,7 @@ class OnnxLocator(BaseLocator):
             squares = pixels.permute(0, 2, 3, 1).numpy()
             return torch.from_numpy(np.stack([self.scores(each) for each in squares]))
 
-        return of_each(photos, seen, 1, workers, "predict")
+        return of_each(photos, seen, 1, "predict")
 
     def class_scores(self, outputs: Tensor) -> Floats:
         """The outputs themselves, as float64."""

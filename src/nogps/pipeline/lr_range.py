@@ -18,7 +18,7 @@ from nogps.base.files import replacing
 from nogps.model.batches import loader
 from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
-from nogps.train import loop, lr_range
+from nogps.train import lr_range
 from nogps.train.head import fit_head
 from nogps.train.run import Run
 
@@ -57,9 +57,9 @@ def batches(run: Run, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
     keys: list = []
     epoch = 0
     while len(keys) < steps:
-        keys += loop.batches(run, epoch)
+        keys += run.batches(epoch)
         epoch += 1
-    yield from loader(run.train.photos, keys[:steps], run.workers)
+    yield from loader(run.train.photos, keys[:steps])
 
 
 def plot(curve: pd.DataFrame) -> Figure:

@@ -1,7 +1,12 @@
-"""A locator in training: what trains its network, and the checkpoint that holds all of it."""
+"""A locator in training: a linear probe first, then epochs of all of its network.
+
+A run writes all of its state to a checkpoint, so that one that was killed goes on as if nothing had
+happened; started by torchrun, several processes train as one with the same batches.
+"""
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
 from nogps.base.errors import InputError
 from nogps.model import distributed, objectives, tensors
 from nogps.model.backbones import freeze_batch_norm, head_name, write_torch
-from nogps.model.batches import Labelled, predict
+from nogps.model.batches import Labelled, loader, predict
 from nogps.model.locator import Locator
+from nogps.train.head import fit_head
 from nogps.train.settings import TrainSettings
 
 BANDS = 8  # groups of layers that learn at rates of their own
+CHECKPOINT_SECONDS = 300
+STEPS_UNSEEN = 50  # after so many the loss is looked at, for which a GPU has to be waited for
 
 
 @dataclass(frozen=True)
@@ -53,16 +62,8 @@ class State:
 class Run:
     """A locator whose network learns from one fold and is judged on another."""
 
-    def __init__(
-        self,
-        locator: Locator,
-        train: Labelled,
-        val: Labelled,
-        settings: TrainSettings,
-        workers: int = 0,
-    ):
-        self.locator, self.train, self.val = locator, train, val
-        self.settings, self.workers = settings, workers
+    def __init__(self, locator: Locator, train: Labelled, val: Labelled, settings: TrainSettings):
+        self.locator, self.train, self.val, self.settings = locator, train, val, settings
         self.network = locator.network.to(memory_format=torch.channels_last)
         self.device = next(self.network.parameters()).device
         objective = objectives.build(settings.loss, locator.partition, settings.smoothing_km)
@@ -135,7 +136,7 @@ class Run:
 
     def validate(self) -> tuple[float, float, float]:
         """Loss, accuracy and score on the validation fold, as `Locator.judge` gives them."""
-        outputs = predict(self.network, self.val.photos, self.settings.batch_size, self.workers)
+        outputs = predict(self.network, self.val.photos, self.settings.batch_size)
         return self.locator.judge(outputs, self.val)
 
     def save(self, path: Path, run_id: str) -> None:
@@ -181,6 +182,124 @@ class Run:
         self.optimiser.load_state_dict(content["optimiser"])
         self.scaler.load_state_dict(content["scaler"])
 
+    def fit(self, checkpoint: Path, run_id: str, on_epoch: Callable[[Epoch], None]) -> None:
+        """Train the network, which ends as it was in its best epoch.
+
+        The checkpoint is used only if its `run_id` is the same. `on_epoch` is also told of the
+        epochs that were done before an interruption.
+
+        Raises:
+            InputError: the loss is no longer a number.
+        """
+        self.resume(checkpoint, run_id)
+        state, settings = self.state, self.settings
+        for epoch in state.history:
+            on_epoch(epoch)
+        if not self.ema:
+            if settings.pretrained and settings.head_epochs:
+                loss, photos, seconds = fit_head(self)
+                probe = Epoch(loss, *self.validate(), settings.head_lr, photos, seconds)
+                on_epoch(self._keep(probe))
+            self.ema = copied(self.network)
+        with tqdm(
+            total=settings.epochs,
+            initial=state.epoch,
+            desc="train",
+            unit="epoch",
+            disable=distributed.rank() > 0,
+        ) as bar:
+            while state.epoch < settings.epochs:
+                if 0 <= state.best_epoch < len(state.history) - settings.patience:
+                    break
+                train_loss = self._one_epoch(lambda: self.save(checkpoint, run_id))
+                result = self._close_epoch(train_loss)
+                on_epoch(result)
+                self.save(checkpoint, run_id)
+                bar.update()
+                bar.set_postfix(loss=f"{train_loss:.2f}", score=f"{result.val_geoguessr:.0f}")
+        self.network.load_state_dict(state.best_model)
+
+    def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
+        """The keys of an epoch's photos, in the batches of all processes together.
+
+        Those are alike in size, the least that is not below `batch_size`: no last batch is so
+        small that batch norms could not learn from it, and their number does not depend on the
+        processes.
+        """
+        order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.teaching)
+        groups = np.array_split(order, max(1, len(order) // self.settings.batch_size))
+        return [[(epoch, int(number)) for number in group] for group in groups]
+
+    def _one_epoch(self, save: Callable[[], None]) -> float:
+        """The rest of an epoch; the mean loss over all of it."""
+        state, everyone = self.state, self.batches(self.state.epoch)
+        steps = self.settings.epochs * len(everyone)
+        self.train_mode()
+        began, saved, before = time.monotonic(), time.monotonic(), state.seconds
+        total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self.device)
+        for pixels, numbers in self._shown(everyone):
+            done = state.epoch * len(everyone) + state.step
+            photos = len(everyone[state.step])
+            # Dropout depends on where the run is alone, so that it can go on from anywhere.
+            torch.manual_seed(hash((self.settings.seed, done, distributed.rank())) % 2**63)
+            self.set_rate(self.settings.rate(done, steps))
+            loss = distributed.summed(self.step(pixels, numbers, photos))
+            self.update_ema()
+            total += loss * photos
+            state.step += 1
+            if done == 0:
+                state.first_loss = loss.item()
+            state.seconds = before + time.monotonic() - began
+            due = time.monotonic() - saved > CHECKPOINT_SECONDS
+            if due or state.step % STEPS_UNSEEN == 0 or state.step == len(everyone):
+                state.loss_sum = self._finite(total.item())
+            if due:
+                save()
+                saved = time.monotonic()
+        return state.loss_sum / len(self.teaching)
+
+    def _shown(self, everyone: list[list[tuple[int, int]]]) -> tqdm:
+        """What is left of an epoch's batches for this process, with a bar of how far it is."""
+        mine = [batch[distributed.rank() :: distributed.world()] for batch in everyone]
+        return tqdm(
+            loader(self.train.photos, mine[self.state.step :]),
+            desc=f"epoch {self.state.epoch + 1}",
+            total=len(everyone),
+            initial=self.state.step,
+            unit="batch",
+            leave=False,
+            disable=distributed.rank() > 0,
+        )
+
+    def _finite(self, loss_sum: float) -> float:
+        if not math.isfinite(loss_sum):
+            raise InputError(
+                f"lr: at {self.settings.lr:g} the loss became {loss_sum} in epoch "
+                f"{self.state.epoch + 1}; try a tenth of it"
+            )
+        return loss_sum
+
+    def _close_epoch(self, train_loss: float) -> Epoch:
+        """Judge the averaged weights, and go on with those that learn."""
+        state, learning = self.state, copied(self.network)
+        self.network.load_state_dict(self.ema)
+        lr = self.optimiser.param_groups[-2]["lr"]
+        result = Epoch(train_loss, *self.validate(), lr, len(self.teaching), state.seconds)
+        result = self._keep(result)
+        self.network.load_state_dict(learning)
+        state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
+        return result
+
+    def _keep(self, result: Epoch) -> Epoch:
+        """Add an epoch to the history, and its weights if it is the best so far."""
+        result = distributed.from_first(result)  # all go on, or stop, by one score
+        state = self.state
+        earlier = [each.val_geoguessr for each in state.history]
+        if not earlier or result.val_geoguessr > max(earlier):
+            state.best_epoch, state.best_model = len(state.history), copied(self.network)
+        state.history.append(result)
+        return result
+
 
 def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
     """The layers in BANDS groups from the first to the last, then the head, each with its rate.
@@ -199,14 +318,6 @@ def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
     scale = settings.head_lr / settings.lr if settings.pretrained else 1.0
     groups.append({"params": list(head), "scale": scale})
     return [{**group, "lr": group["scale"] * settings.lr} for group in groups if group["params"]]
-
-
-def rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest rate at a step: it rises in a line, then falls as half a cosine."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 def copied(network: nn.Module) -> dict[str, Tensor]:
@@ -230,7 +341,5 @@ def _precision(precision: str, device: torch.device) -> tuple[torch.autocast, to
 def _read_checkpoint(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return {}
-    except Exception:  # written by another version, or not a checkpoint: start again
+    except Exception:  # not there, written by another version, or no checkpoint: start again
         return {}

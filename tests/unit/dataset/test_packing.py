@@ -62,7 +62,9 @@ def test_a_candidate_can_become_several_photos(tmp_path):
     assert index["heading"].fillna(-1).tolist() == [12.5, 0, 180, 0, 180, -1]
     assert index["bearing"].fillna(-1).tolist() == [-1, 5, 185, 5, 185, -1]
     read = Shards(tmp_path).read
-    for row, place in zip(index.head(5).itertuples(), shards_module.byte_ranges(index), strict=False):
+    for row, place in zip(
+        index.head(5).itertuples(), shards_module.byte_ranges(index), strict=False
+    ):
         assert read(place) == images.pack(bodies[row.candidate_id], 32).jpeg
     with tarfile.open(tmp_path / "shard-00000.tar") as tar:
         assert tar.getnames()[:3] == ["a.jpg", "p_b_000.jpg", "p_b_180.jpg"]
