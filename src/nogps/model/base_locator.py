@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nogps.base.errors import InputError
 from nogps.earth import geo
-from nogps.model.classes import Partition
+from nogps.model.classes import Partition, partition_of
 from nogps.model.decode import DECODINGS, Decoder
 from nogps.model.guess import Answers, Calibration, Floats, Guess, Names, guesses_of
 from nogps.photos.images import BadImage, Photo
@@ -71,17 +71,29 @@ class BaseLocator(ABC):
         """What turns scores into places."""
         return Decoder(self.partition, self.decoding, self.calibration)
 
-    def smoke_test(self) -> Self:
-        """This locator, once it has answered: damage shows then, not at the first photo.
+    @classmethod
+    def restored(cls, network: Any, content: Mapping[str, Any], **more: Any) -> Self:
+        """The locator of a `description`, once it has answered: damage shows then.
 
         Raises:
             Exception: of any kind.
         """
-        scores = self.scores(np.zeros((self.image_size, self.image_size, 3), np.uint8))
-        if len(scores) != len(self.partition.tokens):
-            raise ValueError(f"{len(scores)} scores for {len(self.partition.tokens)} classes")
-        self.decoder.answers(scores[None].copy())
-        return self
+        locator = cls(
+            network,
+            partition_of(content["cells"]),
+            content["backbone"],
+            content["image_size"],
+            content.get("loss", "softmax"),
+            content["decoding"],
+            Calibration(**content["calibration"]),
+            content["about"],
+            **more,
+        )
+        scores = locator.scores(np.zeros((locator.image_size, locator.image_size, 3), np.uint8))
+        if len(scores) != len(locator.partition):
+            raise ValueError(f"{len(scores)} scores for {len(locator.partition)} classes")
+        locator.decoder.answers(scores[None].copy())
+        return locator
 
     @property
     def learned(self) -> str:

@@ -81,28 +81,29 @@ class Partition:
             found.append(cells[held > 1])
         return np.concatenate([np.array([], dtype=np.uint64), *found])
 
-    def ancestry(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
-        """Which ancestor holds each position at each level that has any, the coarsest first.
+    def lineage(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
+        """What holds each position: the ancestors, the coarsest first, and at last the class.
 
-        Shape (n, levels), indices into `ancestors`; -1 where none holds it.
+        Shape (n, levels with ancestors + 1): a class by its label, ancestors numbered behind those;
+        -1 where none holds it.
         """
-        return self._ancestry(np.atleast_1d(s2.cell_ids(latitude, longitude)))
+        return self._lineage(s2.cell_ids(latitude, longitude), self.assign(latitude, longitude))
 
     def descent(self) -> NDArray[np.int64]:
-        """Which ancestor holds each class at each level, as `ancestry`; shape (classes, levels)."""
-        return self._ancestry(self._cells)
+        """What holds each class, itself last, as `lineage`; shape (classes, levels + 1)."""
+        return self._lineage(self._cells, np.arange(len(self)))
 
-    def _ancestry(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def _lineage(self, ids: NDArray[np.uint64], label: NDArray[np.int64]) -> NDArray[np.int64]:
         # The last ancestor of each level that does not begin behind an id may hold it.
         levels = s2.level(self.ancestors)
-        columns = [np.empty((len(ids), 0), dtype=np.int64)]
+        columns = []
         for level in np.unique(levels):
-            first = int(np.searchsorted(levels, level))
+            first = len(self) + int(np.searchsorted(levels, level))
             cells = self.ancestors[levels == level]
             number = np.searchsorted(s2.range_min(cells), ids, side="right") - 1
             held = (number >= 0) & (ids <= s2.range_max(cells)[number])
-            columns.append(np.where(held, first + number, -1)[:, None])
-        return np.concatenate(columns, axis=1)
+            columns.append(np.where(held, first + number, -1))
+        return np.stack([*columns, label], axis=1)
 
     def to_csv(self, path: Path) -> None:
         """Write the classes, a row each; `from_csv` reads exactly the same back."""
@@ -185,14 +186,9 @@ class Halves(Partition):
         """Radius (2,) of a disc as large as half of the globe, in km."""
         return np.full(2, np.sqrt(3 * (4 * np.pi * EARTH_RADIUS_KM**2 / 6) / np.pi))
 
-    @cached_property
-    def ancestors(self) -> NDArray[np.uint64]:
-        """No cells hold them."""
-        return np.array([], dtype=np.uint64)
-
     def descent(self) -> NDArray[np.int64]:
-        """No cells hold them: shape (2, 0)."""
-        return np.empty((2, 0), dtype=np.int64)
+        """No cells hold them: shape (2, 1)."""
+        return np.arange(2)[:, None]
 
     def _check_cells(self) -> None:
         try:

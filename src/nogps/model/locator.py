@@ -19,7 +19,7 @@ from nogps.model.base_locator import FORMAT, BaseLocator
 from nogps.model.batches import Photos
 from nogps.model.classes import Partition, partition_of
 from nogps.model.decode import chunks
-from nogps.model.guess import Calibration, Floats
+from nogps.model.guess import Floats
 from nogps.model.heads import ClassHead
 from nogps.model.settings import ModelSettings
 from nogps.photos import images
@@ -60,20 +60,10 @@ class Locator(BaseLocator):
         """Read a file that `save` wrote; InputError if it is anything else."""
         content = _read(Path(path))
         try:
-            partition = partition_of(content["cells"])
-            outputs = objectives.objective_class(content["loss"]).Head(partition).outputs
-            network = backbones.build(content["backbone"], outputs)
+            head = objectives.objective_class(content["loss"]).Head(partition_of(content["cells"]))
+            network = backbones.build(content["backbone"], head.outputs)
             network.load_state_dict(content["weights"])
-            return cls(
-                network.eval(),
-                partition,
-                content["backbone"],
-                content["image_size"],
-                content["loss"],
-                content["decoding"],
-                Calibration(**content["calibration"]),
-                content["about"],
-            ).smoke_test()
+            return cls.restored(network.eval(), content)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except Exception:  # what is in the file may break anything

@@ -103,13 +103,12 @@ class Hierarchical(Objective):
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        held = groups(partition.descent(), np.arange(len(partition)))
+        held = groups(partition.descent())
         self.register_buffer("groups", torch.from_numpy(held), persistent=False)
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """The group that holds each photo at each level, shape (n, levels); -1 where none does."""
-        label = self.partition.assign(latitude, longitude)
-        return torch.from_numpy(groups(self.partition.ancestry(latitude, longitude), label))
+        return torch.from_numpy(groups(self.partition.lineage(latitude, longitude)))
 
     def teaches(self, targets: Tensor) -> Tensor:
         """Those that lie in a class, or in a cell that holds some."""
@@ -149,9 +148,7 @@ class MultiLabel(Objective):
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """The outputs that should say yes, shape (n, levels + 1), filled up with -1."""
-        label = self.partition.assign(latitude, longitude)
-        ancestry = self.partition.ancestry(latitude, longitude)
-        return torch.from_numpy(self.head.chains(ancestry, label))
+        return torch.from_numpy(self.partition.lineage(latitude, longitude))
 
     def teaches(self, targets: Tensor) -> Tensor:
         """Every photo, shape (n,)."""
@@ -164,9 +161,6 @@ class MultiLabel(Objective):
         return functional.binary_cross_entropy_with_logits(
             outputs, yes, pos_weight=self.yes_weight, reduction="none"
         ).mean(dim=1)
-
-
-ANCESTORS = 1 << 32  # groups are numbered from here on, beyond any label
 
 
 def objective_class(loss: str) -> type[Objective]:
@@ -194,12 +188,9 @@ def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance:
     return torch.from_numpy(weights / weights.mean()).float()
 
 
-def groups(ancestry: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Which group holds what, at each level of ancestors and at last that of the classes.
+def groups(lineage: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What holds whom at each level: an ancestor, or else the class; -1 where neither does.
 
-    `ancestry` has shape (n, levels), `label` (n,). A group is an ancestor of that level, numbered
-    from ANCESTORS on, or else a class by its label; -1 where neither holds it. Shape
-    (n, levels + 1).
+    `lineage` is a Partition's, shape (n, levels + 1), and so is the result.
     """
-    column = label[:, None]
-    return np.concatenate([np.where(ancestry >= 0, ANCESTORS + ancestry, column), column], axis=1)
+    return np.where(lineage >= 0, lineage, lineage[:, -1:])

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from nogps.base.errors import InputError
 from nogps.model.base_locator import FORMAT, BaseLocator, ahead
-from nogps.model.classes import partition_of
-from nogps.model.guess import Calibration, Floats
+from nogps.model.guess import Floats
 from nogps.photos import images
 from nogps.photos.images import BadImage, Photo
 
@@ -48,16 +47,7 @@ class OnnxLocator(BaseLocator):
             content = {name: json.loads(value) for name, value in described.items()}
             if content["format"] != FORMAT:
                 raise InputError(f"{path} was made by another version of nogps; export it again")
-            return cls(
-                session,
-                partition_of(content["cells"]),
-                content["backbone"],
-                content["image_size"],
-                decoding=content["decoding"],
-                calibration=Calibration(**content["calibration"]),
-                about=content["about"],
-                file=file,
-            ).smoke_test()
+            return cls.restored(session, content, file=file)
         except InputError:
             raise
         except Exception:  # what is in the file may break anything

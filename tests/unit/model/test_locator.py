@@ -570,6 +570,28 @@ def test_what_is_fixed_stays_and_the_circles_are_fitted_to_it():
     assert (distance <= answers.radius_50_km).mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_each_half_of_the_places_is_measured_by_what_is_fitted_to_the_other():
+    partition = over_the_world()
+    scores, *truth = drawn(partition, 400, seed=8)
+    owner = np.array([f"{each // 4:03d}" for each in range(400)])
+    half = np.isin(owner, np.unique(owner)[::2])
+    scores[torch.from_numpy(half)] *= 4  # so sure that the other half's temperature does not suit
+    plain, off = answering(partition), {name: [] for name in NO_FACTORS}
+    for known, asked in ((half, ~half), (~half, half)):
+        fitted = plain.calibrated(scores[known], *(each[known] for each in truth), owner[known])
+        bare = replace(fitted, calibration=replace(fitted.calibration, **NO_FACTORS))
+        for of, together in (("", None), ("together_", owner[asked])):
+            answers = bare.answers(scores[asked], together)
+            there = answers.latitude, answers.longitude
+            distance = geo.distance_km(*(each[asked] for each in truth), *there)
+            off[f"{of}radius_50"].append(distance / answers.radius_50_km)
+            off[f"{of}radius_90"].append(distance / answers.radius_90_km)
+    found = asdict(plain.calibrated(scores, *truth, owner).calibration)
+    for name, each in off.items():
+        expected = np.quantile(np.concatenate(each), int(name[-2:]) / 100)
+        assert found[name] == pytest.approx(expected), name
+
+
 def test_photos_outside_every_class_do_not_move_the_temperature():
     partition = over_the_world()
     scores, latitude, longitude = drawn(partition, 500, seed=5)
