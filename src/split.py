@@ -9,6 +9,7 @@ import pandas as pd
 
 from nogps.base.files import replacing
 from nogps.dataset import folds, tables
+from nogps.earth import geo
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params
 
@@ -32,7 +33,8 @@ def split(params: Params) -> None:
         table = pd.DataFrame({"photo_id": photos["photo_id"], "fold": dealt})
         table.to_parquet(path, index=False)
     counts = {fold: int(np.count_nonzero(dealt == fold)) for fold in (*folds.FOLDS, folds.LEFT_OUT)}
-    nearest = folds.nearest_train_km(latitude, longitude, dealt)
+    positions = np.stack([latitude, longitude], axis=1)
+    nearest = geo.nearest_km(positions[dealt == "test"], positions[dealt == "train"])
     shared = folds.leaks(bonds, dealt)
     run.write_metrics(
         "split",

@@ -7,10 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import BallTree
 
 from nogps.base.errors import InputError
-from nogps.earth import geo, s2
+from nogps.earth import s2
 
 FOLDS = ("train", "val", "test")
 LEFT_OUT = "left_out"  # a photo whose owner and place belong to different folds
@@ -136,16 +135,6 @@ def leaks(bonds: Bonds, folds: NDArray[np.str_]) -> dict[str, int]:
     ):
         counts[name] = int((table.groupby(groups[used])["fold"].nunique() > 1).sum())
     return counts
-
-
-def nearest_train_km(
-    latitude: np.ndarray, longitude: np.ndarray, folds: NDArray[np.str_]
-) -> NDArray[np.float64]:
-    """Distance in km from each test photo to the nearest train photo."""
-    positions = np.radians(np.stack([latitude, longitude], axis=1))
-    tree = BallTree(positions[folds == "train"], metric="haversine")
-    distance, _ = tree.query(positions[folds == "test"], k=1)
-    return distance[:, 0] * geo.EARTH_RADIUS_KM
 
 
 def _fold_with_room(left: dict[str, float], size: int, chance: float) -> str:
