@@ -86,10 +86,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     Photos tied by owner, sequence, place or picture, directly or through others, go to one fold.
     Where such a knot is larger than a whole fold (well-travelled owners, famous places), it is
     cut: its places are dealt out, each owner follows one of their photos, drawn by chance, and
-    their photos that lie in other folds are left out.
-
-    Raises:
-        InputError: some fold would be empty.
+    their photos that lie in other folds are left out. InputError if some fold would be empty.
     """
     count = len(bonds.owners)
     rng = np.random.default_rng(seed)
@@ -113,7 +110,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     dealt = chosen[knots] != ""
     folds[dealt] = chosen[knots][dealt]
     for fold in FOLDS:
-        if not np.any(folds == fold):
+        if fold not in folds:
             raise InputError(
                 f"no photos are left for the {fold} fold: {count} photos tied by owner, "
                 f"sequence, place or picture form {len(np.unique(knots))} group(s); give more "
@@ -124,16 +121,9 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
 
 def leaks(bonds: Bonds, folds: NDArray[np.str_]) -> dict[str, int]:
     """How many owners, sequences, places and groups of near-duplicates stand in several folds."""
-    used = folds != LEFT_OUT
-    table = pd.DataFrame({"fold": folds[used]})
-    counts = {}
-    for name, groups in (
-        ("owners", bonds.owners),
-        ("sequences", bonds.sequences),
-        ("places", bonds.places),
-        ("near_duplicates", bonds.pictures),
-    ):
-        counts[name] = int((table.groupby(groups[used])["fold"].nunique() > 1).sum())
+    table = pd.DataFrame({"fold": folds, **vars(bonds)}).query("fold != @LEFT_OUT")
+    counts = {name: int((table.groupby(name)["fold"].nunique() > 1).sum()) for name in vars(bonds)}
+    counts["near_duplicates"] = counts.pop("pictures")
     return counts
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from nogps.photos.panorama import View
 from nogps.photos.shards import (
     NO_BYTES,
     SHARD_SIZE,
-    ByteRange,
     Shards,
     byte_ranges,
     member_name,
@@ -26,15 +25,18 @@ from nogps.photos.shards import (
 )
 from nogps.photos.status import Status
 
+UNREAD = images.Packed(b"", 0, 0, b"")
+
 
 @dataclass(frozen=True)
 class Photo:
     """A packed photo: a candidate, or what is seen of it in one direction."""
 
     photo_id: str  # the candidate's, and for a direction more behind it
-    packed: images.Packed | images.BadImage
+    packed: images.Packed = UNREAD
     heading: float = math.nan  # degrees clockwise from north of its middle; NaN: unknown
     bearing: float = math.nan  # ... from the middle of its panorama; NaN: it is the candidate
+    reason: str = ""  # why it cannot be read
 
 
 def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
@@ -78,7 +80,7 @@ def pack(
         try:
             return photos_of(candidate_id, read(candidate_id), side)
         except images.BadImage as error:
-            return [Photo(candidate_id, error)]
+            return [Photo(candidate_id, reason=str(error))]
 
     rows: list[dict] = []
     with (
@@ -100,29 +102,26 @@ def pack(
 def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
     """The rows of the index of photos, those that could be read in a shard now."""
     members = [
-        (member_name(candidate_id, photo.photo_id.removeprefix(candidate_id) + ".jpg"), packed.jpeg)
-        for candidate_id, photo in results
-        if isinstance(packed := photo.packed, images.Packed)
+        (member_name(candidate, photo.photo_id.removeprefix(candidate) + ".jpg"), photo.packed.jpeg)
+        for candidate, photo in results
+        if not photo.reason
     ]
     where = iter(write_shard(shard, members))
-    return [_packed_row(*each, where) for each in results]
-
-
-def _packed_row(candidate_id: str, photo: Photo, where: Iterator[ByteRange]) -> dict:
-    packed = photo.packed
-    row: dict = {
-        "photo_id": photo.photo_id,
-        "candidate_id": candidate_id,
-        "status": str(Status.OK),
-        "reason": "",
-    }
-    if isinstance(packed, images.Packed):
-        row |= asdict(next(where))
-        row |= {"width": packed.width, "height": packed.height, "phash": packed.phash}
-    else:
-        row |= {"status": str(Status.UNREADABLE), "reason": str(packed), **asdict(NO_BYTES)}
-        row |= {"width": 0, "height": 0, "phash": b""}
-    return row | {"heading": photo.heading, "bearing": photo.bearing}
+    return [
+        {
+            "photo_id": photo.photo_id,
+            "candidate_id": candidate,
+            "status": str(Status.UNREADABLE if photo.reason else Status.OK),
+            "reason": photo.reason,
+            **asdict(NO_BYTES if photo.reason else next(where)),
+            "width": photo.packed.width,
+            "height": photo.packed.height,
+            "phash": photo.packed.phash,
+            "heading": photo.heading,
+            "bearing": photo.bearing,
+        }
+        for candidate, photo in results
+    ]
 
 
 def photos_of(
