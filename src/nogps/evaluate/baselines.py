@@ -9,7 +9,7 @@ from torch import nn
 from nogps.earth import geo
 from nogps.evaluate.protocol import Points
 from nogps.model import batches
-from nogps.model.batches import Photos, of_each
+from nogps.model.batches import Photos
 
 TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
 
@@ -38,11 +38,13 @@ def nearest_neighbour(features: np.ndarray, train: np.ndarray, positions: Points
 
 
 def features(photos: Photos, network: nn.Module | None, batch_size: int) -> NDArray[np.float32]:
-    """The frozen features of each photo, shape (n, dimensions): they owe nothing to our training.
+    """Features of each photo that owe nothing to our training, shape (n, dimensions).
 
-    What `network` sees before its head; without one, the centred pixels of a 16 x 16 colour
-    thumbnail (Torralba et al. 2008, as im2gps did).
+    What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
+    colour thumbnail (Torralba et al. 2008, as im2gps did).
     """
+    if network:
+        return batches.features(network, photos, batch_size).numpy()
 
     def tiny(pixels: torch.Tensor) -> torch.Tensor:
         small = torch.nn.functional.interpolate(
@@ -50,6 +52,4 @@ def features(photos: Photos, network: nn.Module | None, batch_size: int) -> NDAr
         ).flatten(1)
         return small - small.mean(dim=1, keepdim=True)
 
-    if network is None:
-        return of_each(photos, tiny, batch_size, "features").numpy()
-    return batches.features(network, photos, batch_size).numpy()
+    return batches.of_each(photos, tiny, batch_size, "features").numpy()

@@ -77,24 +77,21 @@ def row(
 ) -> Row:
     """The table's line for distances in km, shape (n,), NaN for photos without an answer.
 
-    `also` are further hits by name, such as `right_class`: whether truth and guess lie in the same
-    class. `more` are numbers that stand with the row.
+    `also` are further hits by name, such as `right_class`; `more` are numbers that stand with them.
     """
     n = len(distance)
     counted = np.where(np.isnan(distance), geo.FARTHEST_KM, distance)
-    within = {
-        key: int(np.count_nonzero(distance <= radius)) for key, radius in geo.RADII_KM.items()
-    }
-    within |= {key: int(np.count_nonzero(hit)) for key, hit in also.items()}
+    hit = {key: distance <= radius for key, radius in geo.RADII_KM.items()} | also
+    within = {key: int(np.count_nonzero(each)) for key, each in hit.items()}
     return Row(
-        name=name,
-        n=n,
-        hits={key: 100 * hits / n for key, hits in within.items()},
-        intervals={key: wilson(hits, n) for key, hits in within.items()},
-        median_km=float(np.median(counted)),
-        mean_km=float(counted.mean()),
-        geoguessr=float(np.where(np.isnan(distance), 0.0, geo.geoguessr_score(counted)).mean()),
-        more=more or {},
+        name,
+        n,
+        {key: 100 * hits / n for key, hits in within.items()},
+        {key: wilson(hits, n) for key, hits in within.items()},
+        float(np.median(counted)),
+        float(counted.mean()),
+        float(np.where(np.isnan(distance), 0.0, geo.geoguessr_score(counted)).mean()),
+        more or {},
     )
 
 

@@ -173,10 +173,7 @@ class BaseLocator(ABC):
         return self.guesses(self.decoder.answers(np.stack(scores), together), 1)[0]
 
     def answers(self, outputs: Tensor, together: Names | None = None) -> Answers:
-        """Where photos are, by the network's outputs, shape (n, outputs).
-
-        `together` names the place of each photo: those of one name are answered as one.
-        """
+        """Where photos are, by the network's outputs, shape (n, outputs); see `Decoder.answers`."""
         return self.decoder.answers(self.class_scores(outputs), together)
 
     def guesses(self, answers: Answers, n: int | None = None) -> list[Guess]:
@@ -215,8 +212,7 @@ class BaseLocator(ABC):
         """
         from nogps.model import calibrate  # here: who only locates does not wait for its optimiser
 
-        truth = np.stack([latitude, longitude])
-        scores = self.class_scores(outputs)
+        scores, truth = self.class_scores(outputs), np.stack([latitude, longitude])
         fitted = calibrate.fit(self.decoder, scores, truth, together, fixed or {})
         return replace(self, calibration=fitted)
 

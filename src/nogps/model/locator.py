@@ -45,15 +45,8 @@ class Locator(BaseLocator):
         outputs = objectives.objective_class(settings.loss).Head(partition).outputs
         network = backbones.build(settings.backbone, outputs, settings.weights)
         backbones.check_size(network, settings.backbone, settings.image_size)
-        return cls(
-            network,
-            partition,
-            settings.backbone,
-            settings.image_size,
-            settings.loss,
-            settings.decoding,
-            about=about,
-        )
+        what = settings.backbone, settings.image_size, settings.loss, settings.decoding
+        return cls(network, partition, *what, about=about)
 
     @classmethod
     def load(cls, path: str | Path) -> Locator:
@@ -71,8 +64,7 @@ class Locator(BaseLocator):
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file."""
-        weights = self.network.state_dict()
-        backbones.write_torch(path, {**self.description(), "weights": weights})
+        backbones.write_torch(path, {**self.description(), "weights": self.network.state_dict()})
 
     @cached_property
     def head(self) -> ClassHead:
@@ -118,9 +110,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(
-            f"{path} is not there; name a model, or train one with `dvc repro`"
-        ) from None
+        told = f"{path} is not there; name a model, or train one with `dvc repro`"
+        raise InputError(told) from None
     except Exception as error:  # torch raises many kinds for files that are no models
         if path.suffix == ".onnx":
             raise InputError(f"{path} is an exported model; OnnxLocator loads it") from None

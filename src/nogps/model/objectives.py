@@ -54,9 +54,8 @@ class Softmax(Objective):
 class Smoothed(Objective):
     """Near classes are nearly right: targets fall off as exp(-distance / smoothing_km).
 
-    Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids. The
-    point of a half of the world says little of where it ends, so for the two halves distance is
-    that from the half itself.
+    Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids; of two
+    halves of the world, whose points say little of where they end, with the halves themselves.
     """
 
     points: Tensor  # unit vectors, shape (classes, 3)
@@ -166,9 +165,8 @@ class MultiLabel(Objective):
 def objective_class(loss: str) -> type[Objective]:
     """The class that OBJECTIVES names; InputError if it names none of that name."""
     if isinstance(loss, str) and loss not in OBJECTIVES:
-        raise InputError(
-            f"OBJECTIVES in nogps/model/settings.py has no loss `{loss}`; add its line"
-        )
+        told = f"OBJECTIVES in nogps/model/settings.py has no loss `{loss}`; add its line"
+        raise InputError(told)
     return resolve_name(OBJECTIVES[loss])
 
 

@@ -61,13 +61,13 @@ def write_shard(path: Path, photos: Iterable[tuple[str, bytes]]) -> list[ByteRan
 
 
 def write_index(folder: Path, index: pd.DataFrame) -> None:
-    """Write the index of the shards in a folder."""
+    """Write the index of the shards in a folder, a row a photo."""
     with replacing(folder / INDEX) as path:
         index.to_parquet(path, index=False)
 
 
 def read_index(folder: Path) -> pd.DataFrame:
-    """The index of the shards in a folder, a row a photo."""
+    """What `write_index` wrote."""
     return pd.read_parquet(folder / INDEX)
 
 
@@ -96,10 +96,8 @@ class Shards:
 
 def byte_ranges(index: pd.DataFrame) -> list[ByteRange]:
     """The ByteRange of each row of an index."""
-    return [
-        ByteRange(shard, int(offset), int(size))
-        for shard, offset, size in zip(index["shard"], index["offset"], index["size"], strict=True)
-    ]
+    columns = (index[name].tolist() for name in ("shard", "offset", "size"))
+    return [ByteRange(*row) for row in zip(*columns, strict=True)]
 
 
 def sha256(body: bytes) -> str:
