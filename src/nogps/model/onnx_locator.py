@@ -68,8 +68,7 @@ class OnnxLocator(BaseLocator):
         from nogps.model.batches import of_each
 
         def seen(pixels: Tensor) -> Tensor:
-            squares = pixels.permute(0, 2, 3, 1).numpy()
-            return torch.from_numpy(np.stack([self.scores(each) for each in squares]))
+            return torch.from_numpy(self.scores(pixels[0].permute(1, 2, 0).numpy())[None])
 
         return of_each(photos, seen, 1, "predict")
 
@@ -78,10 +77,7 @@ class OnnxLocator(BaseLocator):
         return np.asarray(outputs).astype(np.float64)
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
-        """What `guess` takes of each photo, in order; of one that cannot be read, the error.
-
-        Each core looks at a photo of its own.
-        """
+        """As every locator does; each core looks at a photo of its own."""
         session = self._one_thread  # made here, not by each of the cores
         yield from ahead(lambda photo: _run(session, self.square(photo)), photos)
 

@@ -43,14 +43,10 @@ def augmented(
     What is drawn for one kind of variation does not depend on whether the others are on. Blanked
     rectangles are those of Zhong et al. 2020 (Random Erasing), 2 to 20 % of the area.
     """
-    top, left, high, wide = _crop(
-        (pixels.shape[1], pixels.shape[2]), augmentation.crop, rng.random(4)
-    )
+    crop = _crop((pixels.shape[1], pixels.shape[2]), augmentation.crop, rng.random(4))
     factors = 1 + augmentation.colour * rng.uniform(-1, 1, 3)
     erased, *rectangle = rng.random(5)
-    square = transforms.resized_crop(
-        pixels, top, left, high, wide, [image_size, image_size], antialias=True
-    )
+    square = transforms.resized_crop(pixels, *crop, [image_size, image_size], antialias=True)
     if augmentation.colour:
         square = _recoloured(square, *factors.tolist())
     if erased < augmentation.erase:

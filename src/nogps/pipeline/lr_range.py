@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ def range_test(low: float, high: float, steps: int) -> None:
     run = training.setup(params, "cuda" if torch.cuda.is_available() else "cpu")
     if params.pretrained and params.head_epochs:
         fit_head(run)  # `lr` is of what comes after
-    rates = lr_range.growing(low, high, steps)
+    rates = np.geomspace(low, high, steps)
     losses = lr_range.losses(run, tqdm(batches(run, steps), total=steps), rates)
     curve = pd.DataFrame({"lr": rates[: len(losses)], "loss": losses})
     curve["smoothed"] = lr_range.smoothed(losses, steps)

@@ -41,9 +41,9 @@ def table(photos: pd.DataFrame) -> pd.DataFrame:
     """
     unknown = dict.fromkeys(set(COLUMNS) - set(photos.columns), "")
     found = photos.assign(**unknown)[[*COLUMNS]].fillna("").astype(str)
-    found["title"] = found["title"].where(found["title"].str.strip() != "", found["photo_id"])
-    found["author"] = found["author"].where(found["author"].str.strip() != "", found["owner"])
-    own = found["licence"].map({text: _licence_url(text) for text in found["licence"].unique()})
+    for name, other in (("title", "photo_id"), ("author", "owner")):
+        found[name] = found[name].where(found[name].str.strip() != "", found[other])
+    own = found["licence"].map({text: _known(text).url for text in found["licence"].unique()})
     found["licence_url"] = found["licence_url"].where(found["licence_url"].map(is_link), own)
     return found
 
@@ -56,7 +56,7 @@ def write(path: Path, credited: pd.DataFrame) -> None:
 
 def without_credit(credited: pd.DataFrame) -> int:
     """How many photos lack an author or a link, though their free licence asks for both."""
-    families = {text: _family(text) for text in credited["licence"].unique()}
+    families = {text: _known(text).family for text in credited["licence"].unique()}
     asked = credited["licence"].map(families).isin(licences.CREDITED)
     return int((asked & ((credited["author"] == "") | ~credited["page_url"].map(is_link))).sum())
 
@@ -82,14 +82,8 @@ def is_link(url: str) -> bool:
 
 def is_free(text: str) -> bool:
     """Whether photos under a licence may be shown and changed by all, as its family says."""
-    return _family(text) in licences.FREE
+    return _known(text).family in licences.FREE
 
 
-def _family(text: str) -> str:
-    licence = licences.licence_of(text)
-    return licence.family if licence else ""
-
-
-def _licence_url(text: str) -> str:
-    licence = licences.licence_of(text)
-    return licence.url if licence else ""
+def _known(text: str) -> licences.Licence:
+    return licences.licence_of(text) or licences.Licence("", "")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pandas as pd
 
@@ -128,16 +129,10 @@ def counted(licences: pd.Series) -> str:
 def _terms(photos: pd.DataFrame) -> pd.Series:
     """What each photo's licence asks of a model: its family, or one of those named above."""
     texts = photos["licence"].fillna("").astype(str)
-    known = {text: licence_of(text) for text in texts.unique()}
-    terms = texts.map({text: _term(licence) for text, licence in known.items()})
-    four = [text for text, licence in known.items() if licence and licence.name == "CC BY-SA 4.0"]
+    unknown = Licence(_UNKNOWN, _UNKNOWN)
+    known = texts.map({text: licence_of(text) or unknown for text in texts.unique()})
+    names, families = (known.map(attrgetter(each)) for each in ("name", "family"))
+    first_version = families.str.endswith("-SA") & names.str.endswith(" 1.0")
     france = photos["url"].fillna("").astype(str).str.match(_FRANCE, case=False)
-    return terms.mask(texts.isin(four) & france, _BY_SA_FRANCE)
-
-
-def _term(licence: Licence | None) -> str:
-    if licence is None:
-        return _UNKNOWN
-    if licence.family.endswith("-SA") and licence.name.endswith(" 1.0"):
-        return licence.name
-    return licence.family
+    terms = families.mask(first_version, names)
+    return terms.mask((names == "CC BY-SA 4.0") & france, _BY_SA_FRANCE)

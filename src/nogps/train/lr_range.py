@@ -29,11 +29,6 @@ class Suggestion:
     tenth: float  # a tenth of the rate at which it is lowest
 
 
-def growing(low: float, high: float, steps: int) -> NDArray[np.float64]:
-    """Rates from `low` to `high`, each the same factor above the one before, shape (steps,)."""
-    return np.geomspace(low, high, steps)
-
-
 def losses(
     run: Run, batches: Iterable[tuple[Tensor, Tensor]], rates: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -70,8 +65,7 @@ def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
 def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> Suggestion:
     """Read a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,).
 
-    Raises:
-        InputError: the loss does not fall, or it still falls at the highest rate.
+    InputError if the loss does not fall, or still falls at the highest rate.
     """
     if len(smooth) < 3 or smooth.min() > (1 - LEAST_FALL) * smooth[0]:
         raise InputError(

@@ -72,11 +72,9 @@ class Run:
         if not len(self.teaching):
             raise InputError("loss: no train photo lies in any class; lower cells.min_photos")
         self.objective = objective.to(self.device)
-        self.weights = objectives.class_weights(
-            locator.partition.photos,
-            locator.partition.assign(train.latitude, train.longitude),
-            settings.class_balance,
-        )
+        labels = locator.partition.assign(train.latitude, train.longitude)
+        sizes = locator.partition.photos
+        self.weights = objectives.class_weights(sizes, labels, settings.class_balance)
         self.autocast, self.scaler = _precision(settings.precision, self.device)
         groups = parameter_groups(self.network, settings)
         self.optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
@@ -143,14 +141,11 @@ class Run:
         """Write everything that `resume` needs."""
         if distributed.rank():
             return
+        history = [asdict(epoch) for epoch in self.state.history]
         spent = self.state.spent + time.monotonic() - self.began
         content = {
             "run_id": run_id,
-            "state": {
-                **vars(self.state),
-                "history": [asdict(epoch) for epoch in self.state.history],
-                "spent": spent,
-            },
+            "state": {**vars(self.state), "history": history, "spent": spent},
             "network": self.network.state_dict(),
             "ema": self.ema,
             "steps": self.steps,
@@ -162,8 +157,7 @@ class Run:
     def resume(self, path: Path, run_id: str) -> None:
         """Go back to where the checkpoint was written; stay at the beginning if it is no use.
 
-        Raises:
-            InputError: not all processes would train the same.
+        InputError if not all processes would train the same.
         """
         if len(set(distributed.gathered([run_id]))) > 1:
             raise InputError(
@@ -186,10 +180,7 @@ class Run:
         """Train the network, which ends as it was in its best epoch.
 
         The checkpoint is used only if its `run_id` is the same. `on_epoch` is also told of the
-        epochs that were done before an interruption.
-
-        Raises:
-            InputError: the loss is no longer a number.
+        epochs that were done before an interruption. InputError if the loss is no longer a number.
         """
         self.resume(checkpoint, run_id)
         state, settings = self.state, self.settings
@@ -328,11 +319,8 @@ def copied(network: nn.Module) -> dict[str, Tensor]:
 def _precision(precision: str, device: torch.device) -> tuple[torch.autocast, torch.amp.GradScaler]:
     """What computes in half precision where that is asked for, and scales losses for float16."""
     on_gpu = device.type == "cuda"
-    half = (
-        torch.bfloat16
-        if not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
-        else torch.float16
-    )
+    bf16 = not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+    half = torch.bfloat16 if bf16 else torch.float16
     lower = precision == "bf16" or (precision == "auto" and on_gpu)
     autocast = torch.autocast(device.type, half, enabled=lower)
     return autocast, torch.amp.GradScaler(enabled=lower and half is torch.float16)

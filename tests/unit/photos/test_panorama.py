@@ -73,7 +73,7 @@ def test_a_view_shows_the_directions_that_a_camera_would(bearing, fov, pitch, si
     picture = panorama._picture(encoded(sphere(*size), "PNG"), 12, view)
     found = panorama._seen(*picture, 12, view).astype(int)
     # The middle of the last row of pixels is the highest that a narrow picture shows.
-    rows = len(picture.pixels)
+    rows = len(picture[0])
     highest = min(math.pi / 2, (rows - 1) / rows * height / width * math.pi)
     # In 240 steps from one end of the world to the other: half a pixel beside would be 3.
     assert np.abs(found - expected(view, 24, highest)).max() <= 2
