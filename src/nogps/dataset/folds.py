@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from nogps.base.errors import InputError
+from nogps.dataset import tables
 from nogps.earth import s2
 
 FOLDS = ("train", "val", "test")
@@ -27,31 +28,22 @@ class Bonds:
     pictures: Groups  # near-duplicates, joined in chains
 
 
-def bonds(
-    owner: pd.Series,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-    phash: NDArray[np.uint64],
-    *,
-    candidate: pd.Series,
-    sequence: pd.Series,
-    place_level: int,
-    near_duplicate_bits: int,
-) -> Bonds:
+def bonds(photos: pd.DataFrame, place_level: int, near_duplicate_bits: int) -> Bonds:
     """Who took each photo, in which sequence and S2 cell it lies, which pictures look the same.
 
-    `candidate` is the picture that a photo is or shows a part of. `owner` and `sequence` are ""
-    where there is none: then the photos of a candidate still belong together. `phash` has shape
-    (n, 4), see `images.Packed`; -1 for a level or a number of bits switches that bond off.
+    A row a photo, as `tables.read_photos` gives them. Where `owner` or `sequence` is "", the photos
+    of a candidate still belong together; -1 for a level or a number of bits switches that bond off.
     """
-    count = len(owner)
+    candidate = photos["candidate_id"]
     places = _numbered(candidate)
     if place_level >= 0:
-        places = _numbered(s2.parent(s2.cell_ids(latitude, longitude), place_level))
-    pictures = np.arange(count)
+        ids = s2.cell_ids(photos["latitude"].to_numpy(), photos["longitude"].to_numpy())
+        places = _numbered(s2.parent(ids, place_level))
+    pictures = np.arange(len(photos))
     if near_duplicate_bits >= 0:
-        pictures = _components(count, near_duplicates(phash, near_duplicate_bits))
-    owners, sequences = (_named(each, candidate) for each in (owner, sequence))
+        pairs = near_duplicates(tables.phashes(photos), near_duplicate_bits)
+        pictures = _components(len(photos), pairs)
+    owners, sequences = (_named(photos[each], candidate) for each in ("owner", "sequence"))
     return Bonds(owners, sequences, places, pictures)
 
 

@@ -5,7 +5,6 @@ small where photos are many. Photos are counted, not places: a hundred photos at
 are a hundred.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,24 +106,34 @@ class Partition:
 
     def to_csv(self, path: Path) -> None:
         """Write the classes, a row each; `from_csv` reads exactly the same back."""
-        arrays = [
-            np.arange(len(self)),
-            *(getattr(self, name) for _, name in COLUMNS.values() if name),
-        ]
-        with replacing(Path(path)) as temporary, temporary.open("w", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows(zip(*(each.tolist() for each in arrays), strict=True))
+        import pandas as pd
+
+        arrays = {name: getattr(self, field) for name, (_, field) in COLUMNS.items() if field}
+        table = pd.DataFrame(arrays).rename_axis("label")
+        with replacing(Path(path)) as temporary:
+            table.to_csv(temporary, lineterminator="\n")
 
     @staticmethod
     def from_csv(path: Path) -> "Partition":
         """Read what `to_csv` wrote; InputError if there is no such file or it is no partition."""
-        table = _read_table(path)
-        arrays = {
-            name or "label": _read_column(path, table, column, kind)
-            for column, (kind, name) in COLUMNS.items()
-        }
-        labels = arrays.pop("label")
+        import pandas as pd
+
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+        except FileNotFoundError:
+            raise InputError(f"{path} is not there; `dvc repro` makes it") from None
+        except ValueError:
+            raise InputError(f"{path} is not a CSV file; make the partition again") from None
+        arrays = {}
+        for column, (kind, name) in COLUMNS.items():
+            if column not in table:
+                raise InputError(f"{path} has no column `{column}`; make the partition again")
+            try:
+                arrays[name] = table[column].to_numpy(str).astype(kind)
+            except ValueError as error:
+                told = f"{path}, column `{column}`: {error}; make the partition again"
+                raise InputError(told) from None
+        labels = arrays.pop("")
         try:
             partition = partition_of(arrays)
             partition._check(labels)
@@ -209,29 +218,6 @@ def partition_of(arrays: Mapping[str, Sequence | NDArray]) -> Partition:
 def half_tokens(divide: float) -> list[str]:
     """Tokens of the two halves; repr, and so a CSV file, keeps every bit of the latitude."""
     return [f"south<{divide!r}", f"north>={divide!r}"]
-
-
-def _read_table(path: Path) -> dict[str, list[str]]:
-    try:
-        with Path(path).open(newline="") as file:
-            table = csv.DictReader(file, restval="", strict=True)
-            rows = list(table)
-        if not table.fieldnames or any(None in row for row in rows):
-            raise ValueError
-        return {name: [row[name] for row in rows] for name in table.fieldnames}
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there; `dvc repro` makes it") from None
-    except (ValueError, csv.Error):
-        raise InputError(f"{path} is not a CSV file; make the partition again") from None
-
-
-def _read_column(path: Path, table: dict[str, list[str]], column: str, kind: str) -> NDArray:
-    if column not in table:
-        raise InputError(f"{path} has no column `{column}`; make the partition again")
-    try:
-        return np.array(table[column], dtype=str).astype(kind)
-    except ValueError as error:
-        raise InputError(f"{path}, column `{column}`: {error}; make the partition again") from None
 
 
 def levels_and_parents(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:

@@ -38,9 +38,8 @@ class Locator(BaseLocator):
     ) -> Locator:
         """A locator that has learned no place: its network has a new head.
 
-        Raises:
-            InputError: there is no such backbone, its weights cannot be had, or it cannot take
-                images of that size.
+        InputError if there is no such backbone, its weights cannot be had, or it cannot take images
+        of that size.
         """
         outputs = objectives.objective_class(settings.loss).Head(partition).outputs
         network = backbones.build(settings.backbone, outputs, settings.weights)

@@ -137,10 +137,9 @@ class MultiLabel(Objective):
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        photos = np.zeros(self.head.outputs)
-        for column in self.head.chain.numpy().T:
-            held = column >= 0
-            photos += np.bincount(column[held], partition.photos[held], self.head.outputs)
+        chain = self.head.chain.numpy()
+        label, _ = held = (chain >= 0).nonzero()
+        photos = np.bincount(chain[held], partition.photos[label], self.head.outputs)
         noes = np.maximum(partition.photos.sum() - photos, 1)
         weight = torch.from_numpy(noes / photos).float()
         self.register_buffer("yes_weight", weight, persistent=False)

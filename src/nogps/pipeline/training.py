@@ -38,9 +38,10 @@ def setup(params: Params, device: str | torch.device = "cpu") -> Run:
         raise InputError("cells: one class leaves nothing to learn; lower cells.max_photos")
     photos = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
     train, val = (tables.readable(photos, fold) for fold in ("train", "val"))
+    folds = labelled(params, "train", train), labelled(params, "val", val)
     locator = Locator.untrained(classes, params, about(params, train))
     locator.network.to(device)
-    return Run(locator, labelled(params, "train", train), labelled(params, "val", val), params)
+    return Run(locator, *folds, params)
 
 
 def about(params: Params, photos: pd.DataFrame) -> dict[str, str]:

@@ -29,9 +29,7 @@ def fit_head(run: Run) -> tuple[float, int, float]:
     """Train the head alone; it ends as it was when the loss on the validation fold was least.
 
     Returns its loss in training then, how many photos it learned from, and the seconds it took.
-
-    Raises:
-        InputError: the head is no linear layer, or its loss is no longer a number.
+    InputError if the head is no linear layer, or its loss is no longer a number.
     """
     head = run.network.get_submodule(backbones.head_name(run.network))
     if not isinstance(head, nn.Linear):

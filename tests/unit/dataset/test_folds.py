@@ -22,7 +22,12 @@ def bonded(owner, *where, sequence=None, candidate=None, **how) -> folds.Bonds:
     count = len(owner)
     sequence = pd.Series([""] * count) if sequence is None else sequence
     candidate = pd.Series(np.arange(count)).astype(str) if candidate is None else candidate
-    return folds.bonds(owner, *where, sequence=sequence, candidate=candidate, **how)
+    latitude, longitude, phash = where
+    columns = {"latitude": latitude, "longitude": longitude, "owner": np.asarray(owner)}
+    columns |= {"candidate_id": np.asarray(candidate), "sequence": np.asarray(sequence)}
+    photos = pd.DataFrame({"photo_id": candidate.to_numpy(), **columns})
+    photos["phash"] = [each.tobytes() for each in phash]
+    return folds.bonds(photos, **how)
 
 
 def flipped(phash: np.ndarray, bits: int, seed: int = 0) -> np.ndarray:
