@@ -103,7 +103,9 @@ class _Asked:
 
     def of_all(self, values: NDArray, missing: float = math.nan) -> NDArray:
         """Values of the readable photos for all, `missing` for the others."""
-        return scatter(values, self.readable, len(self.photos), missing)
+        out = np.full((len(self.photos), *values.shape[1:]), missing, dtype=values.dtype)
+        out[self.readable] = values
+        return out
 
 
 def _asked(name: str, photos: pd.DataFrame, locator: BaseLocator) -> _Asked:
@@ -186,19 +188,12 @@ def _predictions(
 
 def _same_class(locator: BaseLocator, label: NDArray[np.int64], guess: Points) -> NDArray[np.bool_]:
     """Whether each guess lies in the class of the truth, whose label is given."""
-    answered = np.flatnonzero(np.isfinite(guess[:, 0]))
-    guessed = locator.partition.assign(*guess[answered].T)
-    same = (guessed == label[answered]) & (guessed >= 0)
-    return scatter(same, answered, len(guess), missing=False)
+    same = np.isfinite(guess[:, 0])
+    guessed = locator.partition.assign(*guess[same].T)
+    same[same] = (guessed == label[same]) & (guessed >= 0)
+    return same
 
 
 def positions(table: pd.DataFrame) -> Points:
     """Latitude and longitude of each row."""
     return table[["latitude", "longitude"]].to_numpy(dtype=np.float64)
-
-
-def scatter(values: NDArray, rows: NDArray[np.int64], n: int, missing: float = math.nan) -> NDArray:
-    """`values` in `rows` of n rows, `missing` in the others."""
-    out = np.full((n, *values.shape[1:]), missing, dtype=values.dtype)
-    out[rows] = values
-    return out

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -73,11 +73,7 @@ class BaseLocator(ABC):
 
     @classmethod
     def restored(cls, network: Any, content: Mapping[str, Any], **more: Any) -> Self:
-        """The locator of a `description`, once it has answered: damage shows then.
-
-        Raises:
-            Exception: of any kind.
-        """
+        """The locator of a `description`, once it has answered: damage shows then, as any error."""
         locator = cls(
             network,
             partition_of(content["cells"]),
@@ -116,10 +112,7 @@ class BaseLocator(ABC):
             "decoding": self.decoding,
             "calibration": asdict(self.calibration),
             "about": dict(self.about),
-            "cells": {
-                each.name: getattr(self.partition, each.name).tolist()
-                for each in fields(self.partition)
-            },
+            "cells": {name: each.tolist() for name, each in asdict(self.partition).items()},
         }
 
     @overload
@@ -160,10 +153,7 @@ class BaseLocator(ABC):
             yield found
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
-        """What `guess` takes of each photo, in order; of one that cannot be read, the error.
-
-        Photos are decoded ahead, on all cores.
-        """
+        """What `guess` takes of each photo, in order, or why it cannot be read; decoded ahead."""
         for found in ahead(self.square, photos):
             yield found if isinstance(found, BadImage | OSError) else self.scores(found)
 
@@ -183,8 +173,8 @@ class BaseLocator(ABC):
     def judge(self, outputs: Tensor, fold: Labelled) -> tuple[float, float, float]:
         """Loss and accuracy (percent) over photos in a class, mean GeoGuessr score over all.
 
-        `outputs` are the network's for the photos of `fold`, shape (n, outputs). Where no photo
-        lies in a class, loss and accuracy are NaN.
+        `outputs` are the network's for the photos of `fold`, shape (n, outputs); where none lies in
+        a class, loss and accuracy are NaN.
         """
         log_p = self.decoder.log_probabilities(self.class_scores(outputs))
         label = self.partition.assign(fold.latitude, fold.longitude)

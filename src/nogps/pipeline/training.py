@@ -49,7 +49,7 @@ def about(params: Params, photos: pd.DataFrame) -> dict[str, str]:
     return {
         "trained_on": f"{len(photos):,} photos ({origin(params)})",
         "licence": f"photos under {counted(photos['licence'])}",
-        "model_licence": str(for_model(photos, synthetic=synthetic(params))),
+        "model_licence": for_model(photos, synthetic=synthetic(params)),
     }
 
 

@@ -56,19 +56,8 @@ def licence_of(text: str) -> Licence | None:
     return Licence(f"{family.removesuffix(' 1.0')} {terms[2]}", family, url)
 
 
-@dataclass(frozen=True)
-class ModelLicence:
-    """The licence that a model must carry, and why in a few words."""
-
-    name: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.why})"
-
-
-def for_model(photos: pd.DataFrame, synthetic: bool = False) -> ModelLicence:
-    """The licence that a model which learned from these photos must carry.
+def for_model(photos: pd.DataFrame, synthetic: bool = False) -> str:
+    """The licence that a model which learned from these photos must carry, and why in brackets.
 
     Whether a model is an adaptation of its photos is unsettled. This is the careful reading, as if
     it were one; it is no legal advice. The strictest licence decides. Those that exclude each other
@@ -77,18 +66,17 @@ def for_model(photos: pd.DataFrame, synthetic: bool = False) -> ModelLicence:
     OpenStreetMap-France lets models that learned from its Panoramax pictures (CC BY-SA 4.0) be
     under CC BY 4.0, by its motion of 30 June 2023.
 
-    Args:
-        photos: a row a photo: its licence as the source names it, and the url of the picture.
-        synthetic: whether this program drew them, so that nobody owns them.
+    `photos` has a row a photo: its licence as the source names it, and the url of the picture.
+    `synthetic` says that this program drew them, so that nobody owns them.
     """
     if synthetic:
-        return ModelLicence("CC0 1.0", "free choice: this program drew the photos")
+        return "CC0 1.0 (free choice: this program drew the photos)"
     counts = _terms(photos).value_counts()
     name, why, deciding = _strictest(set(counts.index) - {CC0, PUBLIC_DOMAIN})
-    if not deciding:
-        return ModelLicence(name, why)
-    held, under = counts[sorted(deciding)].sum(), " or ".join(sorted(deciding))
-    return ModelLicence(name, f"{why}: {held:,} of {len(photos):,} photos under {under}")
+    if deciding:
+        held, under = counts[sorted(deciding)].sum(), " or ".join(sorted(deciding))
+        why += f": {held:,} of {len(photos):,} photos under {under}"
+    return f"{name} ({why})"
 
 
 def _strictest(terms: set[str]) -> tuple[str, str, set[str]]:

@@ -26,6 +26,7 @@ from nogps.model.locator import Locator
 from nogps.train.head import fit_head
 from nogps.train.settings import TrainSettings
 
+PARTS = ("network", "optimiser", "scaler")  # that a checkpoint holds
 BANDS = 8  # groups of layers that learn at rates of their own
 CHECKPOINT_SECONDS = 300
 STEPS_UNSEEN = 50  # after so many the loss is looked at, for which a GPU has to be waited for
@@ -146,11 +147,9 @@ class Run:
         content = {
             "run_id": run_id,
             "state": {**vars(self.state), "history": history, "spent": spent},
-            "network": self.network.state_dict(),
             "ema": self.ema,
             "steps": self.steps,
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **{part: getattr(self, part).state_dict() for part in PARTS},
         }
         write_torch(path, content)
 
@@ -170,11 +169,10 @@ class Run:
             return
         history = [Epoch(**epoch) for epoch in content["state"]["history"]]
         self.state = State(**{**content["state"], "history": history})
-        self.network.load_state_dict(content["network"])
         self.ema = {name: value.to(self.device) for name, value in content["ema"].items()}
         self.steps = content["steps"]
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.scaler.load_state_dict(content["scaler"])
+        for part in PARTS:
+            getattr(self, part).load_state_dict(content[part])
 
     def fit(self, checkpoint: Path, run_id: str, on_epoch: Callable[[Epoch], None]) -> None:
         """Train the network, which ends as it was in its best epoch.
@@ -213,9 +211,8 @@ class Run:
     def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
         """The keys of an epoch's photos, in the batches of all processes together.
 
-        Those are alike in size, the least that is not below `batch_size`: no last batch is so
-        small that batch norms could not learn from it, and their number does not depend on the
-        processes.
+        Those are alike in size, the least that is not below `batch_size`: no last batch is so small
+        that batch norms could not learn from it.
         """
         order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.teaching)
         groups = np.array_split(order, max(1, len(order) // self.settings.batch_size))

@@ -128,12 +128,12 @@ def test_a_model_says_which_licence_it_must_carry(project, monkeypatch):
         return training.about(read_params(), photos)["model_licence"]
 
     drawn = Locator.load(project.root / "models/model.pt").about["model_licence"]
-    assert drawn == told("simulated") == str(licences.for_model(pd.DataFrame(), synthetic=True))
+    assert drawn == told("simulated") == licences.for_model(pd.DataFrame(), synthetic=True)
     assert drawn in (project.root / "metrics/report.html").read_text("utf-8")
     splits = pd.read_parquet(project.root / "data/splits.parquet").query("fold == 'train'")
     train_fold = pd.read_parquet(project.root / "data/candidates.parquet").merge(splits)
     real = told("real")
-    assert real == str(licences.for_model(train_fold))
+    assert real == licences.for_model(train_fold)
     assert real.startswith("only what law or the owners allow (not determined: ")
 
 
