@@ -138,19 +138,14 @@ def photos_of(
             return [Photo(candidate_id, images.pack(body, side), heading)]
         # From north where that is known, else from the middle of the picture.
         start = 0.0 if math.isnan(heading) else heading
-        bearings = [(offset - start) % 360 for offset in offsets]
-        views = [View(bearing, how.fov, how.pitch) for bearing in bearings]
-        return [
-            Photo(
-                unlike(known, f"{candidate_id}_{round(offset):03d}"),
-                packed,
-                math.nan if math.isnan(heading) else offset,
-                bearing,
-            )
-            for offset, packed, bearing in zip(
-                offsets, panorama.pack(body, side, views), bearings, strict=True
-            )
-        ]
+        views = [View((offset - start) % 360, how.fov, how.pitch) for offset in offsets]
+        packed_views = zip(offsets, views, panorama.pack(body, side, views), strict=True)
+        found = []
+        for offset, view, packed in packed_views:
+            photo_id = unlike(known, f"{candidate_id}_{round(offset):03d}")
+            north = math.nan if math.isnan(heading) else offset
+            found.append(Photo(photo_id, packed, north, view.bearing))
+        return found
 
     return made
 

@@ -124,9 +124,8 @@ def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for promised in (50, 90):
         radius = predictions[f"radius_{promised}_km"]
-        answered = radius.notna()
-        within = (predictions["distance_km"] <= radius)[answered]
-        rows.append((promised, radius.median(), len(within), int(within.sum())))
+        within = int((predictions["distance_km"] <= radius).sum())  # NaN without an answer: never
+        rows.append((promised, radius.median(), radius.count(), within))
     table = pd.DataFrame(rows, columns=["promised", "radius_km", "n", "within"])
     return _with_share(table[table["n"] > 0], "within", "n")
 

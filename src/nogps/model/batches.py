@@ -39,13 +39,9 @@ class Photos(Dataset):
     def __len__(self) -> int:
         return len(self.byte_ranges)
 
-    def jpeg(self, number: int) -> bytes:
-        """The packed photo itself."""
-        return self.shards.read(self.byte_ranges[number])
-
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key
-        pixels = tensors.to_tensor(self.jpeg(number))
+        pixels = tensors.to_tensor(self.shards.read(self.byte_ranges[number]))
         if epoch == WHOLE or self.augmentation is None:
             return tensors.whole(pixels, self.image_size), number
         rng = np.random.default_rng((self.seed, epoch, number))

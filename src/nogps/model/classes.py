@@ -138,7 +138,7 @@ class Partition:
             partition = partition_of(arrays)
             partition._check(labels)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{path}: {error}; make the partition again") from None
         return partition
 
     @cached_property
@@ -148,11 +148,11 @@ class Partition:
     def _check(self, labels: NDArray[np.int64]) -> None:
         """InputError unless these arrays, read with `labels`, are a partition."""
         if len(self) == 0:
-            raise InputError("there is no class in it; make the partition again")
+            raise InputError("there is no class in it")
         if not np.array_equal(labels, np.arange(len(self))):
-            raise InputError("labels do not count up from 0; make the partition again")
+            raise InputError("labels do not count up from 0")
         if (self.photos < 1).any():
-            raise InputError("a class has no photos; make the partition again")
+            raise InputError("a class has no photos")
         s2.positions(self.centre_latitude, self.centre_longitude)
         s2.positions(self.mean_latitude, self.mean_longitude)
         self._check_cells()
@@ -161,18 +161,13 @@ class Partition:
         cells = self._cells
         overlap = s2.range_max(cells[:-1]) >= s2.range_min(cells[1:])
         if overlap.any():
-            first = int(overlap.argmax())
-            raise InputError(
-                f"cells {self.tokens[first]} and {self.tokens[first + 1]} overlap or are not in "
-                "the order of S2 ids; make the partition again"
-            )
+            one, other = self.tokens[overlap.argmax() :][:2]
+            raise InputError(f"cells {one} and {other} overlap or are not in the order of S2 ids")
         levels, parents = levels_and_parents(cells)
         wrong = (levels != self.levels) | (parents != self.parents)
         if wrong.any():
             token = self.tokens[int(wrong.argmax())]
-            raise InputError(
-                f"level or parent of cell {token} is not that of S2; make the partition again"
-            )
+            raise InputError(f"level or parent of cell {token} is not that of S2")
 
 
 class Halves(Partition):
@@ -205,7 +200,7 @@ class Halves(Partition):
         except ValueError:
             fits = False
         if not fits or (self.levels != -1).any() or (self.parents != "").any():
-            raise InputError("its two halves do not fit together; make the partition again")
+            raise InputError("its two halves do not fit together")
 
 
 def partition_of(arrays: Mapping[str, Sequence | NDArray]) -> Partition:

@@ -53,7 +53,7 @@ def checked_size(body: bytes) -> tuple[int, int]:
 
 def is_flat(body: bytes) -> bool:
     """Whether nearly all of a picture is one colour, as where a sentence stands for a view."""
-    pixels = np.asarray(_decode(body, at_least=64).resize((64, 64)), dtype=np.int16)
+    pixels = np.asarray(_loaded(body, at_least=64).resize((64, 64)), dtype=np.int16)
     common = np.median(pixels.reshape(-1, 3), axis=0)
     return bool((np.abs(pixels - common).max(axis=2) <= 6).mean() > 0.85)
 
@@ -150,17 +150,12 @@ def _checked(image: Image.Image) -> Image.Image:
 
 
 def _loaded(photo: Photo, at_least: int) -> Image.Image:
-    """Upright RGB pixels of whatever a photo may be; those of a file see `_decode`."""
+    """Upright RGB pixels of a photo; of a file the shorter side is `at_least` long where it is."""
+    if isinstance(photo, np.ndarray):
+        photo = _of_array(photo)
     if isinstance(photo, Image.Image):
         return _upright(_checked(photo))
-    if isinstance(photo, np.ndarray):
-        return _upright(_checked(_of_array(photo)))
-    return _decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), at_least)
-
-
-def _decode(body: bytes, at_least: int) -> Image.Image:
-    """Upright RGB pixels whose shorter side is `at_least` long where the photo is."""
-    image = _open(body)
+    image = _open(photo if isinstance(photo, bytes) else Path(photo).read_bytes())
     # JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time.
     scale = 2 * at_least / min(image.size)
     return _upright(image, (round(image.width * scale), round(image.height * scale)))

@@ -3,11 +3,10 @@
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nogps.base.files import replacing
@@ -61,16 +60,11 @@ def without_credit(credited: pd.DataFrame) -> int:
 
 def listed(credits: Iterable[Mapping[str, str]]) -> Markup:
     """HTML of a list of credits, an item each, from what CREDIT names of each photo."""
-    return Markup(_template().render(credits=credits).strip())
-
-
-@cache
-def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["is_link"] = is_link
-    return environment.from_string(_LIST)
+    return Markup(environment.from_string(_LIST).render(credits=credits).strip())
 
 
 def is_link(url: str) -> bool:
