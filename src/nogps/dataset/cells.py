@@ -67,10 +67,7 @@ def adaptive(
 def fixed_level(
     latitude: ArrayLike, longitude: ArrayLike, *, level: int, min_photos: int
 ) -> Partition:
-    """All S2 cells of one level with at least `min_photos` of the photos at positions (n,).
-
-    InputError if no cell holds enough photos.
-    """
+    """All S2 cells of one level with at least `min_photos` photos; InputError if there is none."""
     photos = _in_s2_order(latitude, longitude)
     cells = np.unique(s2.parent(photos.ids, level))
     return _of_cells(cells[photos.count(cells) >= min_photos], photos, min_photos)

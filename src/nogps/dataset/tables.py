@@ -34,12 +34,7 @@ def with_candidates(index: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFra
 
 
 def phashes(index: pd.DataFrame) -> NDArray[np.uint64]:
-    """The perceptual hashes of packed photos, shape (n, 4).
-
-    A photo that could not be read has no hash; its id stands in, so that it is like no other.
-    """
-    rows = [
-        phash or hashlib.sha256(photo_id.encode()).digest()
-        for phash, photo_id in zip(index["phash"], index["photo_id"], strict=True)
-    ]
+    """Perceptual hashes (n, 4) of packed photos; of one that could not be read, like no other."""
+    pairs = zip(index["phash"], index["photo_id"], strict=True)
+    rows = [phash or hashlib.sha256(photo_id.encode()).digest() for phash, photo_id in pairs]
     return np.frombuffer(b"".join(rows), dtype=np.uint64).reshape(-1, 4)

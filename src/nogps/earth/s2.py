@@ -49,10 +49,7 @@ def positions(
 
 
 def cell_ids(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.uint64]:
-    """Ids (n,) of the leaf cells, about 1 cm across, that hold the positions in degrees (n,).
-
-    The ids are those of s2sphere, bit for bit. InputError names a position off the globe.
-    """
+    """Ids (n,) of the leaf cells, about 1 cm across, that hold positions (n,); see `positions`."""
     latitude, longitude = positions(latitude, longitude)
     ids = np.empty(latitude.shape, dtype=np.uint64)
     for start in range(0, ids.size, _CHUNK):
@@ -62,10 +59,7 @@ def cell_ids(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.uint64]:
 
 
 def parent(ids: ArrayLike, level: ArrayLike) -> NDArray[np.uint64]:
-    """The cells at `level` (an integer, or one for each id) that contain the cells.
-
-    InputError if a level is not between 0 and the cell's own.
-    """
+    """The cells that contain the cells at a level, or at one each; InputError if it is too fine."""
     ids = np.asarray(ids, dtype=np.uint64)
     level = np.asarray(level)
     if np.any(level < 0) or np.any(level > MAX_LEVEL):

@@ -106,10 +106,7 @@ def reliability(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """The mean gap between confidence and share right in the bins of `reliability`, in points.
-
-    Percentage points (Guo et al. 2017); NaN where there is no bin.
-    """
+    """The mean gap in percentage points between confidence and right in bins; NaN without one."""
     if bins.empty:
         return float("nan")
     return float(np.average((bins["confidence"] - bins["share"]).abs(), weights=bins["n"]))

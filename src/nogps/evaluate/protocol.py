@@ -36,10 +36,7 @@ class Row:
     more: dict[str, float] = field(default_factory=dict)  # what only a model can tell
 
     def to_json(self) -> dict:
-        """The row as metrics/eval.json holds it: percent, kilometres, and the 95 % intervals.
-
-        What is not finite is left out.
-        """
+        """The row as metrics/eval.json holds it, without what is not finite."""
         figures = {**self.hits, **{key: getattr(self, key) for key in MEANS}, **self.more}
         return {
             "n": self.n,

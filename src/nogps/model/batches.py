@@ -59,10 +59,7 @@ class Labelled:
 
 
 def loader(photos: Photos, batches: list[list[tuple[int, int]]]) -> DataLoader:
-    """Batches of photos by key, in the order given: (uint8 pixels, numbers).
-
-    The pixels, of shape (n, 3, size, size), are channels_last in memory, as the photos are.
-    """
+    """Batches of photos by key: (uint8 pixels (n, 3, size, size), channels_last; numbers (n,))."""
     return DataLoader(
         photos,
         batch_sampler=batches,

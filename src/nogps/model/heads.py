@@ -35,10 +35,8 @@ class TreeHead(ClassHead):
         self.register_buffer("chain", torch.from_numpy(partition.descent()), persistent=False)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Mean log probability from the largest cell down, shape (n, classes).
-
-        A mean, since a sum would favour the coarse classes, which have fewer cells around them.
-        """
+        """Mean log probability from the largest cell down, shape (n, classes)."""
+        # A sum would favour the coarse classes, which have fewer cells around them.
         log_yes = -functional.softplus(-outputs)  # logsigmoid, also where ONNX has float32 only
         total = torch.zeros_like(log_yes[:, : self.classes])
         for column in self.chain.T:

@@ -186,8 +186,5 @@ def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance:
 
 
 def groups(lineage: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What holds whom at each level: an ancestor, or else the class; -1 where neither does.
-
-    `lineage` is a Partition's, shape (n, levels + 1), and so is the result.
-    """
+    """A lineage (n, levels + 1) where no ancestor holds it but some class does: then by that."""
     return np.where(lineage >= 0, lineage, lineage[:, -1:])

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OnnxLocator(BaseLocator):
-    """A locator whose network runs in ONNX Runtime: of one photo on all cores.
-
-    Its outputs are the scores of the classes, whatever loss it was trained with.
-    """
+    """A locator whose network runs in ONNX Runtime; its outputs are the scores of the classes."""
 
     network: onnxruntime.InferenceSession
     file: bytes = field(default=b"", repr=False)
@@ -71,10 +68,6 @@ class OnnxLocator(BaseLocator):
             return torch.from_numpy(self.scores(pixels[0].permute(1, 2, 0).numpy())[None])
 
         return of_each(photos, seen, 1, "predict")
-
-    def class_scores(self, outputs: Tensor) -> Floats:
-        """The outputs themselves, as float64."""
-        return np.asarray(outputs).astype(np.float64)
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
         """As every locator does; each core looks at a photo of its own."""

@@ -116,14 +116,12 @@ def _late_png_exif(file: BinaryIO) -> bytes | None:
 
 
 def _comment_fields(image: Image.Image) -> dict[str, str]:
-    """The `key: value` lines of a JPEG's comments, in one segment or many; the first wins.
-
-    Some lines end in a NUL and whatever was in the writer's memory.
-    """
+    """The `key: value` lines of a JPEG's comments, in one segment or many; the first wins."""
     fields: dict[str, str] = {}
     for segment, data in getattr(image, "applist", []):
         if segment == "COM":
             for line in data.splitlines():
+                # Behind a NUL comes whatever was in the writer's memory.
                 key, _, value = _text(line.split(b"\0")[0]).partition(":")
                 fields.setdefault(key.strip().lower(), value.strip())
     return fields

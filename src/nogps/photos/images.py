@@ -106,10 +106,7 @@ def thumbnail(photo: Photo, side: int = 256) -> bytes:
 
 
 def decoded(body: bytes, longer: int) -> Image.Image:
-    """Upright RGB pixels, the longer side at least `longer` if the picture's is; BadImage if none.
-
-    A JPEG that is far larger is decoded at 1/2, 1/4 or 1/8 of its size.
-    """
+    """Upright RGB pixels, the longer side at least `longer` if the picture's is."""
     image = _open(body)
     scale = longer / max(image.size)
     return _upright(image, (math.ceil(image.width * scale), math.ceil(image.height * scale)))

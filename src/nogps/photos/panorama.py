@@ -52,10 +52,7 @@ def all_around(body: bytes, field_of_view: float) -> bool:
 
 
 def pack(body: bytes, side: int, views: Sequence[View]) -> list[images.Packed]:
-    """Each view as `images.pack` packs a photo, `side` pixels wide; the file is decoded once.
-
-    The views differ in nothing but their bearings. BadImage if it is no picture that can be read.
-    """
+    """Each view as `images.pack` packs a photo; they differ in nothing but their bearings."""
     picture = _picture(body, side, views[0])
     return [images.pack(_seen(*picture, side, view), side) for view in views]
 

@@ -72,10 +72,7 @@ def read_index(folder: Path) -> pd.DataFrame:
 
 
 class Shards:
-    """Random access to the photos of a folder of shards.
-
-    Holds one open file per shard and no photo. It can be sent to other processes.
-    """
+    """Random access to a folder of shards; it holds open files, and can be sent to processes."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -100,10 +100,7 @@ class Run:
             freeze_batch_norm(self.network)
 
     def step(self, pixels: Tensor, numbers: Tensor, photos: int | None = None) -> Tensor:
-        """Learn from a batch of uint8 pixels and the numbers of its photos; its loss.
-
-        `photos` says how many the batch has over all processes.
-        """
+        """The loss of a batch that is learned: uint8 pixels, their numbers, how many all have."""
         share = distributed.world() / (photos or len(numbers))
         pixels = tensors.normalise(pixels.to(self.device, non_blocking=True))
         targets = self.targets[numbers].to(self.device, non_blocking=True)
@@ -154,10 +151,7 @@ class Run:
         write_torch(path, content)
 
     def resume(self, path: Path, run_id: str) -> None:
-        """Go back to where the checkpoint was written; stay at the beginning if it is no use.
-
-        InputError if not all processes would train the same.
-        """
+        """Go back to where the checkpoint was written; stay at the beginning if it is no use."""
         if len(set(distributed.gathered([run_id]))) > 1:
             raise InputError(
                 "params.yaml, photos or classes differ between the machines; bring all of them to "
