@@ -10,19 +10,8 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from nogps.photos import images, panorama
+from nogps.photos import images, panorama, shards
 from nogps.photos.panorama import View
-from nogps.photos.shards import (
-    NO_BYTES,
-    SHARD_SIZE,
-    Shards,
-    byte_ranges,
-    member_name,
-    read_index,
-    shard_name,
-    write_index,
-    write_shard,
-)
 from nogps.photos.status import Status
 
 UNREAD = images.Packed(b"", 0, 0, b"")
@@ -48,17 +37,15 @@ def pack_fetched(
     fetched: Path, folder: Path, side: int, panoramas: panorama.Settings
 ) -> pd.DataFrame:
     """Pack each photo of the shards in `fetched` whose status is ok; the index, as `pack` gives."""
-    index = read_index(fetched)
+    index = shards.read_index(fetched)
     index = index[index["status"] == Status.OK]
-    shards = Shards(fetched)
-    where = dict(zip(index["photo_id"], byte_ranges(index), strict=True))
-    return pack(
-        list(where),
-        lambda candidate_id: shards.read(where[candidate_id]),
-        folder,
-        side,
-        photos_of(panoramas, index),
-    )
+    originals = shards.Shards(fetched)
+    where = dict(zip(index["photo_id"], shards.byte_ranges(index), strict=True))
+
+    def read(candidate_id: str) -> bytes:
+        return originals.read(where[candidate_id])
+
+    return pack(list(where), read, folder, side, photos_of(panoramas, index))
 
 
 def pack(
@@ -70,10 +57,9 @@ def pack(
 ) -> pd.DataFrame:
     """Write every photo once more, `side` pixels high or wide, into shards; return the index.
 
-    One row a photo, those of a candidate together, in the order given: photo_id, candidate_id,
-    status (ok or unreadable), reason, shard, offset, size, width, height, phash, heading, bearing
-    (see Photo). `read` gives a candidate's original bytes, `photos_of` makes photos of them. A
-    candidate that cannot be read is one row, under its own id.
+    One row a photo, those of a candidate together, in the order given; see `_written`. `read` gives
+    a candidate's original bytes, `photos_of` makes photos of them. A candidate that cannot be read
+    is one row, under its own id.
     """
 
     def packed(candidate_id: str) -> list[Photo]:
@@ -87,33 +73,33 @@ def pack(
         ThreadPoolExecutor(os.cpu_count()) as threads,
         tqdm(total=len(candidate_ids), desc="pack", unit="photo") as bar,
     ):
-        for number, start in enumerate(range(0, len(candidate_ids), SHARD_SIZE)):
-            block = candidate_ids[start : start + SHARD_SIZE]
+        for number, start in enumerate(range(0, len(candidate_ids), shards.SHARD_SIZE)):
+            block = candidate_ids[start : start + shards.SHARD_SIZE]
             results = []
             for candidate_id, photos in zip(block, threads.map(packed, block), strict=True):
                 results += [(candidate_id, photo) for photo in photos]
                 bar.update()
-            rows += _written(folder / shard_name(number), results)
+            rows += _written(folder / shards.shard_name(number), results)
     index = pd.DataFrame(rows)
-    write_index(folder, index)
+    shards.write_index(folder, index)
     return index
 
 
 def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
     """The rows of the index of photos, those that could be read in a shard now."""
-    members = [
-        (member_name(candidate, photo.photo_id.removeprefix(candidate) + ".jpg"), photo.packed.jpeg)
-        for candidate, photo in results
-        if not photo.reason
-    ]
-    where = iter(write_shard(shard, members))
+    members = []
+    for candidate, photo in results:
+        if not photo.reason:
+            suffix = photo.photo_id.removeprefix(candidate) + ".jpg"
+            members.append((shards.member_name(candidate, suffix), photo.packed.jpeg))
+    where = iter(shards.write_shard(shard, members))
     return [
         {
             "photo_id": photo.photo_id,
             "candidate_id": candidate,
             "status": str(Status.UNREADABLE if photo.reason else Status.OK),
             "reason": photo.reason,
-            **asdict(NO_BYTES if photo.reason else next(where)),
+            **asdict(shards.NO_BYTES if photo.reason else next(where)),
             "width": photo.packed.width,
             "height": photo.packed.height,
             "phash": photo.packed.phash,

@@ -16,7 +16,6 @@ from nogps.evaluate.protocol import Points
 from nogps.model import decode
 from nogps.model.base_locator import BaseLocator
 from nogps.model.batches import Photos
-from nogps.model.decode import places_of
 from nogps.model.guess import Answers
 from nogps.photos import shards
 from nogps.rights import credits
@@ -76,7 +75,7 @@ def measure(
     outputs = locator.predict(batch, batch_size)
     answers = {"model": locator.answers(outputs)}
     if together:
-        of_owners = locator.answers(outputs, places_of(read["owner"]))
+        of_owners = locator.answers(outputs, decode.places_of(read["owner"]))
         answers = {"model": of_owners, "model_alone": answers["model"]}
     distances, rows = {}, []
     for row, each in answers.items():

@@ -48,15 +48,11 @@ class Row:
     def from_json(cls, name: str, figures: dict) -> Row:
         """The row that `to_json` wrote."""
         intervals = {key: (low, high) for key, (low, high) in figures["ci95"].items()}
+        hits = {key: figures[key] for key in intervals}
+        means = {key: figures[key] for key in MEANS}
         known = {"n", "ci95", *MEANS, *intervals}
-        return cls(
-            name,
-            figures["n"],
-            {key: figures[key] for key in intervals},
-            intervals,
-            **{key: figures[key] for key in MEANS},
-            more={key: value for key, value in figures.items() if key not in known},
-        )
+        more = {key: value for key, value in figures.items() if key not in known}
+        return cls(name, figures["n"], hits, intervals, **means, more=more)
 
 
 @lru_cache(maxsize=10_000)  # many regions and bins hold as few photos

@@ -195,11 +195,7 @@ class BaseLocator(ABC):
         together: Names,
         fixed: Mapping[str, float] | None = None,
     ) -> Self:
-        """This locator, calibrated on photos that it did not learn from: the validation fold's.
-
-        `outputs` are the network's, shape (n, outputs); `together` names each photo's place.
-        `fixed` gives some of the values but the radii.
-        """
+        """This locator, calibrated on photos that it did not learn from; see `calibrate.fit`."""
         from nogps.model import calibrate  # here: who only locates does not wait for its optimiser
 
         scores, truth = self.class_scores(outputs), np.stack([latitude, longitude])

@@ -85,18 +85,13 @@ def _loss(log_p: Floats, label: NDArray[np.int64]) -> float:
 def _reaches(
     each: list[Floats], partition: Partition, latitude: Floats, longitude: Floats
 ) -> list[float]:
-    """The best of REACHES for each of several probabilities (n, classes) of photos there."""
+    """For each of several probabilities (n, classes) the reach with the most of the hits."""
     table = []
     for reach in REACHES:
         decoder = Decoder(partition, "densest", Calibration(reach=reach))
-        table.append([_hits(decoder.position(p), latitude, longitude) for p in each])
+        off = [geo.distance_km(latitude, longitude, *decoder.position(p)) for p in each]
+        table.append([np.mean([km <= radius for radius in geo.RADII_KM.values()]) for km in off])
     return [REACHES[best] for best in np.argmax(table, axis=0)]
-
-
-def _hits(point: tuple[Floats, Floats], latitude: Floats, longitude: Floats) -> float:
-    """The share of photos within each of the protocol's radii, averaged over those."""
-    distance = geo.distance_km(latitude, longitude, *point)
-    return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
 
 
 def _off(answers: Answers, latitude: ArrayLike, longitude: ArrayLike) -> Floats:

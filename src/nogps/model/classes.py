@@ -52,10 +52,7 @@ class Partition:
         return len(self.tokens)
 
     def assign(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
-        """Labels (n,) of positions (n,) in degrees; -1 outside every class.
-
-        InputError names a position off the globe.
-        """
+        """Labels (n,) of positions (n,), see `s2.positions`; -1 outside every class."""
         ids = s2.cell_ids(latitude, longitude)
         labels = np.searchsorted(s2.range_min(self._cells), ids, side="right") - 1
         # Before the first cell the label is -1 already, whatever the last cell's end says.
@@ -182,7 +179,7 @@ class Halves(Partition):
         return float(str(self.tokens[0]).removeprefix("south<"))
 
     def assign(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
-        """Labels (n,) of positions (n,) in degrees; InputError names one off the globe."""
+        """Labels (n,) of positions (n,), see `s2.positions`."""
         latitude, _ = s2.positions(latitude, longitude)
         return (latitude >= self.divide).astype(np.int64)
 

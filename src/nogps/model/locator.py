@@ -86,11 +86,8 @@ class Locator(BaseLocator):
         return self.class_scores(outputs.float())[0]
 
     def predict(self, photos: Photos, batch_size: int) -> Tensor:
-        """The network's outputs for packed photos, shape (n, outputs), on a GPU if there is one.
-
-        On a CPU one by one, so that an answer is the same to the last bit whatever else is asked;
-        a GPU, whose bits are others anyway, would idle.
-        """
+        """The network's outputs for packed photos, shape (n, outputs), on a GPU if there is one."""
+        # On a CPU one by one: then an answer's last bits do not depend on what else is asked.
         if not torch.cuda.is_available():
             return batches.predict(self.network, photos, 1)
         device = torch.device("cuda", torch.cuda.current_device())

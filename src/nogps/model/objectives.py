@@ -127,8 +127,8 @@ class Hierarchical(Objective):
 class MultiLabel(Objective):
     """Binary cross-entropy for each class and each cell that holds some, with weight on the yes.
 
-    Unweighted, no for everything is a good answer; the yeses of an output weigh as much as its
-    noes. A photo in no cell is a no for each of them.
+    Unweighted, no for everything is a good answer: the yeses of an output weigh as much as its
+    noes.
     """
 
     Head = TreeHead
@@ -177,8 +177,7 @@ def build(loss: str, partition: Partition, smoothing_km: float) -> Objective:
 def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance: float) -> Tensor:
     """What each photo's loss counts, shape (n,), mean 1: (photos of its class) ** -balance.
 
-    0 is as they come; 1 gives every class the same say; a photo outside every class has label -1
-    and the median weight.
+    A photo outside every class has label -1 and the median weight.
     """
     of_class = photos.astype(float) ** -balance
     weights = np.where(labels >= 0, of_class[labels], np.median(of_class))

@@ -68,8 +68,7 @@ def read_metadata(photo: Path | bytes) -> Metadata:
 def is_panorama(photo: bytes) -> bool:
     """Whether the XMP of an image calls it an equirectangular picture of all 360 degrees.
 
-    The fields are Google's Photo Sphere metadata (GPano). A phone's panorama, which is cut out
-    of the whole circle, is none.
+    By Google's Photo Sphere metadata (GPano). A phone's, cut out of the whole circle, is none.
     """
     fields: dict[bytes, bytes] = {}
     with suppress(Exception):  # as above
@@ -145,8 +144,7 @@ def _position(comment: Mapping[str, str], gps: Mapping[int, Any]) -> tuple[float
 def _degrees(value: Any, reference: Any, hemispheres: str) -> float:
     """Degrees from up to three parts: degrees, minutes, seconds. NaN unless all are numbers.
 
-    EXIF numbers carry no sign, so without a hemisphere there is no telling Sydney from Japan.
-    A sign that is there all the same is believed.
+    EXIF has a hemisphere instead of a sign; a sign that is there all the same is believed.
     """
     hemisphere = _text(reference).strip(" \0")[:1].upper()
     parts = _numbers(value)

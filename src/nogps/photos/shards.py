@@ -4,7 +4,6 @@ A shard is an ordinary tar in WebDataset's naming, the same bytes for the same p
 a parquet table, says where each photo's bytes lie, so any photo can be read by itself.
 """
 
-import hashlib
 import io
 import os
 import re
@@ -95,8 +94,3 @@ def byte_ranges(index: pd.DataFrame) -> list[ByteRange]:
     """The ByteRange of each row of an index."""
     columns = (index[name].tolist() for name in ("shard", "offset", "size"))
     return [ByteRange(*row) for row in zip(*columns, strict=True)]
-
-
-def sha256(body: bytes) -> str:
-    """Hex digest of a photo's bytes."""
-    return hashlib.sha256(body).hexdigest()

@@ -43,14 +43,14 @@ def range_test(low: float, high: float, steps: int) -> None:
         curve.to_csv(path, index=False)
     figure = plot(curve)
     try:
-        found = lr_range.suggest(rates, curve["smoothed"].to_numpy())
-        mark(figure, found)
+        steepest, tenth = lr_range.suggest(rates, curve["smoothed"].to_numpy())
+        mark(figure, steepest, tenth)
     finally:  # where there is nothing to suggest, the curve shows why
         with replacing(PNG) as path:
             figure.savefig(path, format="png", dpi=100)
-    print(f"the loss falls fastest at {found.steepest:.2g}")
-    print(f"a tenth of where it is lowest: {found.tenth:.2g}, which is suggested; see {PNG}")
-    print(f"\ndvc exp run -S lr={found.tenth:.2g}")
+    print(f"the loss falls fastest at {steepest:.2g}")
+    print(f"a tenth of where it is lowest: {tenth:.2g}, which is suggested; see {PNG}")
+    print(f"\ndvc exp run -S lr={tenth:.2g}")
 
 
 def batches(run: Run, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -76,12 +76,12 @@ def plot(curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def mark(figure: Figure, found: lr_range.Suggestion) -> None:
+def mark(figure: Figure, steepest: float, tenth: float) -> None:
     """Draw both suggestions."""
     (axes,) = figure.axes
-    axes.axvline(found.tenth, color="C3", label=f"{found.tenth:.2g}: a tenth of the lowest")
-    axes.axvline(found.steepest, color="C3", ls=":", label=f"{found.steepest:.2g}: steepest")
-    axes.set_title(f"suggested: lr {found.tenth:.2g}")
+    axes.axvline(tenth, color="C3", label=f"{tenth:.2g}: a tenth of the lowest")
+    axes.axvline(steepest, color="C3", ls=":", label=f"{steepest:.2g}: steepest")
+    axes.set_title(f"suggested: lr {tenth:.2g}")
     axes.legend()
 
 

@@ -17,7 +17,6 @@ _UNKNOWN = "no licence that is known"
 _FRANCE = r"https?://(?:[\w-]+\.)*openstreetmap\.fr(?::\d+)?(?:[/?#]|\Z)"
 _NAMED = 10  # licences, where they are counted
 
-_CC_URL = "https://creativecommons.org/licenses"
 _OUVERTE_URL = "https://www.etalab.gouv.fr/licence-ouverte-open-licence"
 
 
@@ -50,7 +49,7 @@ def licence_of(text: str) -> Licence | None:
     if not terms:
         return None
     family = "CC " + terms[1].upper()
-    url = f"{_CC_URL}/{terms[1]}/{terms[2]}/"
+    url = f"https://creativecommons.org/licenses/{terms[1]}/{terms[2]}/"
     if family == BY_SA and terms[2] == "1.0":
         family = "CC BY-SA 1.0"  # what is made of it may be under no later version
     return Licence(f"{family.removesuffix(' 1.0')} {terms[2]}", family, url)

@@ -5,7 +5,6 @@ Smith, "Cyclical Learning Rates for Training Neural Networks" (WACV 2017), secti
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +18,6 @@ DIVERGED = 4.0  # the test ends where the running loss is so many times its lowe
 MEMORY = 0.9  # of the running loss, a step
 WIDTH = 0.02  # of the smoothing, as a share of the steps: standard deviation
 LEAST_FALL = 0.02  # a loss that falls by a smaller share has not fallen
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """Two rules for reading a curve."""
-
-    steepest: float  # the rate at which the loss falls fastest
-    tenth: float  # a tenth of the rate at which it is lowest
 
 
 def losses(
@@ -62,10 +53,10 @@ def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     return gaussian_filter1d(bounded, max(WIDTH * steps, 1.0), mode="nearest")
 
 
-def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> Suggestion:
-    """Read a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,).
+def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> tuple[float, float]:
+    """The rate at which a smoothed curve (n,) falls fastest, a tenth of that where it is lowest.
 
-    InputError if the loss does not fall, or still falls at the highest rate.
+    InputError if the loss does not fall, or still falls at the highest of the rates (n or more,).
     """
     if len(smooth) < 3 or smooth.min() > (1 - LEAST_FALL) * smooth[0]:
         raise InputError(
@@ -76,4 +67,4 @@ def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> Suggesti
     if bottom == len(rates) - 1:
         raise InputError(f"--to: the loss still falls at {rates[-1]:.2g}; go higher")
     slope = np.gradient(smooth[: bottom + 1])
-    return Suggestion(float(rates[int(slope.argmin())]), float(rates[bottom] / 10))
+    return float(rates[int(slope.argmin())]), float(rates[bottom] / 10)

@@ -234,7 +234,12 @@ class Run:
             state.seconds = before + time.monotonic() - began
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
             if due or state.step % STEPS_UNSEEN == 0 or state.step == len(everyone):
-                state.loss_sum = self._finite(total.item())
+                state.loss_sum = total.item()
+                if not math.isfinite(state.loss_sum):
+                    raise InputError(
+                        f"lr: at {self.settings.lr:g} the loss became {state.loss_sum} in epoch "
+                        f"{state.epoch + 1}; try a tenth of it"
+                    )
             if due:
                 save()
                 saved = time.monotonic()
@@ -252,14 +257,6 @@ class Run:
             leave=False,
             disable=distributed.rank() > 0,
         )
-
-    def _finite(self, loss_sum: float) -> float:
-        if not math.isfinite(loss_sum):
-            raise InputError(
-                f"lr: at {self.settings.lr:g} the loss became {loss_sum} in epoch "
-                f"{self.state.epoch + 1}; try a tenth of it"
-            )
-        return loss_sum
 
     def _close_epoch(self, train_loss: float) -> Epoch:
         """Judge the averaged weights, and go on with those that learn."""
@@ -286,9 +283,8 @@ class Run:
 def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
     """The layers in BANDS groups from the first to the last, then the head, each with its rate.
 
-    The group's `scale` times `lr` is its highest rate. It falls by `layer_decay` from each group of
-    layers to the one before it (layer-wise learning rate decay), and the head has its own; without
-    pretrained weights all learn at `lr`.
+    The group's `scale` times `lr` is its highest rate. It falls by `layer_decay` from each group to
+    the one before it, and the head has its own; without pretrained weights all learn at `lr`.
     """
     head = set(network.get_submodule(head_name(network)).parameters())
     body = [each for each in network.parameters() if each not in head]
