@@ -74,10 +74,7 @@ def fixed_level(
 
 
 def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
-    """Two classes, south (0) and north (1) of the median latitude of the photos.
-
-    A photo on the dividing latitude is north. InputError if all photos have one latitude.
-    """
+    """South (0) and north (1) of the median latitude of the photos; InputError if all have one."""
     latitude, longitude = s2.positions(latitude, longitude)
     if latitude.size == 0 or latitude.min() == latitude.max():
         raise InputError(

@@ -43,7 +43,7 @@ def features(photos: Photos, network: nn.Module | None, batch_size: int) -> NDAr
     What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
     colour thumbnail (Torralba et al. 2008, as im2gps did).
     """
-    if network:
+    if network is not None:
         return batches.features(network, photos, batch_size).numpy()
 
     def tiny(pixels: torch.Tensor) -> torch.Tensor:

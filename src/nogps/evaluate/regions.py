@@ -41,9 +41,8 @@ def weights(n: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.floa
     """How much more often a photo of each region should be drawn; the mean over photos is 1.
 
     From the photos `n` and mean scores of the regions, shape (regions,). A region's score is first
-    drawn towards the overall one, as if PRIOR more of its photos had that, so that few photos
-    move it little. Then a region with half the score gets twice the weight, but none more than
-    MOST times, or less than a MOST-th of, what a region with the overall score gets.
+    drawn towards the overall one, as if PRIOR more of its photos had that, so that few photos move
+    it little. A region with half the overall score gets twice the weight, within a factor of MOST.
     """
     overall = np.average(score, weights=n)
     if overall == 0:

@@ -46,8 +46,7 @@ def build(backbone: str, classes: int, weights: str = "none") -> nn.Module:
 
 
 def check_size(model: nn.Module, backbone: str, image_size: int) -> None:
-    """InputError if the network cannot take square images of that side, in pixels."""
-    training = model.training
+    """InputError if the network, in eval mode now, cannot take squares of that side in pixels."""
     try:
         with torch.inference_mode():
             model.eval()(torch.zeros(1, 3, image_size, image_size))
@@ -57,8 +56,6 @@ def check_size(model: nn.Module, backbone: str, image_size: int) -> None:
             f"image_size: {backbone} cannot take images of {image_size} pixels ({reason}); "
             "set image_size to what it was made for, often 224"
         ) from None
-    finally:
-        model.train(training)
 
 
 def head_name(model: nn.Module) -> str:

@@ -64,8 +64,7 @@ class Partition:
 
     def spread_km(self) -> NDArray[np.float64]:
         """Radius (n,) of a disc as large as a cell of each class's level on average, in km."""
-        area = 4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0**self.levels)
-        return np.sqrt(area / np.pi)
+        return np.sqrt(4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0**self.levels) / np.pi)
 
     @cached_property
     def ancestors(self) -> NDArray[np.uint64]:

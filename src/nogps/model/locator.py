@@ -36,11 +36,7 @@ class Locator(BaseLocator):
     def untrained(
         cls, partition: Partition, settings: ModelSettings, about: Mapping[str, str]
     ) -> Locator:
-        """A locator that has learned no place: its network has a new head.
-
-        InputError if there is no such backbone, its weights cannot be had, or it cannot take images
-        of that size.
-        """
+        """A locator that has learned no place; InputError if the settings fit no network."""
         outputs = objectives.objective_class(settings.loss).Head(partition).outputs
         network = backbones.build(settings.backbone, outputs, settings.weights)
         backbones.check_size(network, settings.backbone, settings.image_size)

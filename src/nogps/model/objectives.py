@@ -127,8 +127,7 @@ class Hierarchical(Objective):
 class MultiLabel(Objective):
     """Binary cross-entropy for each class and each cell that holds some, with weight on the yes.
 
-    Unweighted, no for everything is a good answer: the yeses of an output weigh as much as its
-    noes.
+    Unweighted, no for everything is a good answer; so an output's yeses weigh as much as its noes.
     """
 
     Head = TreeHead

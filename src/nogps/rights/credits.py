@@ -33,8 +33,7 @@ def table(photos: pd.DataFrame) -> pd.DataFrame:
     """COLUMNS of each photo as text, in the same order; "" where nobody knows.
 
     A photo without a title goes by its id, one without an author by its owner, and one without a
-    link to its licence has the licence's own. The columns of `photos` are those of
-    `sources.Candidate`; those that are missing are empty.
+    link to its licence has the licence's own. Missing columns of a `sources.Candidate` are empty.
     """
     unknown = dict.fromkeys(set(COLUMNS) - set(photos.columns), "")
     found = photos.assign(**unknown)[[*COLUMNS]].fillna("").astype(str)
