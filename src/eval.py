@@ -8,9 +8,9 @@ for each set of eval.benchmarks. `torchrun` runs it on several GPUs, as it runs 
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from nogps.base.files import replacing
 from nogps.dataset import tables
@@ -24,6 +24,9 @@ from nogps.photos import images, shards
 from nogps.pipeline import benchmarks, paths, run
 from nogps.pipeline.params import Params
 from nogps.report.table import results_table
+
+if TYPE_CHECKING:
+    import torch
 
 
 def evaluate(params: Params) -> None:
@@ -54,7 +57,7 @@ def evaluate(params: Params) -> None:
 
 
 def training_photos(
-    params: Params, locator: Locator, train: pd.DataFrame, device: torch.device
+    params: Params, locator: Locator, train: pd.DataFrame, device: "torch.device"
 ) -> Reference:
     """The train fold for the baselines, by the network as it was before any training of ours."""
     frozen = None

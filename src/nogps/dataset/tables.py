@@ -12,10 +12,7 @@ from nogps.photos.status import Status
 
 
 def read_photos(packed: Path, candidates: Path, splits: Path | None = None) -> pd.DataFrame:
-    """The packed photos, a row each: the index of a folder, with what the candidates' table says.
-
-    `heading` is the photo's own. With `splits`, a table of photo_id and fold, they have a fold.
-    """
+    """An index of packed photos, `with_candidates`; with `splits`, each with its fold."""
     photos = with_candidates(read_index(packed), pd.read_parquet(candidates))
     if splits:
         photos = photos.merge(pd.read_parquet(splits), on="photo_id", validate="one_to_one")

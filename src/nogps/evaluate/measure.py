@@ -63,9 +63,8 @@ def measure(
 ) -> Measured:
     """Answer every photo of a table, a row each, whose packed bytes lie in `folder`.
 
-    With `together`, photos of one owner are taken to be of one place and answered as one. Without
-    `reference`, the baselines that need training photos are left out. InputError if not one photo
-    can be read.
+    With `together`, photos of one owner are answered as one place. Without `reference`, baselines
+    that need training photos are left out. InputError if not one photo can be read.
     """
     asked = _asked(name, photos.reset_index(drop=True), locator)
     read = asked.photos.iloc[asked.readable]
