@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from nogps.pipeline import lr_range as script
-from nogps.train import lr_range
 from tests.project import fill_folder, make_project
 
 
@@ -37,7 +36,7 @@ def test_it_draws_its_curve_and_leaves_the_rest_alone(tmp_path):
 
     table = pd.read_csv(project.root / script.CSV)
     assert list(table.columns) == ["lr", "loss", "smoothed"]
-    assert table["lr"].to_numpy() == pytest.approx(lr_range.growing(1e-6, 1, 60)[: len(table)])
+    assert table["lr"].to_numpy() == pytest.approx(np.geomspace(1e-6, 1, 60)[: len(table)])
     assert np.isfinite(table).all(axis=None)
     assert float(rate) == pytest.approx(table["lr"][table["smoothed"].idxmin()] / 10, rel=0.05)
     with Image.open(project.root / script.PNG) as picture:
