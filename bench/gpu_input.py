@@ -47,14 +47,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
         places = packed(photos_in(arguments.folder, here / "photos"), here)
-        photos = Photos(shards.Shards(here), places, arguments.size, 0, AUGMENTATION)
+        photos = Photos(
+            shards.Shards(here), places, arguments.size, 0, AUGMENTATION, arguments.workers
+        )
         keys = shuffled(len(photos), arguments.batch, arguments.steps + 1)
         print(f"\n{'images a second':22} {'real':>8} {'at hand':>8} {'share':>6}")
         for name in ("mobilenet_v3_large", "resnet50"):
             step = training_step(name, device)
             real, at_hand = [], []
             for number in range(arguments.rounds + 1):
-                batches = loader(photos, keys, arguments.workers)
+                batches = loader(photos, keys)
                 one = torch.zeros(arguments.batch, 3, arguments.size, arguments.size)
                 one = one.byte().to(device, memory_format=torch.channels_last)
                 rates = speed(batches, step), speed(itertools.repeat(one, len(keys)), step)

@@ -149,11 +149,11 @@ def nogps(
     augmentation: Augmentation,
 ) -> int:
     """Images that our loader gave."""
-    photos = Photos(Shards(folder), ranges, size, 0, augmentation)
+    photos = Photos(Shards(folder), ranges, size, 0, augmentation, workers)
     order = np.random.default_rng(0).permutation(len(photos)).tolist()
     keys = [(0, number) for number in order]
     batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
-    return sum(len(pixels) for pixels, _ in batches_module.loader(photos, batches, workers))
+    return sum(len(pixels) for pixels, _ in batches_module.loader(photos, batches))
 
 
 def image_folder(folder: Path, size: int, workers: int, augmentation: Augmentation) -> int:

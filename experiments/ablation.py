@@ -28,7 +28,6 @@ from nogps.model.guess import Calibration
 from nogps.model.locator import Locator
 from nogps.pipeline.params import Params, read_params
 from nogps.pipeline.training import run_id, setup
-from nogps.train import loop
 
 RESULTS = Path("experiments/results/ablation.csv")
 RUNS = Path("models/.ablation")  # the distances of each run; git and DVC ignore it
@@ -132,14 +131,13 @@ def run(params: Params, name: str, seed: int) -> None:
     """Train one variant and keep how far off its answers are, one by one and an owner's as one."""
     print(f"{name}, seed {seed}", flush=True)
     learning = setup(params)
-    loop.fit(
-        learning,
-        checkpoint=path_of(name, seed).with_suffix(".pt"),
+    learning.fit(
+        path_of(name, seed).with_suffix(".pt"),
         run_id=f"{name} {seed} {params.model_dump_json()}",
         on_epoch=lambda epoch: None,
     )
     locator, val = learning.locator, learning.val
-    outputs = predict(locator.network, val.photos, params.batch_size, params.workers)
+    outputs = predict(locator.network, val.photos, params.batch_size)
     if name == "recipe":
         for other, changes in ANSWERED.items():
             decoding = changed(params, changes, seed).decoding

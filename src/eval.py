@@ -64,8 +64,9 @@ def training_photos(
     if params.weights != "none":
         frozen = backbones.build(locator.backbone, 2, params.weights).eval().to(device)
     train = train[train["status"] == "ok"]
-    photos = Photos(shards.Shards(paths.PACKED), shards.byte_ranges(train), locator.image_size)
-    features = baselines.features(photos, frozen, params.batch_size, params.workers)
+    where, side = shards.byte_ranges(train), locator.image_size
+    photos = Photos(shards.Shards(paths.PACKED), where, side, workers=params.workers)
+    features = baselines.features(photos, frozen, params.batch_size)
     return Reference(positions(train), features, frozen, params.seed)
 
 
@@ -75,11 +76,11 @@ def write(val: Measured, measured: list[Measured], region_level: int) -> None:
     run.write_metrics("eval", figures)
     with replacing(paths.PREDICTIONS) as path:
         pd.concat([each.predictions for each in measured]).to_parquet(path, index=False)
-    regions = []
-    for each in (val, measured[0]):
-        asked = each.predictions
-        found = by_region(asked["latitude"], asked["longitude"], asked["distance_km"], region_level)
-        regions.append(found.assign(fold=each.name))
+    columns = ["latitude", "longitude", "distance_km"]
+    regions = [
+        by_region(*each.predictions[columns].to_numpy().T, region_level).assign(fold=each.name)
+        for each in (val, measured[0])
+    ]
     with replacing(paths.REGIONS) as path:
         pd.concat(regions).round(6).to_csv(path, index=False, lineterminator="\n")
 

@@ -5,10 +5,10 @@ share (nothing) and says how far test photos are from the nearest train photo.
 """
 
 import numpy as np
-import pandas as pd
 
 from nogps.base.files import replacing
 from nogps.dataset import folds, tables
+from nogps.earth import geo
 from nogps.pipeline import paths, run
 from nogps.pipeline.params import Params
 
@@ -16,23 +16,14 @@ from nogps.pipeline.params import Params
 def split(params: Params) -> None:
     """Assign each photo to a fold."""
     photos = tables.read_photos(paths.PACKED, paths.CANDIDATES)
-    latitude, longitude = (photos[axis].to_numpy() for axis in ("latitude", "longitude"))
-    bonds = folds.bonds(
-        photos["owner"],
-        latitude,
-        longitude,
-        tables.phashes(photos),
-        candidate=photos["candidate_id"],
-        sequence=photos["sequence"],
-        place_level=params.split.place_level,
-        near_duplicate_bits=params.split.near_duplicate_bits,
-    )
-    dealt = folds.assign(bonds, val=params.split.val, test=params.split.test, seed=params.seed)
+    how = params.split
+    bonds = folds.bonds(photos, how.place_level, how.near_duplicate_bits)
+    dealt = folds.assign(bonds, val=how.val, test=how.test, seed=params.seed)
     with replacing(paths.SPLITS) as path:
-        table = pd.DataFrame({"photo_id": photos["photo_id"], "fold": dealt})
-        table.to_parquet(path, index=False)
+        photos[["photo_id"]].assign(fold=dealt).to_parquet(path, index=False)
     counts = {fold: int(np.count_nonzero(dealt == fold)) for fold in (*folds.FOLDS, folds.LEFT_OUT)}
-    nearest = folds.nearest_train_km(latitude, longitude, dealt)
+    positions = photos[["latitude", "longitude"]].to_numpy()
+    nearest = geo.nearest_km(positions[dealt == "test"], positions[dealt == "train"])
     shared = folds.leaks(bonds, dealt)
     run.write_metrics(
         "split",

@@ -215,8 +215,8 @@ def test_a_users_error_shows_its_sentence_under_torchrun(data, tmp_path):
 # As src/train.py does it, but with a checkpoint after every batch.
 EAGER = """
 import runpy, sys
-from nogps.train import loop
-loop.CHECKPOINT_SECONDS = -1
+from nogps.train import run
+run.CHECKPOINT_SECONDS = -1
 runpy.run_path("src/train.py", run_name="__main__")
 """
 

@@ -71,7 +71,7 @@ TRAINING = ["train", "eval", "report"]
     [
         ("src/nogps/model/tensors.py", TRAINING),  # augmentations
         ("src/nogps/model/classes.py", ["cells", *TRAINING]),
-        ("src/nogps/train/loop.py", ["train"]),
+        ("src/nogps/train/run.py", ["train"]),
         ("src/nogps/pipeline/training.py", ["train"]),
         ("src/nogps/report/report_page.html", ["report"]),
         ("src/nogps/report/report_page.js", ["report"]),

@@ -232,13 +232,13 @@ class _Gathering:
 
 def _look_at(url: str, fetched: Fetched) -> Outcome:
     body = fetched.body
+    digest = hashlib.sha256(body).hexdigest() if body else ""
     if fetched.status is not Status.OK:
-        return Outcome(url, str(fetched.status), sha256=shards.sha256(body) if body else "")
+        return Outcome(url, str(fetched.status), sha256=digest)
     try:
         width, height = images.checked_size(body)
     except images.BadImage:
         return Outcome(url, str(Status.NOT_AN_IMAGE))
-    digest = shards.sha256(body)
     return Outcome(url, str(Status.OK), "", 0, len(body), width, height, digest)
 
 

@@ -1,4 +1,1 @@
-"""What everything else stands on: errors, whole files, settings.
-
-Imports nothing of ours.
-"""
+"""What everything else stands on, importing nothing of ours: errors, whole files, settings."""

@@ -31,10 +31,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; other processes wait for it, as this one does for them.
-
-    It ends with the process, however that ends.
-    """
+    """Hold the lock of a folder, at most until this process ends; others wait for it meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:

@@ -19,11 +19,10 @@ def partition(kind: str, limits: Cells, latitude: ArrayLike, longitude: ArrayLik
     """The partition of photos at positions (n,) in degrees that the parameters ask for."""
     if kind == "north_south":
         return north_south(latitude, longitude)
-    if kind == "fixed_level":
-        return fixed_level(
-            latitude, longitude, level=limits.max_level, min_photos=limits.min_photos
-        )
-    return adaptive(latitude, longitude, **limits.model_dump())
+    if kind == "adaptive":
+        return adaptive(latitude, longitude, **limits.model_dump())
+    level, min_photos = limits.max_level, limits.min_photos
+    return fixed_level(latitude, longitude, level=level, min_photos=min_photos)
 
 
 def adaptive(
@@ -39,12 +38,9 @@ def adaptive(
 
     From the six cube faces down, a cell with more than `max_photos` photos, or coarser than
     `min_level`, is divided into four, but none finer than `max_level` is made. Cells that then
-    hold fewer than `min_photos` are no classes: their photos are outside. InputError if a limit
-    makes no sense, or if no cell holds enough photos.
+    hold fewer than `min_photos` are no classes: their photos are outside. InputError if limits
+    exclude each other, or if no cell holds enough photos.
     """
-    _check_min_photos(min_photos)
-    _check_level("cells.min_level", min_level)
-    _check_level("cells.max_level", max_level)
     if min_photos > max_photos:
         raise InputError(
             f"cells.min_photos is {min_photos}, more than cells.max_photos, {max_photos}; "
@@ -71,22 +67,14 @@ def adaptive(
 def fixed_level(
     latitude: ArrayLike, longitude: ArrayLike, *, level: int, min_photos: int
 ) -> Partition:
-    """All S2 cells of one level with at least `min_photos` of the photos at positions (n,).
-
-    InputError if a limit makes no sense, or if no cell holds enough photos.
-    """
-    _check_min_photos(min_photos)
-    _check_level("cells.max_level", level)
+    """All S2 cells of one level with at least `min_photos` photos; InputError if there is none."""
     photos = _in_s2_order(latitude, longitude)
     cells = np.unique(s2.parent(photos.ids, level))
     return _of_cells(cells[photos.count(cells) >= min_photos], photos, min_photos)
 
 
 def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
-    """Two classes, south (0) and north (1) of the median latitude of the photos.
-
-    A photo on the dividing latitude is north. InputError if all photos have one latitude.
-    """
+    """South (0) and north (1) of the median latitude of the photos; InputError if all have one."""
     latitude, longitude = s2.positions(latitude, longitude)
     if latitude.size == 0 or latitude.min() == latitude.max():
         raise InputError(
@@ -99,14 +87,12 @@ def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
     halves = [latitude < divide, latitude >= divide]
     means = np.array([_mean(latitude[half], longitude[half]) for half in halves])
     return Halves(
-        tokens=np.array(half_tokens(divide)),
-        levels=np.array([-1, -1]),
-        parents=np.array(["", ""]),
-        photos=np.array([half.sum() for half in halves]),
-        centre_latitude=means[:, 0],
-        centre_longitude=means[:, 1],
-        mean_latitude=means[:, 0],
-        mean_longitude=means[:, 1],
+        np.array(half_tokens(divide)),
+        np.array([-1, -1]),
+        np.array(["", ""]),
+        np.array([half.sum() for half in halves]),
+        *means.T,
+        *means.T,
     )
 
 
@@ -145,24 +131,11 @@ def _of_cells(cells: NDArray[np.uint64], photos: _Photos, min_photos: int) -> Pa
             f"{photos.ids.size} photos; lower cells.min_photos or give more photos"
         )
     begin, end = photos.within(cells)
-    means = np.array(
-        [
-            _mean(photos.latitude[first:last], photos.longitude[first:last])
-            for first, last in zip(begin, end, strict=True)
-        ]
-    )
+    parts = [slice(*ends) for ends in zip(begin, end, strict=True)]
+    means = np.array([_mean(photos.latitude[each], photos.longitude[each]) for each in parts])
     centres = np.array([_rounded(*centre) for centre in zip(*s2.centre(cells), strict=True)])
-    levels, parents = levels_and_parents(cells)
-    return Partition(
-        tokens=np.array([s2.to_token(cell) for cell in cells]),
-        levels=levels,
-        parents=parents,
-        photos=end - begin,
-        centre_latitude=centres[:, 0],
-        centre_longitude=centres[:, 1],
-        mean_latitude=means[:, 0],
-        mean_longitude=means[:, 1],
-    )
+    tokens = np.array([s2.to_token(cell) for cell in cells])
+    return Partition(tokens, *levels_and_parents(cells), end - begin, *centres.T, *means.T)
 
 
 def _mean(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> tuple[float, float]:
@@ -176,13 +149,3 @@ def _rounded(latitude: float, longitude: float) -> tuple[float, float]:
     # One name for one place: 180 and no -180, 0.0 and no -0.0.
     longitude = 180.0 if longitude == -180 else longitude + 0.0
     return round(latitude, _DECIMALS) + 0.0, longitude
-
-
-def _check_min_photos(min_photos: int) -> None:
-    if min_photos < 1:
-        raise InputError(f"cells.min_photos is {min_photos}; give a number from 1")
-
-
-def _check_level(parameter: str, level: int) -> None:
-    if not 0 <= level <= s2.MAX_LEVEL:
-        raise InputError(f"{parameter} is {level}; give an S2 level from 0 to {s2.MAX_LEVEL}")

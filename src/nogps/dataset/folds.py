@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import BallTree
 
 from nogps.base.errors import InputError
-from nogps.earth import geo, s2
+from nogps.dataset import tables
+from nogps.earth import s2
 
 FOLDS = ("train", "val", "test")
 LEFT_OUT = "left_out"  # a photo whose owner and place belong to different folds
@@ -28,31 +28,22 @@ class Bonds:
     pictures: Groups  # near-duplicates, joined in chains
 
 
-def bonds(
-    owner: pd.Series,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-    phash: NDArray[np.uint64],
-    *,
-    candidate: pd.Series,
-    sequence: pd.Series,
-    place_level: int,
-    near_duplicate_bits: int,
-) -> Bonds:
+def bonds(photos: pd.DataFrame, place_level: int, near_duplicate_bits: int) -> Bonds:
     """Who took each photo, in which sequence and S2 cell it lies, which pictures look the same.
 
-    `candidate` is the picture that a photo is or shows a part of. `owner` and `sequence` are ""
-    where there is none: then the photos of a candidate still belong together. `phash` has shape
-    (n, 4), see `images.Packed`; -1 for a level or a number of bits switches that bond off.
+    A row a photo, as `tables.read_photos` gives them. Where `owner` or `sequence` is "", the photos
+    of a candidate still belong together; -1 for a level or a number of bits switches that bond off.
     """
-    count = len(owner)
+    candidate = photos["candidate_id"]
     places = _numbered(candidate)
     if place_level >= 0:
-        places = _numbered(s2.parent(s2.cell_ids(latitude, longitude), place_level))
-    pictures = np.arange(count)
+        ids = s2.cell_ids(photos["latitude"].to_numpy(), photos["longitude"].to_numpy())
+        places = _numbered(s2.parent(ids, place_level))
+    pictures = np.arange(len(photos))
     if near_duplicate_bits >= 0:
-        pictures = _components(count, near_duplicates(phash, near_duplicate_bits))
-    owners, sequences = (_named(each, candidate) for each in (owner, sequence))
+        pairs = near_duplicates(tables.phashes(photos), near_duplicate_bits)
+        pictures = _components(len(photos), pairs)
+    owners, sequences = (_named(photos[each], candidate) for each in ("owner", "sequence"))
     return Bonds(owners, sequences, places, pictures)
 
 
@@ -87,10 +78,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     Photos tied by owner, sequence, place or picture, directly or through others, go to one fold.
     Where such a knot is larger than a whole fold (well-travelled owners, famous places), it is
     cut: its places are dealt out, each owner follows one of their photos, drawn by chance, and
-    their photos that lie in other folds are left out.
-
-    Raises:
-        InputError: some fold would be empty.
+    their photos that lie in other folds are left out. InputError if some fold would be empty.
     """
     count = len(bonds.owners)
     rng = np.random.default_rng(seed)
@@ -114,7 +102,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
     dealt = chosen[knots] != ""
     folds[dealt] = chosen[knots][dealt]
     for fold in FOLDS:
-        if not np.any(folds == fold):
+        if fold not in folds:
             raise InputError(
                 f"no photos are left for the {fold} fold: {count} photos tied by owner, "
                 f"sequence, place or picture form {len(np.unique(knots))} group(s); give more "
@@ -125,27 +113,10 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
 
 def leaks(bonds: Bonds, folds: NDArray[np.str_]) -> dict[str, int]:
     """How many owners, sequences, places and groups of near-duplicates stand in several folds."""
-    used = folds != LEFT_OUT
-    table = pd.DataFrame({"fold": folds[used]})
-    counts = {}
-    for name, groups in (
-        ("owners", bonds.owners),
-        ("sequences", bonds.sequences),
-        ("places", bonds.places),
-        ("near_duplicates", bonds.pictures),
-    ):
-        counts[name] = int((table.groupby(groups[used])["fold"].nunique() > 1).sum())
+    table = pd.DataFrame({"fold": folds, **vars(bonds)}).query("fold != @LEFT_OUT")
+    counts = {name: int((table.groupby(name)["fold"].nunique() > 1).sum()) for name in vars(bonds)}
+    counts["near_duplicates"] = counts.pop("pictures")
     return counts
-
-
-def nearest_train_km(
-    latitude: np.ndarray, longitude: np.ndarray, folds: NDArray[np.str_]
-) -> NDArray[np.float64]:
-    """Distance in km from each test photo to the nearest train photo."""
-    positions = np.radians(np.stack([latitude, longitude], axis=1))
-    tree = BallTree(positions[folds == "train"], metric="haversine")
-    distance, _ = tree.query(positions[folds == "test"], k=1)
-    return distance[:, 0] * geo.EARTH_RADIUS_KM
 
 
 def _fold_with_room(left: dict[str, float], size: int, chance: float) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,21 +10,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from nogps.photos import images, panorama
+from nogps.photos import images, panorama, shards
 from nogps.photos.panorama import View
-from nogps.photos.shards import (
-    NO_BYTES,
-    SHARD_SIZE,
-    ByteRange,
-    Shards,
-    byte_ranges,
-    member_name,
-    read_index,
-    shard_name,
-    write_index,
-    write_shard,
-)
 from nogps.photos.status import Status
+
+UNREAD = images.Packed(b"", 0, 0, b"")
 
 
 @dataclass(frozen=True)
@@ -32,9 +22,10 @@ class Photo:
     """A packed photo: a candidate, or what is seen of it in one direction."""
 
     photo_id: str  # the candidate's, and for a direction more behind it
-    packed: images.Packed | images.BadImage
+    packed: images.Packed = UNREAD
     heading: float = math.nan  # degrees clockwise from north of its middle; NaN: unknown
     bearing: float = math.nan  # ... from the middle of its panorama; NaN: it is the candidate
+    reason: str = ""  # why it cannot be read
 
 
 def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
@@ -46,17 +37,15 @@ def pack_fetched(
     fetched: Path, folder: Path, side: int, panoramas: panorama.Settings
 ) -> pd.DataFrame:
     """Pack each photo of the shards in `fetched` whose status is ok; the index, as `pack` gives."""
-    index = read_index(fetched)
+    index = shards.read_index(fetched)
     index = index[index["status"] == Status.OK]
-    shards = Shards(fetched)
-    where = dict(zip(index["photo_id"], byte_ranges(index), strict=True))
-    return pack(
-        list(where),
-        lambda candidate_id: shards.read(where[candidate_id]),
-        folder,
-        side,
-        photos_of(panoramas, index),
-    )
+    originals = shards.Shards(fetched)
+    where = dict(zip(index["photo_id"], shards.byte_ranges(index), strict=True))
+
+    def read(candidate_id: str) -> bytes:
+        return originals.read(where[candidate_id])
+
+    return pack(list(where), read, folder, side, photos_of(panoramas, index))
 
 
 def pack(
@@ -68,61 +57,57 @@ def pack(
 ) -> pd.DataFrame:
     """Write every photo once more, `side` pixels high or wide, into shards; return the index.
 
-    One row a photo, those of a candidate together, in the order given: photo_id, candidate_id,
-    status (ok or unreadable), reason, shard, offset, size, width, height, phash, heading, bearing
-    (see Photo). `read` gives a candidate's original bytes, `photos_of` makes photos of them. A
-    candidate that cannot be read is one row, under its own id.
+    One row a photo, those of a candidate together, in the order given; see `_written`. `read` gives
+    a candidate's original bytes, `photos_of` makes photos of them. A candidate that cannot be read
+    is one row, under its own id.
     """
 
     def packed(candidate_id: str) -> list[Photo]:
         try:
             return photos_of(candidate_id, read(candidate_id), side)
         except images.BadImage as error:
-            return [Photo(candidate_id, error)]
+            return [Photo(candidate_id, reason=str(error))]
 
     rows: list[dict] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as threads,
         tqdm(total=len(candidate_ids), desc="pack", unit="photo") as bar,
     ):
-        for number, start in enumerate(range(0, len(candidate_ids), SHARD_SIZE)):
-            block = candidate_ids[start : start + SHARD_SIZE]
+        for number, start in enumerate(range(0, len(candidate_ids), shards.SHARD_SIZE)):
+            block = candidate_ids[start : start + shards.SHARD_SIZE]
             results = []
             for candidate_id, photos in zip(block, threads.map(packed, block), strict=True):
                 results += [(candidate_id, photo) for photo in photos]
                 bar.update()
-            rows += _written(folder / shard_name(number), results)
+            rows += _written(folder / shards.shard_name(number), results)
     index = pd.DataFrame(rows)
-    write_index(folder, index)
+    shards.write_index(folder, index)
     return index
 
 
 def _written(shard: Path, results: list[tuple[str, Photo]]) -> list[dict]:
     """The rows of the index of photos, those that could be read in a shard now."""
-    members = [
-        (member_name(candidate_id, photo.photo_id.removeprefix(candidate_id) + ".jpg"), packed.jpeg)
-        for candidate_id, photo in results
-        if isinstance(packed := photo.packed, images.Packed)
+    members = []
+    for candidate, photo in results:
+        if not photo.reason:
+            suffix = photo.photo_id.removeprefix(candidate) + ".jpg"
+            members.append((shards.member_name(candidate, suffix), photo.packed.jpeg))
+    where = iter(shards.write_shard(shard, members))
+    return [
+        {
+            "photo_id": photo.photo_id,
+            "candidate_id": candidate,
+            "status": str(Status.UNREADABLE if photo.reason else Status.OK),
+            "reason": photo.reason,
+            **asdict(shards.NO_BYTES if photo.reason else next(where)),
+            "width": photo.packed.width,
+            "height": photo.packed.height,
+            "phash": photo.packed.phash,
+            "heading": photo.heading,
+            "bearing": photo.bearing,
+        }
+        for candidate, photo in results
     ]
-    where = iter(write_shard(shard, members))
-    return [_packed_row(*each, where) for each in results]
-
-
-def _packed_row(candidate_id: str, photo: Photo, where: Iterator[ByteRange]) -> dict:
-    packed = photo.packed
-    row: dict = {
-        "photo_id": photo.photo_id,
-        "candidate_id": candidate_id,
-        "status": str(Status.OK),
-        "reason": "",
-    }
-    if isinstance(packed, images.Packed):
-        row |= asdict(next(where))
-        row |= {"width": packed.width, "height": packed.height, "phash": packed.phash}
-    else:
-        row |= {"status": str(Status.UNREADABLE), "reason": str(packed), **asdict(NO_BYTES)}
-        row |= {"width": 0, "height": 0, "phash": b""}
-    return row | {"heading": photo.heading, "bearing": photo.bearing}
 
 
 def photos_of(
@@ -139,19 +124,14 @@ def photos_of(
             return [Photo(candidate_id, images.pack(body, side), heading)]
         # From north where that is known, else from the middle of the picture.
         start = 0.0 if math.isnan(heading) else heading
-        bearings = [(offset - start) % 360 for offset in offsets]
-        views = [View(bearing, how.fov, how.pitch) for bearing in bearings]
-        return [
-            Photo(
-                unlike(known, f"{candidate_id}_{round(offset):03d}"),
-                packed,
-                math.nan if math.isnan(heading) else offset,
-                bearing,
-            )
-            for offset, packed, bearing in zip(
-                offsets, panorama.pack(body, side, views), bearings, strict=True
-            )
-        ]
+        views = [View((offset - start) % 360, how.fov, how.pitch) for offset in offsets]
+        packed_views = zip(offsets, views, panorama.pack(body, side, views), strict=True)
+        found = []
+        for offset, view, packed in packed_views:
+            photo_id = unlike(known, f"{candidate_id}_{round(offset):03d}")
+            north = math.nan if math.isnan(heading) else offset
+            found.append(Photo(photo_id, packed, north, view.bearing))
+        return found
 
     return made
 

@@ -12,10 +12,7 @@ from nogps.photos.status import Status
 
 
 def read_photos(packed: Path, candidates: Path, splits: Path | None = None) -> pd.DataFrame:
-    """The packed photos, a row each: the index of a folder, with what the candidates' table says.
-
-    `heading` is the photo's own. With `splits`, a table of photo_id and fold, they have a fold.
-    """
+    """An index of packed photos, `with_candidates`; with `splits`, each with its fold."""
     photos = with_candidates(read_index(packed), pd.read_parquet(candidates))
     if splits:
         photos = photos.merge(pd.read_parquet(splits), on="photo_id", validate="one_to_one")
@@ -34,12 +31,7 @@ def with_candidates(index: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFra
 
 
 def phashes(index: pd.DataFrame) -> NDArray[np.uint64]:
-    """The perceptual hashes of packed photos, shape (n, 4).
-
-    A photo that could not be read has no hash; its id stands in, so that it is like no other.
-    """
-    rows = [
-        phash or hashlib.sha256(photo_id.encode()).digest()
-        for phash, photo_id in zip(index["phash"], index["photo_id"], strict=True)
-    ]
+    """Perceptual hashes (n, 4) of packed photos; of one that could not be read, like no other."""
+    pairs = zip(index["phash"], index["photo_id"], strict=True)
+    rows = [phash or hashlib.sha256(photo_id.encode()).digest() for phash, photo_id in pairs]
     return np.frombuffer(b"".join(rows), dtype=np.uint64).reshape(-1, 4)

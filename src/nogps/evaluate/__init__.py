@@ -1,5 +1,1 @@
-"""How well a model answers: protocol, baselines, analysis.
-
-`protocol` says what counts and makes a row of the results table; `measure` answers a set of photos
-by a model and by its `baselines`; `analysis` and `regions` count what the answers get wrong.
-"""
+"""How well a model answers: what counts, photos measured, baselines, errors counted."""

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nogps.earth.geo import RADII_KM
 from nogps.evaluate.protocol import wilson
@@ -16,10 +15,8 @@ from nogps.evaluate.protocol import wilson
 def confused_pairs(predictions: pd.DataFrame, most: int) -> pd.DataFrame:
     """The pairs of classes that most photos of the one were put into the other.
 
-    Returns:
-        a row a pair, at most `most`: label, guess_label, `photos` of the first that were put into
-        the second, `of` how many (answered or not), `share` with interval, `back` the number of
-        photos of the second that were put into the first.
+    A row a pair, at most `most`: label, guess_label, `photos` of the first that were put into the
+    second, `of` how many (answered or not), `share`, `back` how many of the second in the first.
     """
     inside = predictions[predictions["label"] >= 0]
     of = inside["label"].value_counts()
@@ -28,19 +25,16 @@ def confused_pairs(predictions: pd.DataFrame, most: int) -> pd.DataFrame:
     pairs = photos.rename("photos").reset_index()
     pairs = pairs.sort_values("photos", ascending=False, kind="stable").head(most)
     pairs["of"] = of.reindex(pairs["label"]).to_numpy(dtype=int)
-    pairs["back"] = [
-        int(photos.get((guess, label), 0))
-        for label, guess in zip(pairs["label"], pairs["guess_label"], strict=True)
-    ]
+    other_way = list(zip(pairs["guess_label"], pairs["label"], strict=True))
+    pairs["back"] = [int(photos.get(pair, 0)) for pair in other_way]
     return _with_share(pairs, "photos", "of").reset_index(drop=True)
 
 
 def attractors(predictions: pd.DataFrame, classes: pd.DataFrame, most: int) -> pd.DataFrame:
     """The classes into which most photos of elsewhere were put; outside every class is elsewhere.
 
-    Returns:
-        a row a class, at most `most`: label, `wrong` photos put there, `right` ones, `share` of all
-        wrong answers with interval, and `train_share` of the training photos.
+    A row a class, at most `most`: label, `wrong` photos put there, `right` ones, `share` of all
+    wrong answers, and `train_share` of the training photos.
     """
     answered = predictions[predictions["guess_label"] >= 0]
     is_wrong = answered["guess_label"] != answered["label"]
@@ -58,14 +52,12 @@ def attractors(predictions: pd.DataFrame, classes: pd.DataFrame, most: int) -> p
 def by_nearest_train(predictions: pd.DataFrame) -> pd.DataFrame:
     """Accuracy by how far the nearest training photo was taken.
 
-    Returns:
-        a row a range of distances that holds photos: `above_km` < distance <= `up_to_km` (the first
-        holds 0 too), and what `accuracy` gives.
+    A row a range of distances that holds photos: `above_km` < distance <= `up_to_km` (the first
+    holds 0 too), and what `accuracy` gives.
     """
     nearest = predictions["nearest_train_km"].to_numpy()
-    edges = [-np.inf, *RADII_KM.values(), np.inf]
     rows = []
-    for above, up_to in pairwise(edges):
+    for above, up_to in pairwise([-np.inf, *RADII_KM.values(), np.inf]):
         chosen = predictions["distance_km"][(nearest > above) & (nearest <= up_to)]
         if len(chosen):
             rows.append({"above_km": max(above, 0.0), "up_to_km": up_to, **accuracy(chosen)})
@@ -75,9 +67,7 @@ def by_nearest_train(predictions: pd.DataFrame) -> pd.DataFrame:
 def by_confidence(predictions: pd.DataFrame, groups: int = 5) -> pd.DataFrame:
     """Accuracy of equally large groups of the answered photos, the least confident first.
 
-    Returns:
-        a row a group: `from` and `to`, its lowest and highest confidence, and what `accuracy`
-        gives.
+    A row a group: `from` and `to`, its lowest and highest confidence, and what `accuracy` gives.
     """
     answered = predictions.dropna(subset="confidence").sort_values("confidence", kind="stable")
     rows = []
@@ -90,11 +80,7 @@ def by_confidence(predictions: pd.DataFrame, groups: int = 5) -> pd.DataFrame:
 
 
 def accuracy(distance: pd.Series) -> dict[str, float]:
-    """How many photos, and percent within each radius with interval.
-
-    Args:
-        distance: km between truth and guess; NaN is a miss.
-    """
+    """How many photos, and percent within each radius, of distances in km; NaN is a miss."""
     row: dict[str, float] = {"n": len(distance)}
     for key, radius in RADII_KM.items():
         hits = int((distance <= radius).sum())
@@ -106,11 +92,8 @@ def accuracy(distance: pd.Series) -> dict[str, float]:
 def reliability(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """How often the most probable class is right, by how probable it was said to be.
 
-    Over the answered photos inside a class, in bins of equal width (Guo et al. 2017).
-
-    Returns:
-        a row a bin that holds photos: n, `confidence` its mean in percent, `right` photos, `share`
-        of them with interval.
+    Over the answered photos inside a class, in bins of equal width (Guo et al. 2017). A row a bin
+    that holds photos: n, `confidence` its mean in percent, `right` photos, `share` of them.
     """
     known = predictions[predictions["label"] >= 0].dropna(subset="confidence")
     right = known["label"] == known["guess_label"]
@@ -123,11 +106,7 @@ def reliability(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """The mean gap between confidence and share right, in percentage points (Guo et al. 2017).
-
-    Args:
-        bins: from `reliability`; without a row there is no error, and it is NaN.
-    """
+    """The mean gap in percentage points between confidence and right in bins; NaN without one."""
     if bins.empty:
         return float("nan")
     return float(np.average((bins["confidence"] - bins["share"]).abs(), weights=bins["n"]))
@@ -136,24 +115,19 @@ def expected_calibration_error(bins: pd.DataFrame) -> float:
 def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     """Whether the radii hold what they promise, over the answered photos.
 
-    Returns:
-        a row a radius: `promised` percent, its median `radius_km`, n, `within` photos that it
-        holds, `share` of them with interval; no row without an answer.
+    A row a radius: `promised` percent, its median `radius_km`, n, `within` photos that it holds,
+    `share` of them; no row without an answer.
     """
     rows = []
     for promised in (50, 90):
         radius = predictions[f"radius_{promised}_km"]
-        answered = radius.notna()
-        within = (predictions["distance_km"] <= radius)[answered]
-        rows.append((promised, radius.median(), len(within), int(within.sum())))
+        within = int((predictions["distance_km"] <= radius).sum())  # NaN without an answer: never
+        rows.append((promised, radius.median(), radius.count(), within))
     table = pd.DataFrame(rows, columns=["promised", "radius_km", "n", "within"])
     return _with_share(table[table["n"] > 0], "within", "n")
 
 
 def _with_share(table: pd.DataFrame, hits: str, of: str) -> pd.DataFrame:
-    intervals: NDArray[np.float64] = np.array(
-        [wilson(int(k), int(n)) for k, n in zip(table[hits], table[of], strict=True)]
-    ).reshape(-1, 2)
-    return table.assign(
-        share=100 * table[hits] / table[of], share_low=intervals[:, 0], share_high=intervals[:, 1]
-    )
+    ends = [wilson(int(k), int(n)) for k, n in zip(table[hits], table[of], strict=True)]
+    low, high = np.array(ends).reshape(-1, 2).T
+    return table.assign(share=100 * table[hits] / table[of], share_low=low, share_high=high)

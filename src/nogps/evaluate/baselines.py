@@ -1,7 +1,5 @@
 """Baselines: answers that need no training of ours, for the rows beside the model's."""
 
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,8 +8,8 @@ from torch import nn
 
 from nogps.earth import geo
 from nogps.evaluate.protocol import Points
-from nogps.model import backbones, tensors
-from nogps.model.batches import Photos, of_each
+from nogps.model import batches
+from nogps.model.batches import Photos
 
 TINY = 16  # pixels: side of the thumbnails that nearest_neighbour compares without weights
 
@@ -39,14 +37,14 @@ def nearest_neighbour(features: np.ndarray, train: np.ndarray, positions: Points
     return positions[nearest.kneighbors(features, return_distance=False)[:, 0]]
 
 
-def features(
-    photos: Photos, network: nn.Module | None, batch_size: int, workers: int
-) -> NDArray[np.float32]:
-    """The frozen features of each photo, shape (n, dimensions): they owe nothing to our training.
+def features(photos: Photos, network: nn.Module | None, batch_size: int) -> NDArray[np.float32]:
+    """Features of each photo that owe nothing to our training, shape (n, dimensions).
 
-    What `network` sees before its head; without one, the centred pixels of a 16 x 16 colour
-    thumbnail (Torralba et al. 2008, as im2gps did).
+    What a frozen `network` sees before its head; without one, the centred pixels of a 16 x 16
+    colour thumbnail (Torralba et al. 2008, as im2gps did).
     """
+    if network is not None:
+        return batches.features(network, photos, batch_size).numpy()
 
     def tiny(pixels: torch.Tensor) -> torch.Tensor:
         small = torch.nn.functional.interpolate(
@@ -54,9 +52,4 @@ def features(
         ).flatten(1)
         return small - small.mean(dim=1, keepdim=True)
 
-    def before_head(network: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-        device = next(network.parameters()).device
-        return backbones.features(network, tensors.normalise(pixels.to(device)))
-
-    function = tiny if network is None else partial(before_head, network)
-    return of_each(photos, function, batch_size, workers, "features").numpy()
+    return batches.of_each(photos, tiny, batch_size, "features").numpy()

@@ -36,10 +36,7 @@ class Row:
     more: dict[str, float] = field(default_factory=dict)  # what only a model can tell
 
     def to_json(self) -> dict:
-        """The row as metrics/eval.json holds it: percent, kilometres, and the 95 % intervals.
-
-        What is not finite is left out.
-        """
+        """The row as metrics/eval.json holds it, without what is not finite."""
         figures = {**self.hits, **{key: getattr(self, key) for key in MEANS}, **self.more}
         return {
             "n": self.n,
@@ -51,15 +48,11 @@ class Row:
     def from_json(cls, name: str, figures: dict) -> Row:
         """The row that `to_json` wrote."""
         intervals = {key: (low, high) for key, (low, high) in figures["ci95"].items()}
+        hits = {key: figures[key] for key in intervals}
+        means = {key: figures[key] for key in MEANS}
         known = {"n", "ci95", *MEANS, *intervals}
-        return cls(
-            name,
-            figures["n"],
-            {key: figures[key] for key in intervals},
-            intervals,
-            **{key: figures[key] for key in MEANS},
-            more={key: value for key, value in figures.items() if key not in known},
-        )
+        more = {key: value for key, value in figures.items() if key not in known}
+        return cls(name, figures["n"], hits, intervals, **means, more=more)
 
 
 @lru_cache(maxsize=10_000)  # many regions and bins hold as few photos
@@ -77,24 +70,21 @@ def row(
 ) -> Row:
     """The table's line for distances in km, shape (n,), NaN for photos without an answer.
 
-    `also` are further hits by name, such as `right_class`: whether truth and guess lie in the same
-    class. `more` are numbers that stand with the row.
+    `also` are further hits by name, such as `right_class`; `more` are numbers that stand with them.
     """
     n = len(distance)
     counted = np.where(np.isnan(distance), geo.FARTHEST_KM, distance)
-    within = {
-        key: int(np.count_nonzero(distance <= radius)) for key, radius in geo.RADII_KM.items()
-    }
-    within |= {key: int(np.count_nonzero(hit)) for key, hit in also.items()}
+    hit = {key: distance <= radius for key, radius in geo.RADII_KM.items()} | also
+    within = {key: int(np.count_nonzero(each)) for key, each in hit.items()}
     return Row(
-        name=name,
-        n=n,
-        hits={key: 100 * hits / n for key, hits in within.items()},
-        intervals={key: wilson(hits, n) for key, hits in within.items()},
-        median_km=float(np.median(counted)),
-        mean_km=float(counted.mean()),
-        geoguessr=float(np.where(np.isnan(distance), 0.0, geo.geoguessr_score(counted)).mean()),
-        more=more or {},
+        name,
+        n,
+        {key: 100 * hits / n for key, hits in within.items()},
+        {key: wilson(hits, n) for key, hits in within.items()},
+        float(np.median(counted)),
+        float(counted.mean()),
+        float(np.where(np.isnan(distance), 0.0, geo.geoguessr_score(counted)).mean()),
+        more or {},
     )
 
 

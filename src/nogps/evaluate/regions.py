@@ -19,12 +19,8 @@ def by_region(
     `latitude` and `longitude` are where photos were taken, in degrees, `distance_km` how far off
     the guesses are, NaN where there is none: a miss with score 0. Each of shape (n,).
 
-    Columns: region; latitude, longitude (the spherical mean of its photos); n; for each of
-    geo.RADII_KM the percent within it, and its Wilson 95 % interval as `<key>_low` and
-    `<key>_high`; geoguessr (mean score); weight (see `weights`).
-
-    Raises:
-        InputError: a position is off the globe, or the level none of S2's.
+    Columns: region; latitude, longitude (the spherical mean of its photos); what `accuracy` gives;
+    geoguessr (mean score); weight (see `weights`).
     """
     latitude, longitude = s2.positions(latitude, longitude)
     distance = np.asarray(distance_km, dtype=np.float64)
@@ -34,14 +30,9 @@ def by_region(
     for number, cell in enumerate(ids):
         inside = region == number
         mean = geo.spherical_mean(latitude[inside], longitude[inside])
-        rows.append(
-            {
-                "region": s2.to_token(cell),
-                **dict(zip(("latitude", "longitude"), mean, strict=True)),
-                **accuracy(pd.Series(distance[inside])),
-                "geoguessr": float(score[inside].mean()),
-            }
-        )
+        row = {"region": s2.to_token(cell), "latitude": mean[0], "longitude": mean[1]}
+        row |= accuracy(pd.Series(distance[inside]))
+        rows.append({**row, "geoguessr": float(score[inside].mean())})
     table = pd.DataFrame(rows)
     return table.assign(weight=weights(table["n"].to_numpy(), table["geoguessr"].to_numpy()))
 
@@ -50,9 +41,8 @@ def weights(n: NDArray[np.int64], score: NDArray[np.float64]) -> NDArray[np.floa
     """How much more often a photo of each region should be drawn; the mean over photos is 1.
 
     From the photos `n` and mean scores of the regions, shape (regions,). A region's score is first
-    drawn towards the overall one, as if PRIOR more of its photos had that, so that few photos
-    move it little. Then a region with half the score gets twice the weight, but none more than
-    MOST times, or less than a MOST-th of, what a region with the overall score gets.
+    drawn towards the overall one, as if PRIOR more of its photos had that, so that few photos move
+    it little. A region with half the overall score gets twice the weight, within a factor of MOST.
     """
     overall = np.average(score, weights=n)
     if overall == 0:

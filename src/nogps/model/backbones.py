@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from nogps.base.errors import InputError
 from nogps.base.files import replacing
 
+WEIGHTED = (nn.Linear, nn.Conv2d)
+
 
 def backbone_names() -> list[str]:
     """Every image classifier of torchvision."""
@@ -21,21 +23,22 @@ def build(backbone: str, classes: int, weights: str = "none") -> nn.Module:
     """A classifier of that name for (n, 3, size, size) images, with a new head.
 
     `weights` is none, imagenet (torchvision's, downloaded once) or a path to a state dict of the
-    same architecture; its head, whatever its number of classes, is left behind.
-
-    Raises:
-        InputError: there is no such backbone; or the weights cannot be had, or belong to another.
+    same architecture; its head, whatever its number of classes, is left behind. InputError if there
+    is no such backbone, or the weights cannot be had or belong to another.
     """
     if backbone not in backbone_names():
         close = difflib.get_close_matches(backbone, backbone_names(), n=3) or ["resnet18"]
-        raise InputError(
-            f"backbone: torchvision has no classifier {backbone!r}; try {' or '.join(close)}"
-        )
-    model = _bare(backbone, classes)
+        known = " or ".join(close)
+        raise InputError(f"backbone: torchvision has no classifier {backbone!r}; try {known}")
+    options = {}
+    if backbone in ("googlenet", "inception_v3"):
+        # No auxiliary heads; and they were pretrained on pixels scaled in another way.
+        options = {"aux_logits": False, "transform_input": True, "init_weights": True}
+    model = torchvision.models.get_model(backbone, weights=None, num_classes=classes, **options)
     if weights != "none":
         _load_body(model, _state_dict(backbone, weights), backbone, weights)
     head = model.get_submodule(head_name(model))
-    assert isinstance(head, nn.Linear | nn.Conv2d)
+    assert isinstance(head, WEIGHTED)
     nn.init.normal_(head.weight, std=1e-3)  # so that the first loss is ln(classes)
     if head.bias is not None:
         nn.init.zeros_(head.bias)
@@ -43,8 +46,7 @@ def build(backbone: str, classes: int, weights: str = "none") -> nn.Module:
 
 
 def check_size(model: nn.Module, backbone: str, image_size: int) -> None:
-    """InputError if the network cannot take square images of that side, in pixels."""
-    training = model.training
+    """InputError if the network, in eval mode now, cannot take squares of that side in pixels."""
     try:
         with torch.inference_mode():
             model.eval()(torch.zeros(1, 3, image_size, image_size))
@@ -54,16 +56,12 @@ def check_size(model: nn.Module, backbone: str, image_size: int) -> None:
             f"image_size: {backbone} cannot take images of {image_size} pixels ({reason}); "
             "set image_size to what it was made for, often 224"
         ) from None
-    finally:
-        model.train(training)
 
 
 def head_name(model: nn.Module) -> str:
     """Name of the layer that gives the class scores: in torchvision the last with weights."""
-    layers = [
-        name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
-    ]
-    return layers[-1]
+    *_, last = (name for name, each in model.named_modules() if isinstance(each, WEIGHTED))
+    return last
 
 
 def features(model: nn.Module, batch: Tensor) -> Tensor:
@@ -91,14 +89,6 @@ def write_torch(path: Path, content: dict) -> None:
     torch.save(content, buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-
-
-def _bare(backbone: str, classes: int) -> nn.Module:
-    options = {}
-    if backbone in ("googlenet", "inception_v3"):
-        # No auxiliary heads; and they were pretrained on pixels scaled in another way.
-        options = {"aux_logits": False, "transform_input": True, "init_weights": True}
-    return torchvision.models.get_model(backbone, weights=None, num_classes=classes, **options)
 
 
 def _state_dict(backbone: str, weights: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nogps.base.errors import InputError
 from nogps.earth import geo
-from nogps.model.classes import Partition
+from nogps.model.classes import Partition, partition_of
 from nogps.model.decode import DECODINGS, Decoder
 from nogps.model.guess import Answers, Calibration, Floats, Guess, Names, guesses_of
 from nogps.photos.images import BadImage, Photo
@@ -59,29 +59,37 @@ class BaseLocator(ABC):
         """Logits of the classes, shape (classes,), of a photo as the network sees it."""
 
     @abstractmethod
-    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+    def predict(self, photos: Photos, batch_size: int) -> Tensor:
         """The network's outputs for packed photos, shape (n, outputs), on the CPU."""
 
-    @abstractmethod
     def class_scores(self, outputs: Tensor) -> Floats:
         """Logits of the classes, shape (n, classes), for the network's outputs (n, outputs)."""
+        return np.asarray(outputs).astype(np.float64)
 
     @cached_property
     def decoder(self) -> Decoder:
         """What turns scores into places."""
         return Decoder(self.partition, self.decoding, self.calibration)
 
-    def smoke_test(self) -> Self:
-        """This locator, once it has answered: damage shows then, not at the first photo.
-
-        Raises:
-            Exception: of any kind.
-        """
-        scores = self.scores(np.zeros((self.image_size, self.image_size, 3), np.uint8))
-        if len(scores) != len(self.partition.tokens):
-            raise ValueError(f"{len(scores)} scores for {len(self.partition.tokens)} classes")
-        self.decoder.answers(scores[None].copy())
-        return self
+    @classmethod
+    def restored(cls, network: Any, content: Mapping[str, Any], **more: Any) -> Self:
+        """The locator of a `description`, once it has answered: damage shows then, as any error."""
+        locator = cls(
+            network,
+            partition_of(content["cells"]),
+            content["backbone"],
+            content["image_size"],
+            content.get("loss", "softmax"),
+            content["decoding"],
+            Calibration(**content["calibration"]),
+            content["about"],
+            **more,
+        )
+        scores = locator.scores(np.zeros((locator.image_size, locator.image_size, 3), np.uint8))
+        if len(scores) != len(locator.partition):
+            raise ValueError(f"{len(scores)} scores for {len(locator.partition)} classes")
+        locator.decoder.answers(scores[None].copy())
+        return locator
 
     @property
     def learned(self) -> str:
@@ -104,10 +112,7 @@ class BaseLocator(ABC):
             "decoding": self.decoding,
             "calibration": asdict(self.calibration),
             "about": dict(self.about),
-            "cells": {
-                each.name: getattr(self.partition, each.name).tolist()
-                for each in fields(self.partition)
-            },
+            "cells": {name: each.tolist() for name, each in asdict(self.partition).items()},
         }
 
     @overload
@@ -148,10 +153,7 @@ class BaseLocator(ABC):
             yield found
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
-        """What `guess` takes of each photo, in order; of one that cannot be read, the error.
-
-        Photos are decoded ahead, on all cores.
-        """
+        """What `guess` takes of each photo, in order, or why it cannot be read; decoded ahead."""
         for found in ahead(self.square, photos):
             yield found if isinstance(found, BadImage | OSError) else self.scores(found)
 
@@ -161,10 +163,7 @@ class BaseLocator(ABC):
         return self.guesses(self.decoder.answers(np.stack(scores), together), 1)[0]
 
     def answers(self, outputs: Tensor, together: Names | None = None) -> Answers:
-        """Where photos are, by the network's outputs, shape (n, outputs).
-
-        `together` names the place of each photo: those of one name are answered as one.
-        """
+        """Where photos are, by the network's outputs, shape (n, outputs); see `Decoder.answers`."""
         return self.decoder.answers(self.class_scores(outputs), together)
 
     def guesses(self, answers: Answers, n: int | None = None) -> list[Guess]:
@@ -174,8 +173,8 @@ class BaseLocator(ABC):
     def judge(self, outputs: Tensor, fold: Labelled) -> tuple[float, float, float]:
         """Loss and accuracy (percent) over photos in a class, mean GeoGuessr score over all.
 
-        `outputs` are the network's for the photos of `fold`, shape (n, outputs). Where no photo
-        lies in a class, loss and accuracy are NaN.
+        `outputs` are the network's for the photos of `fold`, shape (n, outputs); where none lies in
+        a class, loss and accuracy are NaN.
         """
         log_p = self.decoder.log_probabilities(self.class_scores(outputs))
         label = self.partition.assign(fold.latitude, fold.longitude)
@@ -196,15 +195,10 @@ class BaseLocator(ABC):
         together: Names,
         fixed: Mapping[str, float] | None = None,
     ) -> Self:
-        """This locator, calibrated on photos that it did not learn from: the validation fold's.
-
-        `outputs` are the network's, shape (n, outputs); `together` names each photo's place.
-        `fixed` gives some of the values but the radii.
-        """
+        """This locator, calibrated on photos that it did not learn from; see `calibrate.fit`."""
         from nogps.model import calibrate  # here: who only locates does not wait for its optimiser
 
-        truth = np.stack([latitude, longitude])
-        scores = self.class_scores(outputs)
+        scores, truth = self.class_scores(outputs), np.stack([latitude, longitude])
         fitted = calibrate.fit(self.decoder, scores, truth, together, fixed or {})
         return replace(self, calibration=fitted)
 

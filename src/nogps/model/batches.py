@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from nogps.model import distributed, tensors
+from nogps.model import backbones, distributed, tensors
 from nogps.model.settings import Augmentation
 from nogps.photos.shards import ByteRange, Shards
 
+EXACT: AbstractContextManager = nullcontext()  # float32
 WHOLE = -1  # instead of an epoch: the photo as it is, not augmented
 
 
+@dataclass(frozen=True, eq=False)
 class Photos(Dataset):
     """Packed photos; an item is (uint8 square of shape (3, size, size), its number).
 
@@ -26,30 +29,19 @@ class Photos(Dataset):
     every photo is shown as it is.
     """
 
-    def __init__(
-        self,
-        shards: Shards,
-        byte_ranges: Sequence[ByteRange],
-        image_size: int,
-        seed: int = 0,
-        augmentation: Augmentation | None = None,
-    ):
-        self.shards = shards
-        self.byte_ranges = list(byte_ranges)
-        self.image_size = image_size
-        self.seed = seed
-        self.augmentation = augmentation
+    shards: Shards
+    byte_ranges: Sequence[ByteRange]
+    image_size: int  # pixels
+    seed: int = 0
+    augmentation: Augmentation | None = None
+    workers: int = 0  # processes that decode them
 
     def __len__(self) -> int:
         return len(self.byte_ranges)
 
-    def jpeg(self, number: int) -> bytes:
-        """The packed photo itself."""
-        return self.shards.read(self.byte_ranges[number])
-
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, number = key
-        pixels = tensors.to_tensor(self.jpeg(number))
+        pixels = tensors.to_tensor(self.shards.read(self.byte_ranges[number]))
         if epoch == WHOLE or self.augmentation is None:
             return tensors.whole(pixels, self.image_size), number
         rng = np.random.default_rng((self.seed, epoch, number))
@@ -66,15 +58,12 @@ class Labelled:
     owner: NDArray[np.object_]
 
 
-def loader(photos: Photos, batches: list[list[tuple[int, int]]], workers: int) -> DataLoader:
-    """Batches of photos by key, in the order given: (uint8 pixels, numbers).
-
-    The pixels, of shape (n, 3, size, size), are channels_last in memory, as the photos are.
-    """
+def loader(photos: Photos, batches: list[list[tuple[int, int]]]) -> DataLoader:
+    """Batches of photos by key: (uint8 pixels (n, 3, size, size), channels_last; numbers (n,))."""
     return DataLoader(
         photos,
         batch_sampler=batches,
-        num_workers=workers if len(batches) > 1 else 0,
+        num_workers=photos.workers if len(batches) > 1 else 0,
         collate_fn=collated,
         worker_init_fn=_leave_interrupts_to_parent,
         pin_memory=torch.cuda.is_available(),
@@ -84,7 +73,7 @@ def loader(photos: Photos, batches: list[list[tuple[int, int]]], workers: int) -
 
 @torch.inference_mode()
 def of_each(
-    photos: Photos, function: Callable[[Tensor], Tensor], batch_size: int, workers: int, desc: str
+    photos: Photos, function: Callable[[Tensor], Tensor], batch_size: int, desc: str
 ) -> Tensor:
     """What `function` makes of every photo as it is, in order: float32 on the CPU, shape (n, ...).
 
@@ -94,21 +83,31 @@ def of_each(
     keys = [(WHOLE, number) for number in range(len(photos))]
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
     mine = batches[distributed.rank() :: distributed.world()]
-    bar = tqdm(loader(photos, mine, workers), desc=desc, unit="batch", delay=2, leave=False)
+    bar = tqdm(loader(photos, mine), desc=desc, unit="batch", delay=2, leave=False)
     return torch.cat(distributed.gathered([function(pixels).float().cpu() for pixels, _ in bar]))
 
 
-def predict(model: nn.Module, photos: Photos, batch_size: int, workers: int) -> Tensor:
+def predict(network: nn.Module, photos: Photos, batch_size: int) -> Tensor:
     """The network's outputs for every photo, shape (n, outputs)."""
-    model.eval()
-    device = next(model.parameters()).device
+    network.eval()
+    device = next(network.parameters()).device
     return of_each(
-        photos,
-        lambda pixels: model(tensors.normalise(pixels.to(device))),
-        batch_size,
-        workers,
-        "predict",
+        photos, lambda pixels: network(tensors.normalise(pixels.to(device))), batch_size, "predict"
     )
+
+
+def features(
+    network: nn.Module, photos: Photos, batch_size: int, autocast: AbstractContextManager = EXACT
+) -> Tensor:
+    """What the network's head takes of every photo, shape (n, dimensions)."""
+    network.eval()
+    device = next(network.parameters()).device
+
+    def describe(pixels: Tensor) -> Tensor:
+        with autocast:
+            return backbones.features(network, tensors.normalise(pixels.to(device)))
+
+    return of_each(photos, describe, batch_size, "features")
 
 
 def collated(items: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:

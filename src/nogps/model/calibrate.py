@@ -20,11 +20,7 @@ SHARES = (0.5, 0.9)
 
 
 def fit(
-    decoder: Decoder,
-    scores: Floats,
-    truth: Floats,
-    together: Names,
-    fixed: Mapping[str, float],
+    decoder: Decoder, scores: Floats, truth: Floats, together: Names, fixed: Mapping[str, float]
 ) -> Calibration:
     """The calibration that suits photos with these scores (n, classes), taken at truth (2, n).
 
@@ -33,54 +29,45 @@ def fit(
     their share of the truths: of those of half of the places when all else is fitted to the other
     half, and the other way round. `fixed` gives some of the values but the radii.
     """
-    place = np.asarray(together, dtype=object)
+    partition, place = decoder.partition, np.asarray(together, dtype=object)
     half = np.isin(place, np.unique(place)[::2])
     halves = [(half, ~half), (~half, half)] if not half.all() else [(half, half)]
-    alone, fused = [], []
+    off = []
     for known, asked in halves:
-        fitted = _all_but_radii(
-            decoder.partition, scores[known], truth[:, known], place[known], fixed
-        )
-        fitted_decoder = replace(decoder, calibration=fitted)
-        alone.append(_off(fitted_decoder.answers(scores[asked]), *truth[:, asked]))
-        answers = fitted_decoder.answers(scores[asked], place[asked])
-        fused.append(_off(answers, *truth[:, asked]))
+        fitted = _all_but_radii(partition, scores[known], truth[:, known], place[known], fixed)
+        other = replace(decoder, calibration=fitted)
+        both = other.answers(scores[asked]), other.answers(scores[asked], place[asked])
+        off.append(np.concatenate([_off(each, *truth[:, asked]) for each in both]))
     names = [f"{of}radius_{100 * share:.0f}" for of in ("", "together_") for share in SHARES]
-    off = np.concatenate([np.concatenate(alone, axis=1), np.concatenate(fused, axis=1)])
     factors = {
         name: float(np.quantile(each, share))
-        for name, share, each in zip(names, 2 * SHARES, off, strict=True)
+        for name, share, each in zip(names, 2 * SHARES, np.concatenate(off, axis=1), strict=True)
     }
-    return replace(_all_but_radii(decoder.partition, scores, truth, place, fixed), **factors)
+    return replace(_all_but_radii(partition, scores, truth, place, fixed), **factors)
 
 
 def _all_but_radii(
-    partition: Partition,
-    scores: Floats,
-    truth: Floats,
-    place: NDArray[np.object_],
-    fixed: Mapping[str, float],
+    partition: Partition, scores: Floats, truth: Floats, place: Names, fixed: Mapping[str, float]
 ) -> Calibration:
     label = partition.assign(*truth)
     inside = np.flatnonzero(label >= 0)
     fitted = Calibration()
     log_p = Decoder(partition).log_probabilities(scores.copy())
     if len(inside):
-        fitted = replace(fitted, temperature=_temperature(log_p[inside], label[inside]))
-        fitted = replace(fitted, **fixed)
+        temperature = _temperature(log_p[inside], label[inside])
+        fitted = replace(fitted, **{"temperature": temperature, **fixed})
         log_p = Decoder(partition, calibration=fitted).log_probabilities(scores.copy())
-        fitted = replace(fitted, together=_power(log_p, label, inside, place))
-        fitted = replace(fitted, **fixed)
+        fitted = replace(fitted, **{"together": _power(log_p, label, inside, place), **fixed})
     fused = fuse(log_p, place, fitted.together)
     reaches = _reaches([np.exp(log_p), np.exp(fused)], partition, *truth)
-    return replace(replace(fitted, reach=reaches[0], together_reach=reaches[1]), **fixed)
+    return replace(fitted, **{"reach": reaches[0], "together_reach": reaches[1], **fixed})
 
 
 def _temperature(log_p: Floats, label: NDArray[np.int64]) -> float:
-    def loss(log_t: float) -> float:
-        return _loss(log_p / np.exp(log_t), label)
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+    found = minimize_scalar(
+        lambda log_t: _loss(log_p / np.exp(log_t), label), bounds=(-4, 4), method="bounded"
+    )
+    return float(np.exp(found.x))
 
 
 def _power(log_p: Floats, label: NDArray[np.int64], inside: NDArray, together: Names) -> float:
@@ -98,18 +85,13 @@ def _loss(log_p: Floats, label: NDArray[np.int64]) -> float:
 def _reaches(
     each: list[Floats], partition: Partition, latitude: Floats, longitude: Floats
 ) -> list[float]:
-    """The best of REACHES for each of several probabilities (n, classes) of photos there."""
+    """For each of several probabilities (n, classes) the reach with the most of the hits."""
     table = []
     for reach in REACHES:
         decoder = Decoder(partition, "densest", Calibration(reach=reach))
-        table.append([_hits(decoder.position(p), latitude, longitude) for p in each])
+        off = [geo.distance_km(latitude, longitude, *decoder.position(p)) for p in each]
+        table.append([np.mean([km <= radius for radius in geo.RADII_KM.values()]) for km in off])
     return [REACHES[best] for best in np.argmax(table, axis=0)]
-
-
-def _hits(point: tuple[Floats, Floats], latitude: Floats, longitude: Floats) -> float:
-    """The share of photos within each of the protocol's radii, averaged over those."""
-    distance = geo.distance_km(latitude, longitude, *point)
-    return float(np.mean([distance <= radius for radius in geo.RADII_KM.values()]))
 
 
 def _off(answers: Answers, latitude: ArrayLike, longitude: ArrayLike) -> Floats:

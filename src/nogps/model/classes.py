@@ -5,7 +5,6 @@ small where photos are many. Photos are counted, not places: a hundred photos at
 are a hundred.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,10 +52,7 @@ class Partition:
         return len(self.tokens)
 
     def assign(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
-        """Labels (n,) of positions (n,) in degrees; -1 outside every class.
-
-        InputError names a position off the globe.
-        """
+        """Labels (n,) of positions (n,), see `s2.positions`; -1 outside every class."""
         ids = s2.cell_ids(latitude, longitude)
         labels = np.searchsorted(s2.range_min(self._cells), ids, side="right") - 1
         # Before the first cell the label is -1 already, whatever the last cell's end says.
@@ -68,8 +64,7 @@ class Partition:
 
     def spread_km(self) -> NDArray[np.float64]:
         """Radius (n,) of a disc as large as a cell of each class's level on average, in km."""
-        area = 4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0**self.levels)
-        return np.sqrt(area / np.pi)
+        return np.sqrt(4 * np.pi * EARTH_RADIUS_KM**2 / (6 * 4.0**self.levels) / np.pi)
 
     @cached_property
     def ancestors(self) -> NDArray[np.uint64]:
@@ -81,54 +76,65 @@ class Partition:
             found.append(cells[held > 1])
         return np.concatenate([np.array([], dtype=np.uint64), *found])
 
-    def ancestry(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
-        """Which ancestor holds each position at each level that has any, the coarsest first.
+    def lineage(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
+        """What holds each position: the ancestors, the coarsest first, and at last the class.
 
-        Shape (n, levels), indices into `ancestors`; -1 where none holds it.
+        Shape (n, levels with ancestors + 1): a class by its label, ancestors numbered behind those;
+        -1 where none holds it.
         """
-        return self._ancestry(np.atleast_1d(s2.cell_ids(latitude, longitude)))
+        return self._lineage(s2.cell_ids(latitude, longitude), self.assign(latitude, longitude))
 
     def descent(self) -> NDArray[np.int64]:
-        """Which ancestor holds each class at each level, as `ancestry`; shape (classes, levels)."""
-        return self._ancestry(self._cells)
+        """What holds each class, itself last, as `lineage`; shape (classes, levels + 1)."""
+        return self._lineage(self._cells, np.arange(len(self)))
 
-    def _ancestry(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def _lineage(self, ids: NDArray[np.uint64], label: NDArray[np.int64]) -> NDArray[np.int64]:
         # The last ancestor of each level that does not begin behind an id may hold it.
         levels = s2.level(self.ancestors)
-        columns = [np.empty((len(ids), 0), dtype=np.int64)]
+        columns = []
         for level in np.unique(levels):
-            first = int(np.searchsorted(levels, level))
+            first = len(self) + int(np.searchsorted(levels, level))
             cells = self.ancestors[levels == level]
             number = np.searchsorted(s2.range_min(cells), ids, side="right") - 1
             held = (number >= 0) & (ids <= s2.range_max(cells)[number])
-            columns.append(np.where(held, first + number, -1)[:, None])
-        return np.concatenate(columns, axis=1)
+            columns.append(np.where(held, first + number, -1))
+        return np.stack([*columns, label], axis=1)
 
     def to_csv(self, path: Path) -> None:
         """Write the classes, a row each; `from_csv` reads exactly the same back."""
-        arrays = [
-            np.arange(len(self)),
-            *(getattr(self, name) for _, name in COLUMNS.values() if name),
-        ]
-        with replacing(Path(path)) as temporary, temporary.open("w", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows(zip(*(each.tolist() for each in arrays), strict=True))
+        import pandas as pd
+
+        arrays = {name: getattr(self, field) for name, (_, field) in COLUMNS.items() if field}
+        table = pd.DataFrame(arrays).rename_axis("label")
+        with replacing(Path(path)) as temporary:
+            table.to_csv(temporary, lineterminator="\n")
 
     @staticmethod
     def from_csv(path: Path) -> "Partition":
         """Read what `to_csv` wrote; InputError if there is no such file or it is no partition."""
-        table = _read_table(path)
-        arrays = {
-            name or "label": _read_column(path, table, column, kind)
-            for column, (kind, name) in COLUMNS.items()
-        }
-        labels = arrays.pop("label")
+        import pandas as pd
+
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+        except FileNotFoundError:
+            raise InputError(f"{path} is not there; `dvc repro` makes it") from None
+        except ValueError:
+            raise InputError(f"{path} is not a CSV file; make the partition again") from None
+        arrays = {}
+        for column, (kind, name) in COLUMNS.items():
+            if column not in table:
+                raise InputError(f"{path} has no column `{column}`; make the partition again")
+            try:
+                arrays[name] = table[column].to_numpy(str).astype(kind)
+            except ValueError as error:
+                told = f"{path}, column `{column}`: {error}; make the partition again"
+                raise InputError(told) from None
+        labels = arrays.pop("")
         try:
             partition = partition_of(arrays)
             partition._check(labels)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{path}: {error}; make the partition again") from None
         return partition
 
     @cached_property
@@ -138,11 +144,11 @@ class Partition:
     def _check(self, labels: NDArray[np.int64]) -> None:
         """InputError unless these arrays, read with `labels`, are a partition."""
         if len(self) == 0:
-            raise InputError("there is no class in it; make the partition again")
+            raise InputError("there is no class in it")
         if not np.array_equal(labels, np.arange(len(self))):
-            raise InputError("labels do not count up from 0; make the partition again")
+            raise InputError("labels do not count up from 0")
         if (self.photos < 1).any():
-            raise InputError("a class has no photos; make the partition again")
+            raise InputError("a class has no photos")
         s2.positions(self.centre_latitude, self.centre_longitude)
         s2.positions(self.mean_latitude, self.mean_longitude)
         self._check_cells()
@@ -151,18 +157,13 @@ class Partition:
         cells = self._cells
         overlap = s2.range_max(cells[:-1]) >= s2.range_min(cells[1:])
         if overlap.any():
-            first = int(overlap.argmax())
-            raise InputError(
-                f"cells {self.tokens[first]} and {self.tokens[first + 1]} overlap or are not in "
-                "the order of S2 ids; make the partition again"
-            )
+            one, other = self.tokens[overlap.argmax() :][:2]
+            raise InputError(f"cells {one} and {other} overlap or are not in the order of S2 ids")
         levels, parents = levels_and_parents(cells)
         wrong = (levels != self.levels) | (parents != self.parents)
         if wrong.any():
             token = self.tokens[int(wrong.argmax())]
-            raise InputError(
-                f"level or parent of cell {token} is not that of S2; make the partition again"
-            )
+            raise InputError(f"level or parent of cell {token} is not that of S2")
 
 
 class Halves(Partition):
@@ -177,7 +178,7 @@ class Halves(Partition):
         return float(str(self.tokens[0]).removeprefix("south<"))
 
     def assign(self, latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.int64]:
-        """Labels (n,) of positions (n,) in degrees; InputError names one off the globe."""
+        """Labels (n,) of positions (n,), see `s2.positions`."""
         latitude, _ = s2.positions(latitude, longitude)
         return (latitude >= self.divide).astype(np.int64)
 
@@ -185,14 +186,9 @@ class Halves(Partition):
         """Radius (2,) of a disc as large as half of the globe, in km."""
         return np.full(2, np.sqrt(3 * (4 * np.pi * EARTH_RADIUS_KM**2 / 6) / np.pi))
 
-    @cached_property
-    def ancestors(self) -> NDArray[np.uint64]:
-        """No cells hold them."""
-        return np.array([], dtype=np.uint64)
-
     def descent(self) -> NDArray[np.int64]:
-        """No cells hold them: shape (2, 0)."""
-        return np.empty((2, 0), dtype=np.int64)
+        """No cells hold them: shape (2, 1)."""
+        return np.arange(2)[:, None]
 
     def _check_cells(self) -> None:
         try:
@@ -200,7 +196,7 @@ class Halves(Partition):
         except ValueError:
             fits = False
         if not fits or (self.levels != -1).any() or (self.parents != "").any():
-            raise InputError("its two halves do not fit together; make the partition again")
+            raise InputError("its two halves do not fit together")
 
 
 def partition_of(arrays: Mapping[str, Sequence | NDArray]) -> Partition:
@@ -213,29 +209,6 @@ def partition_of(arrays: Mapping[str, Sequence | NDArray]) -> Partition:
 def half_tokens(divide: float) -> list[str]:
     """Tokens of the two halves; repr, and so a CSV file, keeps every bit of the latitude."""
     return [f"south<{divide!r}", f"north>={divide!r}"]
-
-
-def _read_table(path: Path) -> dict[str, list[str]]:
-    try:
-        with Path(path).open(newline="") as file:
-            table = csv.DictReader(file, restval="", strict=True)
-            rows = list(table)
-        if not table.fieldnames or any(None in row for row in rows):
-            raise ValueError
-        return {name: [row[name] for row in rows] for name in table.fieldnames}
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there; `dvc repro` makes it") from None
-    except (ValueError, csv.Error):
-        raise InputError(f"{path} is not a CSV file; make the partition again") from None
-
-
-def _read_column(path: Path, table: dict[str, list[str]], column: str, kind: str) -> NDArray:
-    if column not in table:
-        raise InputError(f"{path} has no column `{column}`; make the partition again")
-    try:
-        return np.array(table[column], dtype=str).astype(kind)
-    except ValueError as error:
-        raise InputError(f"{path}, column `{column}`: {error}; make the partition again") from None
 
 
 def levels_and_parents(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:

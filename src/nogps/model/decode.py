@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nogps.earth import geo
 from nogps.earth.geo import EARTH_RADIUS_KM
@@ -55,15 +54,9 @@ class Decoder:
         latitude, longitude = self.position(p, together is not None)
         half, most = self.radii(p, latitude, longitude, (0.5, 0.9))
         label = p.argmax(axis=1)
-        return Answers(
-            p,
-            latitude,
-            longitude,
-            label,
-            p[np.arange(len(p)), label],
-            half * factors[0],
-            np.maximum(half * factors[0], most * factors[1]),
-        )
+        confidence, half = p[np.arange(len(p)), label], half * factors[0]
+        most = np.maximum(half, most * factors[1])
+        return Answers(p, latitude, longitude, label, confidence, half, most)
 
     def position(self, p: Floats, together: bool = False) -> tuple[Floats, Floats]:
         """The point, latitudes and longitudes (n,), for probabilities of shape (n, classes).
@@ -98,17 +91,6 @@ class Decoder:
             reached = [np.minimum((held < share).sum(axis=1), last) for share in shares]
             found.append([angle[np.arange(len(angle)), each] for each in reached])
         return [EARTH_RADIUS_KM * np.concatenate(parts) for parts in zip(*found, strict=True)]
-
-    def density(self, p: Floats, latitude: ArrayLike, longitude: ArrayLike) -> Floats:
-        """Probability per square km at m positions, for probabilities (n, classes): (n, m).
-
-        Each class is a von Mises-Fisher distribution round its point, as wide as its cell.
-        """
-        there = geo.to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
-        cosine = geo.to_unit_vectors(*self.partition.points()) @ there.T
-        kappa = _kappa(self.partition)[:, None]
-        peak = kappa / (2 * np.pi * -np.expm1(-2 * kappa) * EARTH_RADIUS_KM**2)
-        return p @ (peak * np.exp(kappa * (cosine - 1)))
 
     @cached_property
     def _kernel_alone(self) -> Floats:
@@ -186,14 +168,17 @@ def kernel(distance_km: Floats, reach: float) -> Floats:
     return total / len(geo.RADII_KM)
 
 
-def _kappa(partition: Partition) -> Floats:
+def kappa(partition: Partition) -> Floats:
     """Concentration of each class: the variance of a uniform disc as large as its cell."""
     # Narrower than 10 m there is only rounding noise.
     return (2 * EARTH_RADIUS_KM / np.maximum(partition.spread_km(), 0.01)) ** 2
 
 
 def spread_points(partition: Partition) -> Floats:
-    """Unit vectors (classes, DISC, 3), evenly spread over each class's distribution."""
+    """Unit vectors (classes, DISC, 3), evenly spread over each class's distribution.
+
+    Each class is a von Mises-Fisher distribution round its point, as wide as its cell.
+    """
     mean = geo.to_unit_vectors(*partition.points())
     east = np.cross([0.0, 0.0, 1.0], mean)
     polar = np.linalg.norm(east, axis=1) < 1e-9  # at a pole any direction is east
@@ -201,12 +186,10 @@ def spread_points(partition: Partition) -> Floats:
     east /= np.linalg.norm(east, axis=1, keepdims=True)
     north = np.cross(mean, east)
     step = np.arange(DISC) + 0.5
-    kappa = _kappa(partition)[:, None]
-    cosine = 1 + np.log1p(-step / DISC * -np.expm1(-2 * kappa)) / kappa
+    width = kappa(partition)[:, None]
+    cosine = 1 + np.log1p(-step / DISC * -np.expm1(-2 * width)) / width
     sine = np.sqrt(np.clip(1 - cosine**2, 0, None))
     turn = step * np.pi * (3 - np.sqrt(5))  # Vogel's sunflower
-    return (
-        cosine[..., None] * mean[:, None]
-        + (sine * np.cos(turn))[..., None] * east[:, None]
-        + (sine * np.sin(turn))[..., None] * north[:, None]
-    )
+    parts = (cosine, mean), (sine * np.cos(turn), east), (sine * np.sin(turn), north)
+    first, second, third = (share[..., None] * axis[:, None] for share, axis in parts)
+    return first + second + third

@@ -75,14 +75,14 @@ class Parity:
 
 def compare(locator: Locator, exported: OnnxLocator, squares: Iterable[NDArray]) -> Parity:
     """Ask both the same pixels, as `Locator.square` gives them."""
-    same_cell, same_place, differences = [], [], []
+    found = []
     for square in squares:
         both = locator.scores(square), exported.scores(square)
         one, other = locator.guess(both[:1]), exported.guess(both[1:])
-        same_cell.append(one.cell == other.cell)
-        same_place.append((one.latitude, one.longitude) == (other.latitude, other.longitude))
-        differences.append(float(np.abs(both[0] - both[1]).max()))
-    return Parity(len(differences), sum(same_cell), sum(same_place), max(differences))
+        same_place = (one.latitude, one.longitude) == (other.latitude, other.longitude)
+        found.append((one.cell == other.cell, same_place, float(np.abs(both[0] - both[1]).max())))
+    same_cell, same_places, differences = zip(*found, strict=True)
+    return Parity(len(found), sum(same_cell), sum(same_places), max(differences))
 
 
 class _Graph(torch.nn.Module):
@@ -153,9 +153,8 @@ def _quantise(graph: onnx.GraphProto) -> None:
         for kind, inputs, output in nodes:
             named = [f"{name}.{part}" for part in inputs]
             to: dict[str, Any] = {"to": onnx.TensorProto.FLOAT} if kind == "Cast" else {}
-            unpack.append(
-                helper.make_node(kind, named, [f"{name}.{output}" if output else name], **to)
-            )
+            made = f"{name}.{output}" if output else name
+            unpack.append(helper.make_node(kind, named, [made], **to))
     nodes = [*unpack, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -171,9 +170,8 @@ def _large_weights(graph: onnx.GraphProto) -> dict[str, tuple[NDArray[np.float32
         weight = numpy_helper.to_array(values[node.input[1]])
         if weight.size < SMALLEST or (node.op_type == "MatMul" and weight.ndim != 2):
             continue
-        by_rows = node.op_type == "Conv" or any(
-            each.name == "transB" and each.i for each in node.attribute
-        )
+        turned = any(each.name == "transB" and each.i for each in node.attribute)
+        by_rows = node.op_type == "Conv" or turned
         rows = weight.reshape(len(weight), -1)
         found[node.input[1]] = (rows if by_rows else rows.T, not by_rows)
     return found

@@ -113,21 +113,12 @@ def guesses_of(answers: Answers, partition: Partition, n: int) -> list[Guess]:
         np.column_stack([answers.longitude[:n], longitude]).ravel(),
     )
     names = np.array(list(map(str, named)), dtype=object).reshape(n, -1)
-    columns = (partition.tokens[best], probability, latitude, longitude)
-    guesses = []
-    for each in range(n):
-        cells = map(Cell, *(column[each].tolist() for column in columns), names[each, 1:])
-        guesses.append(
-            Guess(
-                float(answers.latitude[each]),
-                float(answers.longitude[each]),
-                float(answers.radius_50_km[each]),
-                float(answers.radius_90_km[each]),
-                names[each, 0],
-                tuple(cells),
-            )
-        )
-    return guesses
+    columns = partition.tokens[best], probability, latitude, longitude, names[:, 1:]
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    cells = [tuple(map(Cell, *row)) for row in rows]
+    circles = answers.latitude, answers.longitude, answers.radius_50_km, answers.radius_90_km
+    numbers = (column[:n].tolist() for column in circles)
+    return [Guess(*row) for row in zip(*numbers, names[:, 0], cells, strict=True)]
 
 
 def _area(radius_km: float) -> str:

@@ -19,7 +19,7 @@ from nogps.model.base_locator import FORMAT, BaseLocator
 from nogps.model.batches import Photos
 from nogps.model.classes import Partition, partition_of
 from nogps.model.decode import chunks
-from nogps.model.guess import Calibration, Floats
+from nogps.model.guess import Floats
 from nogps.model.heads import ClassHead
 from nogps.model.settings import ModelSettings
 from nogps.photos import images
@@ -36,44 +36,22 @@ class Locator(BaseLocator):
     def untrained(
         cls, partition: Partition, settings: ModelSettings, about: Mapping[str, str]
     ) -> Locator:
-        """A locator that has learned no place: its network has a new head.
-
-        Raises:
-            InputError: there is no such backbone, its weights cannot be had, or it cannot take
-                images of that size.
-        """
+        """A locator that has learned no place; InputError if the settings fit no network."""
         outputs = objectives.objective_class(settings.loss).Head(partition).outputs
         network = backbones.build(settings.backbone, outputs, settings.weights)
         backbones.check_size(network, settings.backbone, settings.image_size)
-        return cls(
-            network,
-            partition,
-            settings.backbone,
-            settings.image_size,
-            settings.loss,
-            settings.decoding,
-            about=about,
-        )
+        what = settings.backbone, settings.image_size, settings.loss, settings.decoding
+        return cls(network, partition, *what, about=about)
 
     @classmethod
     def load(cls, path: str | Path) -> Locator:
         """Read a file that `save` wrote; InputError if it is anything else."""
         content = _read(Path(path))
         try:
-            partition = partition_of(content["cells"])
-            outputs = objectives.objective_class(content["loss"]).Head(partition).outputs
-            network = backbones.build(content["backbone"], outputs)
+            head = objectives.objective_class(content["loss"]).Head(partition_of(content["cells"]))
+            network = backbones.build(content["backbone"], head.outputs)
             network.load_state_dict(content["weights"])
-            return cls(
-                network.eval(),
-                partition,
-                content["backbone"],
-                content["image_size"],
-                content["loss"],
-                content["decoding"],
-                Calibration(**content["calibration"]),
-                content["about"],
-            ).smoke_test()
+            return cls.restored(network.eval(), content)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except Exception:  # what is in the file may break anything
@@ -81,8 +59,7 @@ class Locator(BaseLocator):
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file."""
-        weights = self.network.state_dict()
-        backbones.write_torch(path, {**self.description(), "weights": weights})
+        backbones.write_torch(path, {**self.description(), "weights": self.network.state_dict()})
 
     @cached_property
     def head(self) -> ClassHead:
@@ -104,16 +81,13 @@ class Locator(BaseLocator):
             outputs = self.network(tensors.normalise(batch.to(device)))
         return self.class_scores(outputs.float())[0]
 
-    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
-        """The network's outputs for packed photos, shape (n, outputs), on a GPU if there is one.
-
-        On a CPU one by one, so that an answer is the same to the last bit whatever else is asked;
-        a GPU, whose bits are others anyway, would idle.
-        """
+    def predict(self, photos: Photos, batch_size: int) -> Tensor:
+        """The network's outputs for packed photos, shape (n, outputs), on a GPU if there is one."""
+        # On a CPU one by one: then an answer's last bits do not depend on what else is asked.
         if not torch.cuda.is_available():
-            return batches.predict(self.network, photos, 1, workers)
+            return batches.predict(self.network, photos, 1)
         device = torch.device("cuda", torch.cuda.current_device())
-        return batches.predict(self.network.to(device), photos, batch_size, workers)
+        return batches.predict(self.network.to(device), photos, batch_size)
 
     def class_scores(self, outputs: Tensor) -> Floats:
         """Logits of the classes, shape (n, classes), for the network's outputs (n, outputs)."""
@@ -128,9 +102,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(
-            f"{path} is not there; name a model, or train one with `dvc repro`"
-        ) from None
+        told = f"{path} is not there; name a model, or train one with `dvc repro`"
+        raise InputError(told) from None
     except Exception as error:  # torch raises many kinds for files that are no models
         if path.suffix == ".onnx":
             raise InputError(f"{path} is an exported model; OnnxLocator loads it") from None

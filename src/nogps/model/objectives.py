@@ -54,9 +54,8 @@ class Softmax(Objective):
 class Smoothed(Objective):
     """Near classes are nearly right: targets fall off as exp(-distance / smoothing_km).
 
-    Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids. The
-    point of a half of the world says little of where it ends, so for the two halves distance is
-    that from the half itself.
+    Haas, Skreta, Alberti and Finn, "PIGEON" (CVPR 2024), with the class points as centroids; of two
+    halves of the world, whose points say little of where they end, with the halves themselves.
     """
 
     points: Tensor  # unit vectors, shape (classes, 3)
@@ -103,13 +102,12 @@ class Hierarchical(Objective):
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        held = groups(partition.descent(), np.arange(len(partition)))
+        held = groups(partition.descent())
         self.register_buffer("groups", torch.from_numpy(held), persistent=False)
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """The group that holds each photo at each level, shape (n, levels); -1 where none does."""
-        label = self.partition.assign(latitude, longitude)
-        return torch.from_numpy(groups(self.partition.ancestry(latitude, longitude), label))
+        return torch.from_numpy(groups(self.partition.lineage(latitude, longitude)))
 
     def teaches(self, targets: Tensor) -> Tensor:
         """Those that lie in a class, or in a cell that holds some."""
@@ -129,8 +127,7 @@ class Hierarchical(Objective):
 class MultiLabel(Objective):
     """Binary cross-entropy for each class and each cell that holds some, with weight on the yes.
 
-    Unweighted, no for everything is a good answer; the yeses of an output weigh as much as its
-    noes. A photo in no cell is a no for each of them.
+    Unweighted, no for everything is a good answer; so an output's yeses weigh as much as its noes.
     """
 
     Head = TreeHead
@@ -139,19 +136,16 @@ class MultiLabel(Objective):
 
     def __init__(self, partition: Partition, smoothing_km: float):
         super().__init__(partition, smoothing_km)
-        photos = np.zeros(self.head.outputs)
-        for column in self.head.chain.numpy().T:
-            held = column >= 0
-            photos += np.bincount(column[held], partition.photos[held], self.head.outputs)
+        chain = self.head.chain.numpy()
+        label, _ = held = (chain >= 0).nonzero()
+        photos = np.bincount(chain[held], partition.photos[label], self.head.outputs)
         noes = np.maximum(partition.photos.sum() - photos, 1)
         weight = torch.from_numpy(noes / photos).float()
         self.register_buffer("yes_weight", weight, persistent=False)
 
     def targets(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Tensor:
         """The outputs that should say yes, shape (n, levels + 1), filled up with -1."""
-        label = self.partition.assign(latitude, longitude)
-        ancestry = self.partition.ancestry(latitude, longitude)
-        return torch.from_numpy(self.head.chains(ancestry, label))
+        return torch.from_numpy(self.partition.lineage(latitude, longitude))
 
     def teaches(self, targets: Tensor) -> Tensor:
         """Every photo, shape (n,)."""
@@ -166,15 +160,11 @@ class MultiLabel(Objective):
         ).mean(dim=1)
 
 
-ANCESTORS = 1 << 32  # groups are numbered from here on, beyond any label
-
-
 def objective_class(loss: str) -> type[Objective]:
     """The class that OBJECTIVES names; InputError if it names none of that name."""
     if isinstance(loss, str) and loss not in OBJECTIVES:
-        raise InputError(
-            f"OBJECTIVES in nogps/model/settings.py has no loss `{loss}`; add its line"
-        )
+        told = f"OBJECTIVES in nogps/model/settings.py has no loss `{loss}`; add its line"
+        raise InputError(told)
     return resolve_name(OBJECTIVES[loss])
 
 
@@ -186,20 +176,13 @@ def build(loss: str, partition: Partition, smoothing_km: float) -> Objective:
 def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance: float) -> Tensor:
     """What each photo's loss counts, shape (n,), mean 1: (photos of its class) ** -balance.
 
-    0 is as they come; 1 gives every class the same say; a photo outside every class has label -1
-    and the median weight.
+    A photo outside every class has label -1 and the median weight.
     """
     of_class = photos.astype(float) ** -balance
     weights = np.where(labels >= 0, of_class[labels], np.median(of_class))
     return torch.from_numpy(weights / weights.mean()).float()
 
 
-def groups(ancestry: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Which group holds what, at each level of ancestors and at last that of the classes.
-
-    `ancestry` has shape (n, levels), `label` (n,). A group is an ancestor of that level, numbered
-    from ANCESTORS on, or else a class by its label; -1 where neither holds it. Shape
-    (n, levels + 1).
-    """
-    column = label[:, None]
-    return np.concatenate([np.where(ancestry >= 0, ANCESTORS + ancestry, column), column], axis=1)
+def groups(lineage: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A lineage (n, levels + 1) where no ancestor holds it but some class does: then by that."""
+    return np.where(lineage >= 0, lineage, lineage[:, -1:])

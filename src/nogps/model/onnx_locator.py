@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from nogps.base.errors import InputError
 from nogps.model.base_locator import FORMAT, BaseLocator, ahead
-from nogps.model.classes import partition_of
-from nogps.model.guess import Calibration, Floats
+from nogps.model.guess import Floats
 from nogps.photos import images
 from nogps.photos.images import BadImage, Photo
 
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OnnxLocator(BaseLocator):
-    """A locator whose network runs in ONNX Runtime: of one photo on all cores.
-
-    Its outputs are the scores of the classes, whatever loss it was trained with.
-    """
+    """A locator whose network runs in ONNX Runtime; its outputs are the scores of the classes."""
 
     network: onnxruntime.InferenceSession
     file: bytes = field(default=b"", repr=False)
@@ -48,16 +44,7 @@ class OnnxLocator(BaseLocator):
             content = {name: json.loads(value) for name, value in described.items()}
             if content["format"] != FORMAT:
                 raise InputError(f"{path} was made by another version of nogps; export it again")
-            return cls(
-                session,
-                partition_of(content["cells"]),
-                content["backbone"],
-                content["image_size"],
-                decoding=content["decoding"],
-                calibration=Calibration(**content["calibration"]),
-                about=content["about"],
-                file=file,
-            ).smoke_test()
+            return cls.restored(session, content, file=file)
         except InputError:
             raise
         except Exception:  # what is in the file may break anything
@@ -71,27 +58,19 @@ class OnnxLocator(BaseLocator):
         """Logits of the classes, shape (classes,), of a photo as the network sees it."""
         return _run(self.network, square)
 
-    def predict(self, photos: Photos, batch_size: int, workers: int) -> Tensor:
+    def predict(self, photos: Photos, batch_size: int) -> Tensor:
         """The scores of packed photos, shape (n, classes), one by one."""
         import torch
 
         from nogps.model.batches import of_each
 
         def seen(pixels: Tensor) -> Tensor:
-            squares = pixels.permute(0, 2, 3, 1).numpy()
-            return torch.from_numpy(np.stack([self.scores(each) for each in squares]))
+            return torch.from_numpy(self.scores(pixels[0].permute(1, 2, 0).numpy())[None])
 
-        return of_each(photos, seen, 1, workers, "predict")
-
-    def class_scores(self, outputs: Tensor) -> Floats:
-        """The outputs themselves, as float64."""
-        return np.asarray(outputs).astype(np.float64)
+        return of_each(photos, seen, 1, "predict")
 
     def scores_each(self, photos: Iterable[Photo]) -> Iterator[Floats | BadImage | OSError]:
-        """What `guess` takes of each photo, in order; of one that cannot be read, the error.
-
-        Each core looks at a photo of its own.
-        """
+        """As every locator does; each core looks at a photo of its own."""
         session = self._one_thread  # made here, not by each of the cores
         yield from ahead(lambda photo: _run(session, self.square(photo)), photos)
 

@@ -1,6 +1,7 @@
 """Packed photos as tensors: whole to be answered, augmented to be learned, normalised."""
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -28,10 +29,7 @@ def to_tensor(jpeg: bytes) -> Tensor:
 
 
 def whole(pixels: Tensor, image_size: int) -> Tensor:
-    """The whole photo as a uint8 square: what a model sees outside training.
-
-    Squeezed rather than cropped, since what tells a place is often at the edge.
-    """
+    """The whole photo squeezed to a uint8 square: what tells a place is often at the edge."""
     return transforms.resize(pixels, [image_size, image_size], antialias=True)
 
 
@@ -43,14 +41,10 @@ def augmented(
     What is drawn for one kind of variation does not depend on whether the others are on. Blanked
     rectangles are those of Zhong et al. 2020 (Random Erasing), 2 to 20 % of the area.
     """
-    top, left, high, wide = _crop(
-        (pixels.shape[1], pixels.shape[2]), augmentation.crop, rng.random(4)
-    )
+    crop = _crop((pixels.shape[1], pixels.shape[2]), augmentation.crop, rng.random(4))
     factors = 1 + augmentation.colour * rng.uniform(-1, 1, 3)
     erased, *rectangle = rng.random(5)
-    square = transforms.resized_crop(
-        pixels, top, left, high, wide, [image_size, image_size], antialias=True
-    )
+    square = transforms.resized_crop(pixels, *crop, [image_size, image_size], antialias=True)
     if augmentation.colour:
         square = _recoloured(square, *factors.tolist())
     if erased < augmentation.erase:
@@ -63,19 +57,22 @@ def _crop(size: tuple[int, int], smallest: float, drawn: NDArray) -> tuple[int, 
     area = smallest + (1 - smallest) * drawn[0]
     # Its shape is that of the photo, but for a little, and what there is no room for.
     stretch = min(LARGEST_STRETCH, 1 / area) ** (2 * drawn[1] - 1)
+    return _box(size, area, stretch, drawn[2:])
+
+
+def _box(
+    size: tuple[int, int], area: float, stretch: float, drawn: Sequence[float] | NDArray
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a part with a share of the area, higher by `stretch`."""
     high, wide = (
-        max(1, round(length * math.sqrt(share)))
+        min(length, max(1, round(length * math.sqrt(share))))
         for length, share in zip(size, (area * stretch, area / stretch), strict=True)
     )
-    top, left = int(drawn[2] * (size[0] - high + 1)), int(drawn[3] * (size[1] - wide + 1))
-    return top, left, high, wide
+    return int(drawn[0] * (size[0] - high + 1)), int(drawn[1] * (size[1] - wide + 1)), high, wide
 
 
 def _recoloured(pixels: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
-    """Colours scaled about the grey of each pixel, values about their mean, then about black.
-
-    All three at once, as one linear map of a pixel's colours.
-    """
+    """Colours scaled about the grey of each pixel, values about their mean, then about black."""
     values = pixels[None].float()
     scale = brightness * contrast
     grey = torch.tensor(GREY).expand(3, 3)
@@ -87,12 +84,9 @@ def _recoloured(pixels: Tensor, brightness: float, contrast: float, saturation: 
 
 def _erase(pixels: Tensor, drawn: list[float]) -> None:
     """Blank a rectangle in place with the colour that normalises to nothing."""
-    side = pixels.shape[1]
-    area, shape = 0.02 + 0.18 * drawn[0], 0.3 ** (2 * drawn[1] - 1)
-    high, wide = (
-        min(side, max(1, round(side * math.sqrt(share)))) for share in (area * shape, area / shape)
-    )
-    top, left = int(drawn[2] * (side - high + 1)), int(drawn[3] * (side - wide + 1))
+    size = pixels.shape[1], pixels.shape[2]
+    stretch = 0.3 ** (2 * drawn[1] - 1)
+    top, left, high, wide = _box(size, 0.02 + 0.18 * drawn[0], stretch, drawn[2:])
     colour = torch.tensor(MEAN).mul(255).round().byte().view(3, 1, 1)
     pixels[:, top : top + high, left : left + wide] = colour
 

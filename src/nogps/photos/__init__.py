@@ -1,4 +1,1 @@
-"""One photo as bytes and pixels: decoding, EXIF, panoramas, tar shards.
-
-Without torch.
-"""
+"""One photo as bytes and pixels, without torch: decoding, EXIF, panoramas, tar shards."""

@@ -42,11 +42,8 @@ def read_metadata(photo: Path | bytes) -> Metadata:
     JPEG, PNG, WebP, HEIC and TIFF by content, whatever the file is called. Positions come from
     EXIF's GPS tags or from JPEG comments of `key: value` lines, as in the Im2GPS test sets (Hays
     and Efros 2008). The comment wins where there are both: it is what that benchmark is scored
-    by, and somebody put it there on purpose. Positions out of range are left out, and so is
-    0, 0, which cameras without a fix write.
-
-    Raises:
-        OSError: the path cannot be opened.
+    by, and somebody put it there on purpose. Positions out of range are left out, and so is 0, 0,
+    which cameras without a fix write. OSError if the path cannot be opened.
     """
     with io.BytesIO(photo) if isinstance(photo, bytes) else photo.open("rb") as file:
         comment: Mapping[str, str] = {}
@@ -61,7 +58,7 @@ def read_metadata(photo: Path | bytes) -> Metadata:
                 camera = exif.get_ifd(IFD.Exif)
             gps = exif.get_ifd(IFD.GPSInfo)
     return Metadata(
-        position=_comment_position(comment) or _gps_position(gps),
+        position=_position(comment, gps),
         taken_at=_taken_at(camera.get(Base.DateTimeOriginal)),
         heading=_heading(gps),
         owner=comment.get("owner", ""),
@@ -71,8 +68,7 @@ def read_metadata(photo: Path | bytes) -> Metadata:
 def is_panorama(photo: bytes) -> bool:
     """Whether the XMP of an image calls it an equirectangular picture of all 360 degrees.
 
-    The fields are Google's Photo Sphere metadata (GPano). A phone's panorama, which is cut out
-    of the whole circle, is none.
+    By Google's Photo Sphere metadata (GPano). A phone's, cut out of the whole circle, is none.
     """
     fields: dict[bytes, bytes] = {}
     with suppress(Exception):  # as above
@@ -119,42 +115,36 @@ def _late_png_exif(file: BinaryIO) -> bytes | None:
 
 
 def _comment_fields(image: Image.Image) -> dict[str, str]:
-    """The `key: value` lines of a JPEG's comments, in one segment or many; the first wins.
-
-    Some lines end in a NUL and whatever was in the writer's memory.
-    """
+    """The `key: value` lines of a JPEG's comments, in one segment or many; the first wins."""
     fields: dict[str, str] = {}
     for segment, data in getattr(image, "applist", []):
         if segment == "COM":
             for line in data.splitlines():
+                # Behind a NUL comes whatever was in the writer's memory.
                 key, _, value = _text(line.split(b"\0")[0]).partition(":")
                 fields.setdefault(key.strip().lower(), value.strip())
     return fields
 
 
-def _comment_position(comment: Mapping[str, str]) -> tuple[float, float] | None:
+def _position(comment: Mapping[str, str], gps: Mapping[int, Any]) -> tuple[float, float] | None:
+    found = [
+        (
+            _degrees(gps.get(GPS.GPSLatitude), gps.get(GPS.GPSLatitudeRef), "NS"),
+            _degrees(gps.get(GPS.GPSLongitude), gps.get(GPS.GPSLongitudeRef), "EW"),
+        )
+    ]
     with suppress(KeyError, ValueError):
-        return _checked(float(comment["latitude"]), float(comment["longitude"]))
+        found.insert(0, (float(comment["latitude"]), float(comment["longitude"])))
+    for latitude, longitude in found:
+        if abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude):
+            return latitude, longitude
     return None
-
-
-def _gps_position(gps: Mapping[int, Any]) -> tuple[float, float] | None:
-    return _checked(
-        _degrees(gps.get(GPS.GPSLatitude), gps.get(GPS.GPSLatitudeRef), "NS"),
-        _degrees(gps.get(GPS.GPSLongitude), gps.get(GPS.GPSLongitudeRef), "EW"),
-    )
-
-
-def _checked(latitude: float, longitude: float) -> tuple[float, float] | None:
-    in_range = abs(latitude) <= 90 and abs(longitude) <= 180
-    return (latitude, longitude) if in_range and (latitude or longitude) else None
 
 
 def _degrees(value: Any, reference: Any, hemispheres: str) -> float:
     """Degrees from up to three parts: degrees, minutes, seconds. NaN unless all are numbers.
 
-    EXIF numbers carry no sign, so without a hemisphere there is no telling Sydney from Japan.
-    A sign that is there all the same is believed.
+    EXIF has a hemisphere instead of a sign; a sign that is there all the same is believed.
     """
     hemisphere = _text(reference).strip(" \0")[:1].upper()
     parts = _numbers(value)
@@ -187,9 +177,8 @@ def _numbers(value: Any) -> list[float]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, bytes):
-        return str(value or "")
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            return value.decode()
         return value.decode("latin-1")
+    return str(value or "")

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 pillow_heif.register_heif_opener()
-SUFFIXES = {
-    "JPEG": ".jpg",
-    "MPO": ".jpg",
-    "PNG": ".png",
-    "WEBP": ".webp",
-    "HEIF": ".heic",
-    "TIFF": ".tif",
-    "GIF": ".gif",
-}
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+SUFFIXES |= {"HEIF": ".heic", "TIFF": ".tif", "GIF": ".gif"}
 FORMATS = [name for name in SUFFIXES if name != "MPO"]  # which the JPEG reader recognises
 LARGEST_PIXELS = 300_000_000  # a picture that claims more is not decoded
 LONGEST_SHAPE = 20  # times as long as wide; packed strips would be as large as the disk
@@ -60,7 +53,7 @@ def checked_size(body: bytes) -> tuple[int, int]:
 
 def is_flat(body: bytes) -> bool:
     """Whether nearly all of a picture is one colour, as where a sentence stands for a view."""
-    pixels = np.asarray(_decode(body, at_least=64).resize((64, 64)), dtype=np.int16)
+    pixels = np.asarray(_loaded(body, at_least=64).resize((64, 64)), dtype=np.int16)
     common = np.median(pixels.reshape(-1, 3), axis=0)
     return bool((np.abs(pixels - common).max(axis=2) <= 6).mean() > 0.85)
 
@@ -71,17 +64,14 @@ def suffix_of(body: bytes) -> str:
 
 
 def pack(photo: Photo, side: int) -> Packed:
-    """Decode once; turn upright, shrink so that the shorter side is `side`, hash, encode.
+    """Decode once; turn upright, resize so that the shorter side is `side`, hash, encode.
 
-    Nothing of the file but its pixels survives: no EXIF, no GPS, no comments, no profile.
-    Small photos are enlarged, so every packed photo has the same shorter side.
-
-    Raises:
-        BadImage: the bytes are truncated, corrupt, or no picture.
+    Nothing of the file but its pixels survives: no EXIF, no GPS, no comments, no profile. BadImage
+    if the bytes are truncated, corrupt, or no picture.
     """
     import imagehash
 
-    image = _shrunk(_loaded(photo, side), side)
+    image = _resized(photo, side)
     phash = imagehash.phash(image, hash_size=16).hash
     return Packed(_encoded(image), *image.size, np.packbits(phash).tobytes())
 
@@ -92,10 +82,7 @@ def square(photo: Photo, image_size: int) -> NDArray[np.uint8]:
     `photo` is a path, a file's bytes, a Pillow image, or a uint8 array of shape (height, width)
     or (height, width, 3), RGB. The pixels are those of `pack` and then `whole`, but that torch is
     not needed, whose rounding is another: a value may differ by one, one in a million by two.
-
-    Raises:
-        BadImage: it is no picture that can be read.
-        OSError: the path cannot be opened.
+    BadImage if it is no picture that can be read, OSError if the path cannot be opened.
     """
     packed = Image.fromarray(simplejpeg.decode_jpeg(packed_jpeg(photo, pack_side(image_size))))
     return np.asarray(packed.resize((image_size, image_size), Image.Resampling.BILINEAR))
@@ -103,7 +90,7 @@ def square(photo: Photo, image_size: int) -> NDArray[np.uint8]:
 
 def packed_jpeg(photo: Photo, side: int) -> bytes:
     """The JPEG that `pack` makes of a photo, which may be anything that `square` takes."""
-    return _encoded(_shrunk(_loaded(photo, side), side))
+    return _encoded(_resized(photo, side))
 
 
 def pack_side(image_size: int) -> int:
@@ -115,23 +102,19 @@ def thumbnail(photo: Photo, side: int = 256) -> bytes:
     """A JPEG whose longer side is at most `side` pixels, to show to people."""
     image = _loaded(photo, side)
     image.thumbnail((side, side))
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=85)
-    return encoded.getvalue()
+    return _encoded(image, 85)
 
 
 def decoded(body: bytes, longer: int) -> Image.Image:
-    """Upright RGB pixels, the longer side at least `longer` if the picture's is; BadImage if none.
-
-    A JPEG that is far larger is decoded at 1/2, 1/4 or 1/8 of its size.
-    """
+    """Upright RGB pixels, the longer side at least `longer` if the picture's is."""
     image = _open(body)
     scale = longer / max(image.size)
     return _upright(image, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
-def _shrunk(image: Image.Image, side: int) -> Image.Image:
-    """The picture resized so that its shorter side is `side` pixels."""
+def _resized(photo: Photo, side: int) -> Image.Image:
+    """Upright RGB pixels, `side` of them on the shorter side."""
+    image = _loaded(photo, side)
     if min(image.size) < SMALLEST_SIDE:
         raise BadImage(f"{image.width} x {image.height} pixels are too few to tell a place by")
     scale = side / min(image.size)
@@ -139,9 +122,9 @@ def _shrunk(image: Image.Image, side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
-def _encoded(image: Image.Image) -> bytes:
+def _encoded(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
     encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    image.save(encoded, "JPEG", quality=quality)
     return encoded.getvalue()
 
 
@@ -164,17 +147,12 @@ def _checked(image: Image.Image) -> Image.Image:
 
 
 def _loaded(photo: Photo, at_least: int) -> Image.Image:
-    """Upright RGB pixels of whatever a photo may be; those of a file see `_decode`."""
+    """Upright RGB pixels of a photo; of a file the shorter side is `at_least` long where it is."""
+    if isinstance(photo, np.ndarray):
+        photo = _of_array(photo)
     if isinstance(photo, Image.Image):
         return _upright(_checked(photo))
-    if isinstance(photo, np.ndarray):
-        return _upright(_checked(_of_array(photo)))
-    return _decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), at_least)
-
-
-def _decode(body: bytes, at_least: int) -> Image.Image:
-    """Upright RGB pixels whose shorter side is `at_least` long where the photo is."""
-    image = _open(body)
+    image = _open(photo if isinstance(photo, bytes) else Path(photo).read_bytes())
     # JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time.
     scale = 2 * at_least / min(image.size)
     return _upright(image, (round(image.width * scale), round(image.height * scale)))
@@ -188,11 +166,12 @@ def _upright(image: Image.Image, draft: tuple[int, int] | None = None) -> Image.
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I") or image.mode == "F":
-            image = _eight_bits(image)
+            values = np.asarray(image, dtype=np.float64)
+            scale = 255 / (65535.0 if values.max() > 255 else 255.0)
+            image = Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
         if "A" in image.getbands() or "transparency" in image.info:
-            image = Image.alpha_composite(
-                Image.new("RGBA", image.size, "white"), image.convert("RGBA")
-            )
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
         image = image.convert("RGB")
     except Exception as error:  # truncated or corrupt pixels: also many kinds
         raise BadImage(f"cannot be decoded ({error})") from error
@@ -208,9 +187,3 @@ def _of_array(pixels: NDArray) -> Image.Image:
             "(height, width, 3)"
         )
     return Image.fromarray(pixels)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    top = 65535.0 if values.max() > 255 else 255.0
-    return Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8))

@@ -52,38 +52,25 @@ def all_around(body: bytes, field_of_view: float) -> bool:
 
 
 def pack(body: bytes, side: int, views: Sequence[View]) -> list[images.Packed]:
-    """Each view as `images.pack` packs a photo, `side` pixels wide; the file is decoded once.
-
-    The views differ in nothing but their bearings.
-
-    Raises:
-        BadImage: the bytes are truncated, corrupt, or no picture.
-    """
+    """Each view as `images.pack` packs a photo; they differ in nothing but their bearings."""
     picture = _picture(body, side, views[0])
-    return [images.pack(_seen(picture, side, view), side) for view in views]
+    return [images.pack(_seen(*picture, side, view), side) for view in views]
 
 
 def thumbnail(body: bytes, side: int, view: View) -> bytes:
     """A JPEG of a view, `side` pixels wide, to show to people."""
-    return images.thumbnail(_seen(_picture(body, side, view), side, view), side)
+    return images.thumbnail(_seen(*_picture(body, side, view), side, view), side)
 
 
-@dataclass(frozen=True)
-class _Picture:
-    pixels: NDArray[np.uint8]  # (height, width, 3)
-    degrees_high: float
-
-
-def _picture(body: bytes, side: int, view: View) -> _Picture:
-    """A panorama, no larger than its views need."""
+def _picture(body: bytes, side: int, view: View) -> tuple[NDArray[np.uint8], float]:
+    """A panorama (height, width, 3), no larger than its views need, and how many degrees high."""
     # Between what would do in the middle of a view, where its pixels see most, and at its edge.
     enough = math.ceil(
         2 * math.pi * _focal_length(2 * side, view.fov) / math.cos(math.radians(view.fov / 2))
     )
     image = images.decoded(body, longer=enough)
     degrees_high = 360 * image.height / image.width
-    pixels = _shrunk(image, enough) if image.width > enough else np.asarray(image)
-    return _Picture(pixels, degrees_high)
+    return _shrunk(image, enough) if image.width > enough else np.asarray(image), degrees_high
 
 
 def _shrunk(image: Image.Image, width: int) -> NDArray[np.uint8]:
@@ -101,16 +88,18 @@ def _shrunk(image: Image.Image, width: int) -> NDArray[np.uint8]:
     return np.asarray(shrunk)[:, MARGIN:-MARGIN]
 
 
-def _seen(picture: _Picture, side: int, view: View) -> NDArray[np.uint8]:
+def _seen(
+    picture: NDArray[np.uint8], degrees_high: float, side: int, view: View
+) -> NDArray[np.uint8]:
     """A view twice as wide as `side`, so that what is shrunk to it has smooth edges."""
     longitude, latitude = _directions(2 * side, view.fov, view.pitch)
-    high, wide = picture.pixels.shape[:2]
+    high, wide = picture.shape[:2]
     column = np.rint(STEPS * (((longitude + view.bearing) / 360 + 0.5) * wide - 0.5))
-    row = np.rint(STEPS * ((0.5 - latitude / picture.degrees_high) * high - 0.5))
+    row = np.rint(STEPS * ((0.5 - latitude / degrees_high) * high - 0.5))
     left, to_right = _between_pixels(column % (STEPS * wide))
     above, to_below = _between_pixels(row.clip(0, STEPS * (high - 1)))
     right, below = (left + 1) % wide, np.minimum(above + 1, high - 1)
-    flat = picture.pixels.reshape(-1, 3)
+    flat = picture.reshape(-1, 3)
 
     def blend(line: NDArray[np.uint32]) -> NDArray[np.uint32]:
         a, b = (flat.take(line * wide + at, axis=0) for at in (left, right))

@@ -4,7 +4,6 @@ A shard is an ordinary tar in WebDataset's naming, the same bytes for the same p
 a parquet table, says where each photo's bytes lie, so any photo can be read by itself.
 """
 
-import hashlib
 import io
 import os
 import re
@@ -61,21 +60,18 @@ def write_shard(path: Path, photos: Iterable[tuple[str, bytes]]) -> list[ByteRan
 
 
 def write_index(folder: Path, index: pd.DataFrame) -> None:
-    """Write the index of the shards in a folder."""
+    """Write the index of the shards in a folder, a row a photo."""
     with replacing(folder / INDEX) as path:
         index.to_parquet(path, index=False)
 
 
 def read_index(folder: Path) -> pd.DataFrame:
-    """The index of the shards in a folder, a row a photo."""
+    """What `write_index` wrote."""
     return pd.read_parquet(folder / INDEX)
 
 
 class Shards:
-    """Random access to the photos of a folder of shards.
-
-    Holds one open file per shard and no photo. It can be sent to other processes.
-    """
+    """Random access to a folder of shards; it holds open files, and can be sent to processes."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -96,12 +92,5 @@ class Shards:
 
 def byte_ranges(index: pd.DataFrame) -> list[ByteRange]:
     """The ByteRange of each row of an index."""
-    return [
-        ByteRange(shard, int(offset), int(size))
-        for shard, offset, size in zip(index["shard"], index["offset"], index["size"], strict=True)
-    ]
-
-
-def sha256(body: bytes) -> str:
-    """Hex digest of a photo's bytes."""
-    return hashlib.sha256(body).hexdigest()
+    columns = (index[name].tolist() for name in ("shard", "offset", "size"))
+    return [ByteRange(*row) for row in zip(*columns, strict=True)]

@@ -25,7 +25,6 @@ from nogps.base.files import replacing
 from nogps.model.batches import loader
 from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
-from nogps.train import loop
 from nogps.train.head import fit_head
 from nogps.train.run import Run
 
@@ -53,8 +52,8 @@ def main(low: float, high: float, steps: int) -> None:
     run = training.setup(params, "cuda" if torch.cuda.is_available() else "cpu")
     if params.pretrained and params.head_epochs:
         fit_head(run)  # `lr` is of what comes after
-    keys = chain.from_iterable(loop.batches(run, epoch) for epoch in count())
-    batches = loader(run.train.photos, list(islice(keys, steps)), run.workers)
+    keys = chain.from_iterable(map(run.batches, count()))
+    batches = loader(run.train.photos, list(islice(keys, steps)))
     rates = np.geomspace(low, high, steps)
     loss = losses(run, tqdm(batches, total=steps), rates)
     curve = pd.DataFrame(

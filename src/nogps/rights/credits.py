@@ -3,11 +3,10 @@
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nogps.base.files import replacing
@@ -34,16 +33,13 @@ def table(photos: pd.DataFrame) -> pd.DataFrame:
     """COLUMNS of each photo as text, in the same order; "" where nobody knows.
 
     A photo without a title goes by its id, one without an author by its owner, and one without a
-    link to its licence has the licence's own.
-
-    Args:
-        photos: columns as those of `sources.Candidate`; those that are missing are empty.
+    link to its licence has the licence's own. Missing columns of a `sources.Candidate` are empty.
     """
     unknown = dict.fromkeys(set(COLUMNS) - set(photos.columns), "")
     found = photos.assign(**unknown)[[*COLUMNS]].fillna("").astype(str)
-    found["title"] = found["title"].where(found["title"].str.strip() != "", found["photo_id"])
-    found["author"] = found["author"].where(found["author"].str.strip() != "", found["owner"])
-    own = found["licence"].map({text: _licence_url(text) for text in found["licence"].unique()})
+    for name, other in (("title", "photo_id"), ("author", "owner")):
+        found[name] = found[name].where(found[name].str.strip() != "", found[other])
+    own = found["licence"].map({text: _known(text).url for text in found["licence"].unique()})
     found["licence_url"] = found["licence_url"].where(found["licence_url"].map(is_link), own)
     return found
 
@@ -56,23 +52,18 @@ def write(path: Path, credited: pd.DataFrame) -> None:
 
 def without_credit(credited: pd.DataFrame) -> int:
     """How many photos lack an author or a link, though their free licence asks for both."""
-    families = {text: _family(text) for text in credited["licence"].unique()}
+    families = {text: _known(text).family for text in credited["licence"].unique()}
     asked = credited["licence"].map(families).isin(licences.CREDITED)
     return int((asked & ((credited["author"] == "") | ~credited["page_url"].map(is_link))).sum())
 
 
 def listed(credits: Iterable[Mapping[str, str]]) -> Markup:
     """HTML of a list of credits, an item each, from what CREDIT names of each photo."""
-    return Markup(_template().render(credits=credits).strip())
-
-
-@cache
-def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["is_link"] = is_link
-    return environment.from_string(_LIST)
+    return Markup(environment.from_string(_LIST).render(credits=credits).strip())
 
 
 def is_link(url: str) -> bool:
@@ -82,14 +73,8 @@ def is_link(url: str) -> bool:
 
 def is_free(text: str) -> bool:
     """Whether photos under a licence may be shown and changed by all, as its family says."""
-    return _family(text) in licences.FREE
+    return _known(text).family in licences.FREE
 
 
-def _family(text: str) -> str:
-    licence = licences.licence_of(text)
-    return licence.family if licence else ""
-
-
-def _licence_url(text: str) -> str:
-    licence = licences.licence_of(text)
-    return licence.url if licence else ""
+def _known(text: str) -> licences.Licence:
+    return licences.licence_of(text) or licences.Licence("", "")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pandas as pd
 
@@ -16,7 +17,6 @@ _UNKNOWN = "no licence that is known"
 _FRANCE = r"https?://(?:[\w-]+\.)*openstreetmap\.fr(?::\d+)?(?:[/?#]|\Z)"
 _NAMED = 10  # licences, where they are counted
 
-_CC_URL = "https://creativecommons.org/licenses"
 _OUVERTE_URL = "https://www.etalab.gouv.fr/licence-ouverte-open-licence"
 
 
@@ -49,25 +49,14 @@ def licence_of(text: str) -> Licence | None:
     if not terms:
         return None
     family = "CC " + terms[1].upper()
-    url = f"{_CC_URL}/{terms[1]}/{terms[2]}/"
+    url = f"https://creativecommons.org/licenses/{terms[1]}/{terms[2]}/"
     if family == BY_SA and terms[2] == "1.0":
         family = "CC BY-SA 1.0"  # what is made of it may be under no later version
     return Licence(f"{family.removesuffix(' 1.0')} {terms[2]}", family, url)
 
 
-@dataclass(frozen=True)
-class ModelLicence:
-    """The licence that a model must carry, and why in a few words."""
-
-    name: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.why})"
-
-
-def for_model(photos: pd.DataFrame, synthetic: bool = False) -> ModelLicence:
-    """The licence that a model which learned from these photos must carry.
+def for_model(photos: pd.DataFrame, synthetic: bool = False) -> str:
+    """The licence that a model which learned from these photos must carry, and why in brackets.
 
     Whether a model is an adaptation of its photos is unsettled. This is the careful reading, as if
     it were one; it is no legal advice. The strictest licence decides. Those that exclude each other
@@ -76,18 +65,17 @@ def for_model(photos: pd.DataFrame, synthetic: bool = False) -> ModelLicence:
     OpenStreetMap-France lets models that learned from its Panoramax pictures (CC BY-SA 4.0) be
     under CC BY 4.0, by its motion of 30 June 2023.
 
-    Args:
-        photos: a row a photo: its licence as the source names it, and the url of the picture.
-        synthetic: whether this program drew them, so that nobody owns them.
+    `photos` has a row a photo: its licence as the source names it, and the url of the picture.
+    `synthetic` says that this program drew them, so that nobody owns them.
     """
     if synthetic:
-        return ModelLicence("CC0 1.0", "free choice: this program drew the photos")
+        return "CC0 1.0 (free choice: this program drew the photos)"
     counts = _terms(photos).value_counts()
     name, why, deciding = _strictest(set(counts.index) - {CC0, PUBLIC_DOMAIN})
-    if not deciding:
-        return ModelLicence(name, why)
-    held, under = counts[sorted(deciding)].sum(), " or ".join(sorted(deciding))
-    return ModelLicence(name, f"{why}: {held:,} of {len(photos):,} photos under {under}")
+    if deciding:
+        held, under = counts[sorted(deciding)].sum(), " or ".join(sorted(deciding))
+        why += f": {held:,} of {len(photos):,} photos under {under}"
+    return f"{name} ({why})"
 
 
 def _strictest(terms: set[str]) -> tuple[str, str, set[str]]:
@@ -128,16 +116,10 @@ def counted(licences: pd.Series) -> str:
 def _terms(photos: pd.DataFrame) -> pd.Series:
     """What each photo's licence asks of a model: its family, or one of those named above."""
     texts = photos["licence"].fillna("").astype(str)
-    known = {text: licence_of(text) for text in texts.unique()}
-    terms = texts.map({text: _term(licence) for text, licence in known.items()})
-    four = [text for text, licence in known.items() if licence and licence.name == "CC BY-SA 4.0"]
+    unknown = Licence(_UNKNOWN, _UNKNOWN)
+    known = texts.map({text: licence_of(text) or unknown for text in texts.unique()})
+    names, families = (known.map(attrgetter(each)) for each in ("name", "family"))
+    first_version = families.str.endswith("-SA") & names.str.endswith(" 1.0")
     france = photos["url"].fillna("").astype(str).str.match(_FRANCE, case=False)
-    return terms.mask(texts.isin(four) & france, _BY_SA_FRANCE)
-
-
-def _term(licence: Licence | None) -> str:
-    if licence is None:
-        return _UNKNOWN
-    if licence.family.endswith("-SA") and licence.name.endswith(" 1.0"):
-        return licence.name
-    return licence.family
+    terms = families.mask(first_version, names)
+    return terms.mask((names == "CC BY-SA 4.0") & france, _BY_SA_FRANCE)

@@ -1,7 +1,12 @@
-"""A locator in training: what trains its network, and the checkpoint that holds all of it."""
+"""A locator in training: a linear probe first, then epochs of all of its network.
+
+A run writes all of its state to a checkpoint, so that one that was killed goes on as if nothing had
+happened; started by torchrun, several processes train as one with the same batches.
+"""
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
 from nogps.base.errors import InputError
 from nogps.model import distributed, objectives, tensors
 from nogps.model.backbones import freeze_batch_norm, head_name, write_torch
-from nogps.model.batches import Labelled, predict
+from nogps.model.batches import Labelled, loader, predict
 from nogps.model.locator import Locator
+from nogps.train.head import fit_head
 from nogps.train.settings import TrainSettings
 
+PARTS = ("network", "optimiser", "scaler")  # that a checkpoint holds
 BANDS = 8  # groups of layers that learn at rates of their own
+CHECKPOINT_SECONDS = 300
+STEPS_UNSEEN = 50  # after so many the loss is looked at, for which a GPU has to be waited for
 
 
 @dataclass(frozen=True)
@@ -53,16 +63,8 @@ class State:
 class Run:
     """A locator whose network learns from one fold and is judged on another."""
 
-    def __init__(
-        self,
-        locator: Locator,
-        train: Labelled,
-        val: Labelled,
-        settings: TrainSettings,
-        workers: int = 0,
-    ):
-        self.locator, self.train, self.val = locator, train, val
-        self.settings, self.workers = settings, workers
+    def __init__(self, locator: Locator, train: Labelled, val: Labelled, settings: TrainSettings):
+        self.locator, self.train, self.val, self.settings = locator, train, val, settings
         self.network = locator.network.to(memory_format=torch.channels_last)
         self.device = next(self.network.parameters()).device
         objective = objectives.build(settings.loss, locator.partition, settings.smoothing_km)
@@ -71,11 +73,9 @@ class Run:
         if not len(self.teaching):
             raise InputError("loss: no train photo lies in any class; lower cells.min_photos")
         self.objective = objective.to(self.device)
-        self.weights = objectives.class_weights(
-            locator.partition.photos,
-            locator.partition.assign(train.latitude, train.longitude),
-            settings.class_balance,
-        )
+        labels = locator.partition.assign(train.latitude, train.longitude)
+        sizes = locator.partition.photos
+        self.weights = objectives.class_weights(sizes, labels, settings.class_balance)
         self.autocast, self.scaler = _precision(settings.precision, self.device)
         groups = parameter_groups(self.network, settings)
         self.optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
@@ -100,10 +100,7 @@ class Run:
             freeze_batch_norm(self.network)
 
     def step(self, pixels: Tensor, numbers: Tensor, photos: int | None = None) -> Tensor:
-        """Learn from a batch of uint8 pixels and the numbers of its photos; its loss.
-
-        `photos` says how many the batch has over all processes.
-        """
+        """The loss of a batch that is learned: uint8 pixels, their numbers, how many all have."""
         share = distributed.world() / (photos or len(numbers))
         pixels = tensors.normalise(pixels.to(self.device, non_blocking=True))
         targets = self.targets[numbers].to(self.device, non_blocking=True)
@@ -135,35 +132,26 @@ class Run:
 
     def validate(self) -> tuple[float, float, float]:
         """Loss, accuracy and score on the validation fold, as `Locator.judge` gives them."""
-        outputs = predict(self.network, self.val.photos, self.settings.batch_size, self.workers)
+        outputs = predict(self.network, self.val.photos, self.settings.batch_size)
         return self.locator.judge(outputs, self.val)
 
     def save(self, path: Path, run_id: str) -> None:
         """Write everything that `resume` needs."""
         if distributed.rank():
             return
+        history = [asdict(epoch) for epoch in self.state.history]
         spent = self.state.spent + time.monotonic() - self.began
         content = {
             "run_id": run_id,
-            "state": {
-                **vars(self.state),
-                "history": [asdict(epoch) for epoch in self.state.history],
-                "spent": spent,
-            },
-            "network": self.network.state_dict(),
+            "state": {**vars(self.state), "history": history, "spent": spent},
             "ema": self.ema,
             "steps": self.steps,
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **{part: getattr(self, part).state_dict() for part in PARTS},
         }
         write_torch(path, content)
 
     def resume(self, path: Path, run_id: str) -> None:
-        """Go back to where the checkpoint was written; stay at the beginning if it is no use.
-
-        Raises:
-            InputError: not all processes would train the same.
-        """
+        """Go back to where the checkpoint was written; stay at the beginning if it is no use."""
         if len(set(distributed.gathered([run_id]))) > 1:
             raise InputError(
                 "params.yaml, photos or classes differ between the machines; bring all of them to "
@@ -175,19 +163,128 @@ class Run:
             return
         history = [Epoch(**epoch) for epoch in content["state"]["history"]]
         self.state = State(**{**content["state"], "history": history})
-        self.network.load_state_dict(content["network"])
         self.ema = {name: value.to(self.device) for name, value in content["ema"].items()}
         self.steps = content["steps"]
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.scaler.load_state_dict(content["scaler"])
+        for part in PARTS:
+            getattr(self, part).load_state_dict(content[part])
+
+    def fit(self, checkpoint: Path, run_id: str, on_epoch: Callable[[Epoch], None]) -> None:
+        """Train the network, which ends as it was in its best epoch.
+
+        The checkpoint is used only if its `run_id` is the same. `on_epoch` is also told of the
+        epochs that were done before an interruption. InputError if the loss is no longer a number.
+        """
+        self.resume(checkpoint, run_id)
+        state, settings = self.state, self.settings
+        for epoch in state.history:
+            on_epoch(epoch)
+        if not self.ema:
+            if settings.pretrained and settings.head_epochs:
+                loss, photos, seconds = fit_head(self)
+                probe = Epoch(loss, *self.validate(), settings.head_lr, photos, seconds)
+                on_epoch(self._keep(probe))
+            self.ema = copied(self.network)
+        with tqdm(
+            total=settings.epochs,
+            initial=state.epoch,
+            desc="train",
+            unit="epoch",
+            disable=distributed.rank() > 0,
+        ) as bar:
+            while state.epoch < settings.epochs:
+                if 0 <= state.best_epoch < len(state.history) - settings.patience:
+                    break
+                train_loss = self._one_epoch(lambda: self.save(checkpoint, run_id))
+                result = self._close_epoch(train_loss)
+                on_epoch(result)
+                self.save(checkpoint, run_id)
+                bar.update()
+                bar.set_postfix(loss=f"{train_loss:.2f}", score=f"{result.val_geoguessr:.0f}")
+        self.network.load_state_dict(state.best_model)
+
+    def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
+        """The keys of an epoch's photos, in the batches of all processes together.
+
+        Those are alike in size, the least that is not below `batch_size`: no last batch is so small
+        that batch norms could not learn from it.
+        """
+        order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.teaching)
+        groups = np.array_split(order, max(1, len(order) // self.settings.batch_size))
+        return [[(epoch, int(number)) for number in group] for group in groups]
+
+    def _one_epoch(self, save: Callable[[], None]) -> float:
+        """The rest of an epoch; the mean loss over all of it."""
+        state, everyone = self.state, self.batches(self.state.epoch)
+        steps = self.settings.epochs * len(everyone)
+        self.train_mode()
+        began, saved, before = time.monotonic(), time.monotonic(), state.seconds
+        total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self.device)
+        for pixels, numbers in self._shown(everyone):
+            done = state.epoch * len(everyone) + state.step
+            photos = len(everyone[state.step])
+            # Dropout depends on where the run is alone, so that it can go on from anywhere.
+            torch.manual_seed(hash((self.settings.seed, done, distributed.rank())) % 2**63)
+            self.set_rate(self.settings.rate(done, steps))
+            loss = distributed.summed(self.step(pixels, numbers, photos))
+            self.update_ema()
+            total += loss * photos
+            state.step += 1
+            if done == 0:
+                state.first_loss = loss.item()
+            state.seconds = before + time.monotonic() - began
+            due = time.monotonic() - saved > CHECKPOINT_SECONDS
+            if due or state.step % STEPS_UNSEEN == 0 or state.step == len(everyone):
+                state.loss_sum = total.item()
+                if not math.isfinite(state.loss_sum):
+                    raise InputError(
+                        f"lr: at {self.settings.lr:g} the loss became {state.loss_sum} in epoch "
+                        f"{state.epoch + 1}; try a tenth of it"
+                    )
+            if due:
+                save()
+                saved = time.monotonic()
+        return state.loss_sum / len(self.teaching)
+
+    def _shown(self, everyone: list[list[tuple[int, int]]]) -> tqdm:
+        """What is left of an epoch's batches for this process, with a bar of how far it is."""
+        mine = [batch[distributed.rank() :: distributed.world()] for batch in everyone]
+        return tqdm(
+            loader(self.train.photos, mine[self.state.step :]),
+            desc=f"epoch {self.state.epoch + 1}",
+            total=len(everyone),
+            initial=self.state.step,
+            unit="batch",
+            leave=False,
+            disable=distributed.rank() > 0,
+        )
+
+    def _close_epoch(self, train_loss: float) -> Epoch:
+        """Judge the averaged weights, and go on with those that learn."""
+        state, learning = self.state, copied(self.network)
+        self.network.load_state_dict(self.ema)
+        lr = self.optimiser.param_groups[-2]["lr"]
+        result = Epoch(train_loss, *self.validate(), lr, len(self.teaching), state.seconds)
+        result = self._keep(result)
+        self.network.load_state_dict(learning)
+        state.epoch, state.step, state.loss_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
+        return result
+
+    def _keep(self, result: Epoch) -> Epoch:
+        """Add an epoch to the history, and its weights if it is the best so far."""
+        result = distributed.from_first(result)  # all go on, or stop, by one score
+        state = self.state
+        earlier = [each.val_geoguessr for each in state.history]
+        if not earlier or result.val_geoguessr > max(earlier):
+            state.best_epoch, state.best_model = len(state.history), copied(self.network)
+        state.history.append(result)
+        return result
 
 
 def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
     """The layers in BANDS groups from the first to the last, then the head, each with its rate.
 
-    The group's `scale` times `lr` is its highest rate. It falls by `layer_decay` from each group of
-    layers to the one before it (layer-wise learning rate decay), and the head has its own; without
-    pretrained weights all learn at `lr`.
+    The group's `scale` times `lr` is its highest rate. It falls by `layer_decay` from each group to
+    the one before it, and the head has its own; without pretrained weights all learn at `lr`.
     """
     head = set(network.get_submodule(head_name(network)).parameters())
     body = [each for each in network.parameters() if each not in head]
@@ -201,14 +298,6 @@ def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
     return [{**group, "lr": group["scale"] * settings.lr} for group in groups if group["params"]]
 
 
-def rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest rate at a step: it rises in a line, then falls as half a cosine."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
 def copied(network: nn.Module) -> dict[str, Tensor]:
     """A copy of the weights."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
@@ -217,11 +306,8 @@ def copied(network: nn.Module) -> dict[str, Tensor]:
 def _precision(precision: str, device: torch.device) -> tuple[torch.autocast, torch.amp.GradScaler]:
     """What computes in half precision where that is asked for, and scales losses for float16."""
     on_gpu = device.type == "cuda"
-    half = (
-        torch.bfloat16
-        if not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
-        else torch.float16
-    )
+    bf16 = not on_gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+    half = torch.bfloat16 if bf16 else torch.float16
     lower = precision == "bf16" or (precision == "auto" and on_gpu)
     autocast = torch.autocast(device.type, half, enabled=lower)
     return autocast, torch.amp.GradScaler(enabled=lower and half is torch.float16)
@@ -230,7 +316,5 @@ def _precision(precision: str, device: torch.device) -> tuple[torch.autocast, to
 def _read_checkpoint(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return {}
-    except Exception:  # written by another version, or not a checkpoint: start again
+    except Exception:  # not there, written by another version, or no checkpoint: start again
         return {}

@@ -1,5 +1,6 @@
 """How a model is trained: parameters."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -38,3 +39,10 @@ class TrainSettings(ModelSettings):
     """auto: bf16 on a GPU, fp32 on a CPU."""
     patience: Count
     """Epochs without a better validation score before training stops."""
+
+    def rate(self, step: int, steps: int) -> float:
+        """Share of the highest rate at a step: it rises in a line, then falls as half a cosine."""
+        rising = max(1, round(self.warmup * steps))
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

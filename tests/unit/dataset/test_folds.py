@@ -22,7 +22,12 @@ def bonded(owner, *where, sequence=None, candidate=None, **how) -> folds.Bonds:
     count = len(owner)
     sequence = pd.Series([""] * count) if sequence is None else sequence
     candidate = pd.Series(np.arange(count)).astype(str) if candidate is None else candidate
-    return folds.bonds(owner, *where, sequence=sequence, candidate=candidate, **how)
+    latitude, longitude, phash = where
+    columns = {"latitude": latitude, "longitude": longitude, "owner": np.asarray(owner)}
+    columns |= {"candidate_id": np.asarray(candidate), "sequence": np.asarray(sequence)}
+    photos = pd.DataFrame({"photo_id": candidate.to_numpy(), **columns})
+    photos["phash"] = [each.tobytes() for each in phash]
+    return folds.bonds(photos, **how)
 
 
 def flipped(phash: np.ndarray, bits: int, seed: int = 0) -> np.ndarray:
@@ -268,15 +273,3 @@ def test_near_duplicates_finds_what_comparing_all_pairs_finds(seed, bits):
 def test_many_equal_pictures_cost_no_square():
     phash = np.repeat(hashes(1), 200_000, axis=0)
     assert len(folds.near_duplicates(phash, 12)) == 199_999
-
-
-def test_nearest_train_distance_matches_brute_force():
-    from nogps.earth.geo import distance_km
-
-    rng = np.random.default_rng(0)
-    latitude, longitude = rng.uniform(-90, 90, 60), rng.uniform(-180, 180, 60)
-    dealt = np.array(["train"] * 40 + ["test"] * 20)
-    expected = distance_km(
-        latitude[40:, None], longitude[40:, None], latitude[None, :40], longitude[None, :40]
-    ).min(axis=1)
-    assert np.allclose(folds.nearest_train_km(latitude, longitude, dealt), expected)

@@ -113,16 +113,7 @@ def test_packing_folds_and_cells_do_not_see_chunks(rows, tmp_path):
         index["phash"] = [bytes([number % 50] * 32) for number in range(COUNT)]
         index = in_chunks(index, rows) if name == "chunks" else index
         photos = tables.with_candidates(index, table)
-        bonds = folds.bonds(
-            photos["owner"],
-            photos["latitude"].to_numpy(),
-            photos["longitude"].to_numpy(),
-            tables.phashes(photos),
-            candidate=photos["candidate_id"],
-            sequence=photos["sequence"],
-            place_level=8,
-            near_duplicate_bits=-1,
-        )
+        bonds = folds.bonds(photos, place_level=8, near_duplicate_bits=-1)
         dealt = folds.assign(bonds, val=0.2, test=0.2, seed=0)
         assert set(folds.leaks(bonds, dealt).values()) == {0}
         train = photos[dealt == "train"]

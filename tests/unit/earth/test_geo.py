@@ -124,3 +124,10 @@ def test_radii():
         "continent_2500km": 2500,
     }
     assert geo.EARTH_RADIUS_KM == 6371.0088
+
+
+def test_the_nearest_position_is_that_of_brute_force():
+    rng = np.random.default_rng(0)
+    places, others = (rng.uniform((-90, -180), (90, 180), size=(n, 2)) for n in (20, 40))
+    expected = geo.distance_km(*places.T[:, :, None], *others.T[:, None]).min(axis=1)
+    assert np.allclose(geo.nearest_km(places, others), expected)

@@ -1,6 +1,4 @@
 import json
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,13 +10,11 @@ from nogps.dataset.cells import fixed_level
 from nogps.earth import geo
 from nogps.evaluate import baselines, measure, protocol
 from nogps.model import backbones, tensors
-from nogps.model.batches import Photos, predict
+from nogps.model.batches import Photos, features, predict
 from nogps.model.guess import Calibration
 from nogps.model.locator import Locator
 from nogps.photos import images, shards
 from nogps.pipeline import benchmarks
-from nogps.train.head import features
-from nogps.train.run import Run
 from tests.pictures import XMP, encoded, picture
 
 BACKBONE = "shufflenet_v2_x0_5"
@@ -260,16 +256,13 @@ def test_every_way_to_the_network_shows_it_the_same_pixels(packed, locator, fold
         jpeg = images.pack((folder / name).read_bytes(), images.pack_side(SIZE)).jpeg
         expected.append(tensors.normalise(tensors.whole(tensors.to_tensor(jpeg), SIZE)[None])[0])
     network = locator.network
-    run = Run.__new__(Run)
-    run.network, run.device, run.autocast = network, torch.device("cpu"), nullcontext()
-    run.settings, run.workers = SimpleNamespace(batch_size=4), 0
     ways = {
         "locate": lambda: [locator.locate(folder / name) for name in names],
         "together": lambda: locator.locate([folder / name for name in names], together=True),
         "measure": lambda: measured(packed, locator),
-        "predict": lambda: predict(network, batch, 4, 0),  # by which training validates
-        "baselines": lambda: baselines.features(batch, network, 4, 0),
-        "features": lambda: features(run, batch),  # on which the head learns first
+        "predict": lambda: predict(network, batch, 4),  # by which training validates
+        "baselines": lambda: baselines.features(batch, network, 4),
+        "features": lambda: features(network, batch, 4),  # on which the head learns first
     }
     for way, act in ways.items():
         shown = seen_by(network, act)

@@ -1,5 +1,6 @@
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def batches(keys, size=4):
 
 
 def seen(photos, keys, workers):
-    given = list(loader(photos, batches(keys), workers))
+    given = list(loader(replace(photos, workers=workers), batches(keys)))
     return torch.cat([pixels for pixels, _ in given]), torch.cat([numbers for _, numbers in given])
 
 
@@ -67,16 +68,17 @@ def test_without_augmentation_a_photo_is_shown_as_it_is(packed):
 def test_whole_photos_are_seen_as_everywhere_else(packed):
     """Training's validation, eval and Locator all look through images.whole."""
     photos = Photos(*packed, SIZE, 5, varied(crop=0.1, erase=1))
-    looked = of_each(photos, lambda pixels: pixels, 4, 2, "look")
+    looked = of_each(replace(photos, workers=2), lambda pixels: pixels, 4, "look")
     assert len(looked) == 11
     for number, pixels in enumerate(looked):
-        assert (pixels == tensors.whole(tensors.to_tensor(photos.jpeg(number)), SIZE)).all()
+        jpeg = packed[0].read(packed[1][number])
+        assert (pixels == tensors.whole(tensors.to_tensor(jpeg), SIZE)).all()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_are_channels_last(packed, workers):
     keys = [(WHOLE, number) for number in range(8)]
-    for pixels, _ in loader(Photos(*packed, SIZE), batches(keys), workers):
+    for pixels, _ in loader(Photos(*packed, SIZE, workers=workers), batches(keys)):
         assert pixels.shape == (4, 3, SIZE, SIZE) and pixels.dtype == torch.uint8
         assert pixels.is_contiguous(memory_format=torch.channels_last)
 

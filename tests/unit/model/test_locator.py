@@ -51,6 +51,15 @@ def place(p, partition: Partition, decoding: str, reach: float):
     return decode.Decoder(partition, decoding, Calibration(reach=reach)).position(p)
 
 
+def density(partition: Partition, p, latitude, longitude):
+    """Probability per square km at m positions, for probabilities (n, classes): (n, m)."""
+    there = geo.to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
+    cosine = geo.to_unit_vectors(*partition.points()) @ there.T
+    kappa = decode.kappa(partition)[:, None]
+    peak = kappa / (2 * np.pi * -np.expm1(-2 * kappa) * geo.EARTH_RADIUS_KM**2)
+    return p @ (peak * np.exp(kappa * (cosine - 1)))
+
+
 # Model files
 
 
@@ -570,6 +579,28 @@ def test_what_is_fixed_stays_and_the_circles_are_fitted_to_it():
     assert (distance <= answers.radius_50_km).mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_each_half_of_the_places_is_measured_by_what_is_fitted_to_the_other():
+    partition = over_the_world()
+    scores, *truth = drawn(partition, 400, seed=8)
+    owner = np.array([f"{each // 4:03d}" for each in range(400)])
+    half = np.isin(owner, np.unique(owner)[::2])
+    scores[torch.from_numpy(half)] *= 4  # so sure that the other half's temperature does not suit
+    plain, off = answering(partition), {name: [] for name in NO_FACTORS}
+    for known, asked in ((half, ~half), (~half, half)):
+        fitted = plain.calibrated(scores[known], *(each[known] for each in truth), owner[known])
+        bare = replace(fitted, calibration=replace(fitted.calibration, **NO_FACTORS))
+        for of, together in (("", None), ("together_", owner[asked])):
+            answers = bare.answers(scores[asked], together)
+            there = answers.latitude, answers.longitude
+            distance = geo.distance_km(*(each[asked] for each in truth), *there)
+            off[f"{of}radius_50"].append(distance / answers.radius_50_km)
+            off[f"{of}radius_90"].append(distance / answers.radius_90_km)
+    found = asdict(plain.calibrated(scores, *truth, owner).calibration)
+    for name, each in off.items():
+        expected = np.quantile(np.concatenate(each), int(name[-2:]) / 100)
+        assert found[name] == pytest.approx(expected), name
+
+
 def test_photos_outside_every_class_do_not_move_the_temperature():
     partition = over_the_world()
     scores, latitude, longitude = drawn(partition, 500, seed=5)
@@ -661,18 +692,18 @@ EDGES = ([89.99, -89.99, 0.1, 0.1, 45.0], [10.0, -70.0, 179.99, -179.99, 0.1])
 def test_a_density_integrates_to_one_at_poles_and_antimeridian_too(level):
     for latitude, longitude in zip(*EDGES, strict=True):
         partition = classes_at([latitude], [longitude], level)
-        found = decode.Decoder(partition).density(np.ones((1, 1)), *sphere(20_000))
+        found = density(partition, np.ones((1, 1)), *sphere(20_000))
         assert found.mean() * GLOBE_KM2 == pytest.approx(1, abs=0.01)
 
 
 def test_a_mixture_integrates_to_one():
     partition = over_the_world()
     p = np.random.default_rng(0).dirichlet(np.ones(len(partition)), size=3)
-    found = decode.Decoder(partition).density(p, *sphere(20_000))
+    found = density(partition, p, *sphere(20_000))
     assert found.shape == (3, 20_000)
     assert found.mean(axis=1) * GLOBE_KM2 == pytest.approx(1, abs=0.01)
     halves = north_south([-10, 30], [0, 5])
-    found = decode.Decoder(halves).density(np.array([[0.3, 0.7]]), *sphere(20_000))
+    found = density(halves, np.array([[0.3, 0.7]]), *sphere(20_000))
     assert found.mean() * GLOBE_KM2 == pytest.approx(1, abs=0.01)
 
 
@@ -682,7 +713,7 @@ def test_a_class_is_as_wide_as_its_cell(level):
     partition = classes_at([48.2], [16.4], level)
     spread = partition.spread_km()[0]
     latitude, longitude, area = cap(48.2, 16.4, 6 * spread / geo.EARTH_RADIUS_KM, 20_000)
-    found = decode.Decoder(partition).density(np.ones((1, 1)), latitude, longitude)[0]
+    found = density(partition, np.ones((1, 1)), latitude, longitude)[0]
     assert found.mean() * area == pytest.approx(1, abs=0.01)
     away = geo.distance_km(48.2, 16.4, latitude, longitude)
     # On a sphere as on a plane but for the coarsest cells.
@@ -703,7 +734,7 @@ def test_radii_hold_their_share_of_a_mixture():
     )
     radii = decode.Decoder(partition).radii(p, latitude, longitude, (0.5, 0.9))
     there = sphere(8_000)
-    found = decode.Decoder(partition).density(p, *there)
+    found = density(partition, p, *there)
     away = geo.distance_km(latitude[:, None], longitude[:, None], *there)
     for share, radius in zip((0.5, 0.9), radii, strict=True):
         held = (found * (away <= radius[:, None])).sum(axis=1) / found.sum(axis=1)

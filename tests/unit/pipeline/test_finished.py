@@ -7,13 +7,14 @@ import pytest
 import torch
 import yaml
 
+from nogps.dataset import tables
 from nogps.earth import geo
 from nogps.evaluate import regions
 from nogps.model.batches import Photos, predict
 from nogps.model.locator import Locator
 from nogps.photos import images
 from nogps.photos.shards import Shards, byte_ranges, read_index
-from nogps.pipeline import training
+from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
 from nogps.rights import credits, licences
 from tests.project import read
@@ -121,15 +122,18 @@ def test_a_model_says_which_licence_it_must_carry(project, monkeypatch):
 
     def told(world: str) -> str:
         project.set(world=world)
-        return training.about(read_params())["model_licence"]
+        photos = tables.readable(
+            tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS), "train"
+        )
+        return training.about(read_params(), photos)["model_licence"]
 
     drawn = Locator.load(project.root / "models/model.pt").about["model_licence"]
-    assert drawn == told("simulated") == str(licences.for_model(pd.DataFrame(), synthetic=True))
+    assert drawn == told("simulated") == licences.for_model(pd.DataFrame(), synthetic=True)
     assert drawn in (project.root / "metrics/report.html").read_text("utf-8")
     splits = pd.read_parquet(project.root / "data/splits.parquet").query("fold == 'train'")
     train_fold = pd.read_parquet(project.root / "data/candidates.parquet").merge(splits)
     real = told("real")
-    assert real == str(licences.for_model(train_fold))
+    assert real == licences.for_model(train_fold)
     assert real.startswith("only what law or the owners allow (not determined: ")
 
 
@@ -160,7 +164,7 @@ def test_eval_asks_the_model_as_it_was_saved(finished):
     locator = Locator.load(finished.root / "models/model.pt")
     shards = Shards(finished.root / "data/packed")
     photos = Photos(shards, byte_ranges(asked), locator.image_size)
-    answers = locator.answers(predict(locator.network, photos, 16, 0))
+    answers = locator.answers(predict(locator.network, photos, 16))
     for name in ("confidence", "radius_50_km", "radius_90_km"):
         assert asked[name].to_numpy() == pytest.approx(getattr(answers, name), rel=1e-4), name
     assert asked["guess_latitude"].to_numpy() == pytest.approx(answers.latitude)

@@ -148,8 +148,7 @@ def test_a_free_licence_never_says_nc_or_nd(text):
 def test_the_licence_that_a_model_must_carry(rows, name, why):
     for order in permutations(rows):
         found = for_model(photos(*order))
-        assert found.name == name and why in found.why
-        assert str(found) == f"{found.name} ({found.why})"
+        assert found.startswith(f"{name} (") and found.endswith(")") and why in found
 
 
 @pytest.mark.parametrize(
@@ -168,14 +167,14 @@ def test_the_licence_that_a_model_must_carry(rows, name, why):
     ],
 )
 def test_only_their_own_host_is_openstreetmap_france(url, theirs):
-    name = for_model(photos(("CC BY-SA 4.0", url))).name
+    name = for_model(photos(("CC BY-SA 4.0", url))).partition(" (")[0]
     assert name == ("CC BY 4.0" if theirs else "CC BY-SA 4.0")
 
 
 def test_what_this_program_drew_is_free():
     reserved = photos("All Rights Reserved")
-    assert for_model(reserved, synthetic=True).name == "CC0 1.0"
-    assert for_model(reserved).name == "only what law or the owners allow"
+    assert for_model(reserved, synthetic=True).partition(" (")[0] == "CC0 1.0"
+    assert for_model(reserved).partition(" (")[0] == "only what law or the owners allow"
 
 
 STRICTER = [
@@ -192,7 +191,7 @@ some = st.lists(st.tuples(st.sampled_from(KNOWN + UNKNOWN), st.sampled_from(["",
 @given(some, some)
 def test_more_photos_never_loosen_it(some, more):
     def strictness(rows):
-        name = for_model(photos(*rows)).name
+        name = for_model(photos(*rows)).partition(" (")[0]
         [found] = [n for n, names in enumerate(STRICTER) if name in names]
         return found
 
@@ -201,7 +200,7 @@ def test_more_photos_never_loosen_it(some, more):
 
 @given(some)
 def test_a_free_licence_is_given_only_where_all_photos_are_free(rows):
-    found = for_model(photos(*rows)).name
+    found = for_model(photos(*rows)).partition(" (")[0]
     if found in ("CC0 1.0", "CC BY 4.0", "CC BY-SA 4.0"):
         assert all(licence_of(text).family in FREE for text, _ in rows)
 

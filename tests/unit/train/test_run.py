@@ -18,9 +18,9 @@ from nogps.model.classes import Partition
 from nogps.model.decode import Decoder
 from nogps.model.locator import Locator
 from nogps.photos import shards
-from nogps.train import loop
+from nogps.train import run as training_run
 from nogps.train.head import fit_head
-from nogps.train.run import BANDS, Run, parameter_groups, rate
+from nogps.train.run import BANDS, Run, parameter_groups
 from nogps.train.settings import TrainSettings
 from tests.locators import varied
 from tests.pictures import encoded, picture
@@ -101,14 +101,10 @@ def prepared(net, train, settings=TRAINING, classes=16, val=None) -> Run:
 
 def fit(tmp_path, net, train, val, classes=16, settings=TRAINING, run_id="run"):
     told = []
-    state = loop.fit(
-        prepared(net, train, settings, classes, val),
-        checkpoint=tmp_path / "checkpoint.pt",
-        run_id=run_id,
-        on_epoch=told.append,
-    )
-    assert told == state.history
-    return state
+    run = prepared(net, train, settings, classes, val)
+    run.fit(tmp_path / "checkpoint.pt", run_id, told.append)
+    assert told == run.state.history
+    return run.state
 
 
 def weights(net) -> dict[str, torch.Tensor]:
@@ -153,7 +149,7 @@ def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, l
     settings = with_(epochs=20, lr=3e-3, loss=loss)
     state = fit(tmp_path, net, many, once, 16, settings)
     assert state.history[state.best_epoch].val_accuracy >= 99
-    p = head(predict(net, once.photos, 16, 0).double()).softmax(dim=1).numpy()
+    p = head(predict(net, once.photos, 16).double()).softmax(dim=1).numpy()
     there = Decoder(globe(16), "class_mean").position(p)
     assert (geo.distance_km(once.latitude, once.longitude, *there) < 1).mean() >= 0.99
 
@@ -203,7 +199,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
 ):
     """Killed after a number of batches, bit for bit; 0: after the head, if it has learned."""
     settings, expected, calm_state = calm
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", interval)
+    monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", interval)
     done, step = [0], Run.step
 
     def counted(*args):
@@ -227,7 +223,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
 
 def test_a_run_that_is_killed_over_and_over_gets_to_its_end(tmp_path, pictures, calm, monkeypatch):
     settings, expected, _ = calm
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1)
     step, left, steps = Run.step, [0], [0]
 
     def counted(*args):
@@ -365,7 +361,7 @@ def test_every_rate_follows_the_schedule(pictures):
 
 @given(st.integers(2, 500), st.floats(0, 0.9))
 def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(steps, warmup):
-    found = np.array([rate(step, steps, warmup) for step in range(steps)])
+    found = np.array([with_(warmup=warmup).rate(step, steps) for step in range(steps)])
     rising = max(1, round(warmup * steps))
     assert found[:rising] == pytest.approx(np.arange(1, rising + 1) / rising)
     falling = (np.arange(rising, steps) - rising) / max(1, steps - rising)
@@ -490,7 +486,7 @@ def test_the_head_heeds_the_balance_too(tmp_path, pictures):
         settings = with_(PRETRAINED, class_balance=balance, head_epochs=5)
         run = prepared(network(classes=4), few, settings, classes)
         fit_head(run)
-        outputs = predict(run.network, few.photos, 16, 0)
+        outputs = predict(run.network, few.photos, 16)
         found.append(outputs.softmax(dim=1).mean(dim=0)[0].item())
     assert found[1] < found[0] - 0.005  # less for the class of the many
 
@@ -583,10 +579,10 @@ def test_an_epoch_shows_each_photo_once_in_an_order_of_its_own(photos, size, epo
     run = Run.__new__(Run)
     run.teaching = np.arange(0, 2 * photos, 2)
     run.settings = with_(batch_size=size)
-    groups = loop.batches(run, epoch)
+    groups = run.batches(epoch)
     keys = [key for group in groups for key in group]
     assert sorted(keys) == [(epoch, number) for number in range(0, 2 * photos, 2)]
-    assert groups == loop.batches(run, epoch)
+    assert groups == run.batches(epoch)
     assert min(map(len, groups)) >= min(2, photos)  # batch norm cannot learn from one
     if photos > 20:
         assert [number for _, number in keys] != sorted(number for _, number in keys)
@@ -595,9 +591,9 @@ def test_an_epoch_shows_each_photo_once_in_an_order_of_its_own(photos, size, epo
 @pytest.mark.parametrize("workers", [0, 2])
 def test_predictions_come_in_the_photos_order(pictures, workers):
     net = network().eval()
-    together = predict(net, pictures.photos, 5, workers)
+    together = predict(net, dataclasses.replace(pictures.photos, workers=workers), 5)
     alone = [
-        predict(net, Photos(pictures.photos.shards, [place], SIZE), 1, 0)
+        predict(net, Photos(pictures.photos.shards, [place], SIZE), 1)
         for place in pictures.photos.byte_ranges
     ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
