@@ -11,8 +11,9 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -24,14 +25,17 @@ from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
 from nogps.acquire.service import SMALLEST, CachedService, Page, Service
-from nogps.acquire.source import CrawlRate, Source
+from nogps.acquire.source import Context, CrawlRate, Source, SourceType
 from nogps.base import coroutines
+from nogps.base.settings import Section
 from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
 EMPTY_CELLS = 10  # for each call, where a question about a coarse cell tells that many are empty
 ANY_RATE = CrawlRate(connections=8, per_second=math.inf, kilobytes=0)
 HALVINGS = 2  # of a box that a service fails to answer
+# The limits of `sampling` where it says null: these services have millions of photos.
+MOST = {"photos": 10_000, "per_cell": 20, "per_owner": 500, "per_sequence": 5, "spacing_m": 25.0}
 
 
 @dataclass
@@ -311,3 +315,27 @@ class Search(Source):
         here = s2.parent(leaves, level) == cell_id
         outside = {key for key, inside in zip(located, here, strict=True) if not inside}
         return {key: each for key, each in photos.items() if key not in outside}
+
+
+def open_service(
+    settings: type[Section],
+    service: Callable[[Context], Service],
+    crawl_rate: Callable[[Any], CrawlRate],
+    environment: tuple[str, ...] = (),
+) -> SourceType:
+    """The SourceType of a free service that the simulated planet speaks, too."""
+
+    def opened(context: Context) -> Search:
+        rate = crawl_rate(context.settings)
+        rate = replace(rate, per_second=math.inf) if context.simulated else rate
+        return Search(service(context), context.http, context.answers(), rate)
+
+    return SourceType(
+        settings,
+        opened,
+        environment,
+        on_planet=True,
+        by_area=True,
+        own_limits=MOST,
+        crawl_rate=crawl_rate,
+    )

@@ -37,10 +37,6 @@ class Budget:
         self._database = Database(path, TABLES, remedy)
         self._add_journal(path.with_suffix(".csv"))
 
-    def close(self) -> None:
-        """Close the file; a budget that is closed cannot be asked."""
-        self._database.close()
-
     @property
     def calls(self) -> int:
         """The number of calls ever made, free ones included."""

@@ -25,6 +25,7 @@ _SYSTEM_ERRORS = {
 class Database:
     """A SQLite file, made if it is not there; several threads and processes may use it.
 
+    It is closed when nobody holds it any more.
     `tables` is the SQL that makes them, `remedy` what to do when the file is damaged. With
     `durable` every statement is on the disk when it returns; without, a power failure (not a kill)
     may lose the last ones, and writing is faster.

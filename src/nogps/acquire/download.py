@@ -71,11 +71,11 @@ def gather(
     placeholders wherever they came from.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    with Ledger(scratch) as ledger:
-        work = _Gathering(source, scratch, ledger, min_side, http)
-        index = coroutines.run(work.run(candidates))
-        _unmask_placeholders(index, candidates["owner"])
-        return _publish(scratch, folder, ledger, index)
+    ledger = Ledger(scratch)
+    work = _Gathering(source, scratch, ledger, min_side, http)
+    index = coroutines.run(work.run(candidates))
+    _unmask_placeholders(index, candidates["owner"])
+    return _publish(scratch, folder, ledger, index)
 
 
 class _Gathering:

@@ -57,12 +57,6 @@ class Ledger:
             if not (scratch / shard).exists():
                 self.forget(shard)
 
-    def __enter__(self) -> "Ledger":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._database.close()
-
     def get(self, urls: list[str]) -> dict[str, Outcome]:
         """Outcomes by URL, of those of these URLs that are known."""
         query = "SELECT * FROM outcome WHERE url IN (SELECT value FROM json_each(?))"
@@ -168,8 +162,7 @@ def unfetched(urls: list[str], scratch: Path) -> list[str]:
         spool = Spool(path)
         arrived.update(spool.arrived)
         spool.close()
-    with Ledger(scratch) as ledger:
-        known = ledger.get(urls)
+    known = Ledger(scratch).get(urls)
     return [url for url in urls if url not in known and digest_of(url) not in arrived]
 
 

@@ -42,7 +42,7 @@ def search_spec(params: Params) -> SearchSpec:
     )
 
 
-def _region_weights(params: Params, photos: int) -> dict[str, float] | None:
+def _region_weights(params: Params, photos: int) -> dict[str, float]:
     """The weights in the file that sampling.weights names, if any."""
     sampling, by_area = params.sampling, source_type(params.source).by_area
     if by_area and bool(sampling.weights) != (sampling.places == "weights"):
@@ -51,7 +51,7 @@ def _region_weights(params: Params, photos: int) -> dict[str, float] | None:
             "weights: to a copy of metrics/regions.csv, or neither"
         )
     if not sampling.weights:
-        return None
+        return {}
     path = Path(sampling.weights)
     if path.resolve() == REGIONS.resolve():
         raise InputError(

@@ -5,7 +5,6 @@ import os
 import posixpath
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite
-from nogps.acquire.source import Context, Source, SourceType
+from nogps.acquire.source import Source, SourceType
 from nogps.acquire.sources import archive, osv5m, sets
 from nogps.acquire.sources.archive import FolderCounts, Images
 from nogps.base.errors import InputError
@@ -127,12 +126,7 @@ class Folder(Source):
         return found
 
 
-@contextmanager
-def _open(context: Context) -> Iterator[Source]:
-    yield Folder(context.settings.path)
-
-
-SOURCE = SourceType(Settings, _open, local=True)
+SOURCE = SourceType(Settings, lambda context: Folder(context.settings.path), local=True)
 
 
 def name_of(path: Path) -> str:

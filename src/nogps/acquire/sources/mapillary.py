@@ -12,12 +12,12 @@ from typing import Literal, cast
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box, geojson_point
+from nogps.acquire.area_search import open_service
 from nogps.acquire.candidate import Candidate, Fetched, Status, known_heading, moment_of
 from nogps.acquire.http import Answer, Polite, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
-from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import Licence, licence_of

@@ -8,7 +8,6 @@ pictures; see TERMS.
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -323,25 +322,23 @@ def _picture(answer: Answer) -> Fetched:
     return Fetched(Status.PLACEHOLDER) if flat else Fetched(Status.OK, answer.body)
 
 
-@contextmanager
-def _open(context: Context) -> Iterator[Source]:
+def _open(context: Context) -> StreetView:
     settings, hosts = context.settings, dict(context.hosts)
     addresses = hosts.pop("addresses", [])
     if not settings.addresses:
         settings = settings.model_copy(update={"addresses": addresses})
     price = (settings.usd_per_1000 / 1000, settings.free_a_month)
-    with closing(Budget(context.scratch / "paid.sqlite", context.budget_usd, *price)) as budget:
-        yield StreetView(
-            context.environment["GOOGLE_MAPS_API_KEY"],
-            context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
-            settings,
-            budget,
-            context.http,
-            region=context.search.limits.region,
-            seed=context.search.seed,
-            answers=context.answers(),
-            **hosts,
-        )
+    return StreetView(
+        context.environment["GOOGLE_MAPS_API_KEY"],
+        context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
+        settings,
+        Budget(context.scratch / "paid.sqlite", context.budget_usd, *price),
+        context.http,
+        region=context.search.limits.region,
+        seed=context.search.seed,
+        answers=context.answers(),
+        **hosts,
+    )
 
 
 SOURCE = SourceType(
