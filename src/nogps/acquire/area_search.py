@@ -24,7 +24,7 @@ from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
-from nogps.acquire.service import SMALLEST, CachedService, Page, Service
+from nogps.acquire.service import SMALLEST, CachedService, Service
 from nogps.acquire.source import Context, CrawlRate, Source, SourceType
 from nogps.base import coroutines
 from nogps.base.settings import Section
@@ -250,13 +250,20 @@ class Search(Source):
     async def _read(self, cell: _Cell, http: Polite) -> list[str]:
         """The ids, shuffled, of further photos of a cell: those of one more box."""
         box, failures = cell.boxes.pop()
-        try:
-            page = await self._page(box, cell, http)
-        except Unavailable:
-            if failures == HALVINGS:
+        page = None  # then it has to be divided
+        if box.square_degrees <= self.service.most_square_degrees:
+            try:
+                page = await self._cached.page(box, http)
+            except Unavailable:
+                failures += 1
+            cell.counts["calls"] += page.calls if page else 1
+            if failures > HALVINGS:
                 cell.counts["unanswered_areas"] += 1
                 return []
-            page, failures = None, failures + 1
+            if page and page.full:
+                divisible = box.square_degrees > SMALLEST
+                cell.counts["full_areas" if divisible else "cut_areas"] += 1
+                page = None if divisible else page
         if page is None:
             parts = cell.rng.sample(box.quarters(), 4)
             region = self.spec.limits.region
@@ -271,9 +278,8 @@ class Search(Source):
 
     async def _may_have_photos(self, cell: _Cell, http: Polite) -> bool:
         """Whether the larger cells around a cell have any photo at all."""
-        level = int(s2.level([cell.id])[0])
         for coarse in self.service.coarse_levels:
-            if coarse >= level:
+            if coarse >= self.spec.limits.cell_level:
                 break
             around = int(s2.parent([cell.id], coarse)[0])
             cell.coarse.append(around)
@@ -288,24 +294,6 @@ class Search(Source):
             if await self._cached.has_photos(box, http):
                 return True
         return False
-
-    async def _page(self, box: Box, cell: _Cell, http: Polite) -> Page | None:
-        """All photos of a box; None where it has to be divided."""
-        if box.square_degrees > self.service.most_square_degrees:
-            return None
-        try:
-            page = await self._cached.page(box, http)
-        except Unavailable:
-            cell.counts["calls"] += 1
-            raise
-        cell.counts["calls"] += page.calls
-        if not page.full:
-            return page
-        if box.square_degrees > SMALLEST:
-            cell.counts["full_areas"] += 1
-            return None
-        cell.counts["cut_areas"] += 1
-        return page
 
     def _inside(self, cell_id: int, photos: dict[str, Candidate | str]) -> dict:
         level = self.spec.limits.cell_level

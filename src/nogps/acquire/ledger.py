@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tarfile
+import weakref
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -81,9 +82,8 @@ class Ledger:
 
     def publish(self, shards: list[str]) -> None:
         """Note that these shards were among the outs."""
-        with self._database.transaction() as database:
-            rows = [[shard] for shard in shards]
-            database.executemany("INSERT OR IGNORE INTO published VALUES (?)", rows)
+        query = "INSERT OR IGNORE INTO published SELECT value FROM json_each(?)"
+        self._database.rows(query, [json.dumps(shards)])
 
     def published(self) -> set[str]:
         """All shards that ever were among the outs."""
@@ -105,6 +105,7 @@ class Spool:
         self.path = path
         self.arrived: dict[str, tuple[str, int, int]] = {}  # status, offset, size by digest
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        weakref.finalize(self, os.close, self._file)
         self._end = 0
         length = os.fstat(self._file).st_size
         while self._end + tarfile.BLOCKSIZE <= length:
@@ -146,22 +147,13 @@ class Spool:
         """Remove the file if there is nothing in it."""
         if not self.arrived:
             self.path.unlink()
-            self.close()
-
-    def close(self) -> None:
-        """Close the file, which stays as it is."""
-        os.close(self._file)
 
 
 def unfetched(urls: list[str], scratch: Path) -> list[str]:
     """Those of these URLs of which nothing is known in a scratch folder."""
     if not scratch.exists():
         return urls
-    arrived: set[str] = set()
-    for path in scratch.glob("spool-*.tar"):
-        spool = Spool(path)
-        arrived.update(spool.arrived)
-        spool.close()
+    arrived = set().union(*(Spool(path).arrived for path in scratch.glob("spool-*.tar")))
     known = Ledger(scratch).get(urls)
     return [url for url in urls if url not in known and digest_of(url) not in arrived]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm.contrib.concurrent import thread_map
 
-from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.candidate import Candidate, Fetched, as_number
 from nogps.acquire.http import Polite
 from nogps.acquire.source import Source, SourceType
 from nogps.acquire.sources import archive, osv5m, sets
@@ -183,7 +183,7 @@ def _path_below(where: str, text: str) -> str:
 
 
 def _number(where: str, column: str, text: str, largest: int) -> float:
-    value = sets.number(text)
+    value = as_number(text)
     if not abs(value) <= largest:
         raise InputError(
             f'{where}: {column} "{text}" is not a number from -{largest} to {largest}; '

@@ -5,7 +5,6 @@ at a time, and of the pictures only the zips' directories, when they are listed.
 """
 
 import itertools
-import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 from tqdm import tqdm
 
-from nogps.acquire.candidate import Candidate, moment_of
+from nogps.acquire.candidate import Candidate, as_number, moment_of
 from nogps.acquire.sources import archive
 from nogps.acquire.sources.archive import FolderCounts, Images, Member, on_globe
 from nogps.base.errors import InputError
@@ -162,8 +161,8 @@ def _candidate(row: dict, url: str) -> Candidate:
     return Candidate(
         photo_id=str(number),
         source="folder",
-        latitude=math.nan if row["latitude"] is None else row["latitude"],
-        longitude=math.nan if row["longitude"] is None else row["longitude"],
+        latitude=as_number(row["latitude"]),
+        longitude=as_number(row["longitude"]),
         owner=_whole(row.get("creator_id", "")) or author,
         url=url,
         taken_at=moment_of(row.get("captured_at", "")),
