@@ -37,11 +37,8 @@ class Folder(Source):
 
     With photos.csv in it, the photos are its rows. With the table of a set that we know (see
     `sources.sets`), they are that set. Without either, they are all image files that carry a
-    position (see `exif.read_metadata`). Hidden files and directories are skipped; links to
-    directories are not followed.
-
-    A candidate's `url` names the file's bytes (see `sources.archive`), so that a photo that
-    changes is another candidate.
+    position (see `exif.read_metadata`). A candidate's `url` names the file's bytes (see
+    `sources.archive`), so that a photo that changes is another candidate.
     """
 
     path: Path

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,20 +20,19 @@ from tqdm import tqdm
 from nogps.acquire.candidate import Candidate, as_number, moment_of
 from nogps.acquire.sources import archive
 from nogps.acquire.sources.archive import FolderCounts, Images, Member, on_globe
+from nogps.acquire.sources.mapillary import LICENCE
 from nogps.base.errors import InputError
 from nogps.photos.files import image_files
-from nogps.rights.licences import Licence, licence_of
 
 REQUIRED = ("id", "latitude", "longitude")
 TEXTS = ("sequence", "captured_at", "creator_username", "creator_id")  # may be missing
 SETS = ("train", "test")
-LICENCE = cast(Licence, licence_of("CC BY-SA 4.0"))
 BLOCK = 8 << 20  # bytes of the table at a time
 # Where a picture lies; 32 bytes of memory for each of five millions.
 PICTURE = np.dtype(
     [("id", "i8"), ("folder", "i4"), ("offset", "i8"), ("size", "i8"), ("crc32", "u4")]
 )
-EXTRACTED = (-1, 0, 0)  # offset, size and crc32 of a picture that is a file of its own
+EXTRACTED = Member(-1, 0, 0)  # of a picture that is a file of its own
 
 
 def candidates(table: Path, columns: list[str], counts: FolderCounts) -> Iterator[Candidate]:
@@ -135,8 +133,7 @@ def _pictures(root: Path, below: str, counts: FolderCounts) -> tuple[list[str], 
             file = name.rpartition("/")[2]
             if re.fullmatch(r"[1-9][0-9]{0,17}\.jpg|0\.jpg", file):
                 folder = folders.setdefault(place + name.removesuffix(file), len(folders))
-                there = (member.offset, member.size, member.crc32) if member else EXTRACTED
-                rows.append((int(file[:-4]), folder, *there))
+                rows.append((int(file[:-4]), folder, *(member or EXTRACTED)))
         parts.append(np.array(rows, PICTURE))
     pictures = np.concatenate(parts)
     return list(folders), pictures[np.unique(pictures["id"], return_index=True)[1]]
