@@ -224,7 +224,8 @@ class _Gathering:
 
     def member(self, photo_id: str, outcome: Outcome) -> tuple[str, bytes]:
         if outcome.shard:
-            body = self.shards.read(outcome.byte_range)
+            where = shards.ByteRange(outcome.shard, outcome.offset, outcome.size)
+            body = self.shards.read(where)
         else:
             body = self.spooled[digest_of(outcome.url)].read(outcome.url).body
         return shards.member_name(photo_id, images.suffix_of(body)), body

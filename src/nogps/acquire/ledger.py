@@ -31,29 +31,23 @@ class Outcome:
     height: int = 0
     sha256: str = ""
 
-    @property
-    def byte_range(self) -> ByteRange:
-        """Where the photo's bytes lie in a shard."""
-        return ByteRange(self.shard, self.offset, self.size)
 
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS outcome (
-    url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT, height INT,
-    sha256 TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS published (shard TEXT PRIMARY KEY);
-CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard);
-CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256);
-"""
-
-
-class Ledger:
+class Ledger(Database):
     """What is known of each URL, in SQLite: it survives being killed at any moment."""
 
+    tables = """
+    CREATE TABLE IF NOT EXISTS outcome (
+        url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT,
+        height INT, sha256 TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS published (shard TEXT PRIMARY KEY);
+    CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard);
+    CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256);
+    """
+    remedy = "remove it, and what it knew of is fetched again"
+
     def __init__(self, scratch: Path):
-        remedy = "remove it, and what it knew of is fetched again"
-        self._database = Database(scratch / "ledger.sqlite", TABLES, remedy)
+        super().__init__(scratch / "ledger.sqlite")
         for shard in self.shards():
             if not (scratch / shard).exists():
                 self.forget(shard)
@@ -61,38 +55,38 @@ class Ledger:
     def get(self, urls: list[str]) -> dict[str, Outcome]:
         """Outcomes by URL, of those of these URLs that are known."""
         query = "SELECT * FROM outcome WHERE url IN (SELECT value FROM json_each(?))"
-        return {row[0]: Outcome(*row) for row in self._database.rows(query, [json.dumps(urls)])}
+        return {row[0]: Outcome(*row) for row in self.rows(query, [json.dumps(urls)])}
 
     def kept(self, sha256: str) -> ByteRange | None:
         """Where bytes with this SHA-256 lie, whatever their URL."""
         query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
-        rows = self._database.rows(query + " LIMIT 1", [sha256])
+        rows = self.rows(query + " LIMIT 1", [sha256])
         return ByteRange(*rows[0]) if rows else None
 
     def put(self, outcomes: list[Outcome]) -> None:
         """Write down what is known now, all of it or nothing."""
         marks = ",".join("?" * len(fields(Outcome)))
-        with self._database.transaction() as database:
+        with self.transaction() as database:
             database.executemany(f"REPLACE INTO outcome VALUES ({marks})", map(astuple, outcomes))
 
     def shards(self) -> list[str]:
         """All shards that some photo lies in."""
-        rows = self._database.rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
+        rows = self.rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
         return [shard for (shard,) in rows]
 
     def publish(self, shards: list[str]) -> None:
         """Note that these shards were among the outs."""
         query = "INSERT OR IGNORE INTO published SELECT value FROM json_each(?)"
-        self._database.rows(query, [json.dumps(shards)])
+        self.rows(query, [json.dumps(shards)])
 
     def published(self) -> set[str]:
         """All shards that ever were among the outs."""
-        return {shard for (shard,) in self._database.rows("SELECT shard FROM published")}
+        return {shard for (shard,) in self.rows("SELECT shard FROM published")}
 
     def forget(self, shard: str) -> None:
         """Note that a shard was removed: its photos' outcomes stay known, their bytes are gone."""
         query = """UPDATE outcome SET shard = '', "offset" = 0 WHERE shard = ?"""
-        self._database.rows(query, [shard])
+        self.rows(query, [shard])
 
 
 class Spool:

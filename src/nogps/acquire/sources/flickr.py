@@ -81,8 +81,8 @@ class Flickr(Source):
 
     api: Api
     settings: Settings
+    answers: AnswerCache  # finished blocks
     box: Box | None = None  # that photos lie in; None: anywhere
-    answers: AnswerCache = field(default_factory=lambda: AnswerCache(None))  # finished blocks
     page_base: str = "https://www.flickr.com"
     counts: FlickrCounts = field(default_factory=FlickrCounts, init=False)
 
@@ -312,7 +312,7 @@ def _open(context: Context) -> Flickr:
     )
     region = context.search.limits.region
     box = region.boxes[0] if region.shape is not None and len(region.boxes) == 1 else None
-    return Flickr(api, context.settings, box, context.answers(), **hosts)
+    return Flickr(api, context.settings, context.answers(), box, **hosts)
 
 
 SOURCE = SourceType(

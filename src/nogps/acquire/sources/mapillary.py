@@ -6,7 +6,6 @@ under CC BY-SA 4.0.
 """
 
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from typing import Literal, cast
 from urllib.parse import urlencode
@@ -100,9 +99,9 @@ class Mapillary:
         query = {"bbox": str(box), "fields": FIELDS, "limit": most}
         limits = self.spec.limits
         if limits.taken_from:
-            query["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"
+            query["start_captured_at"] = f"{limits.taken_from}T00:00:00Z"
         if limits.taken_to:
-            query["end_captured_at"] = f"{date.fromisoformat(limits.taken_to)}T23:59:59Z"
+            query["end_captured_at"] = f"{limits.taken_to}T23:59:59Z"
         return f"{self.base_url}/images?{urlencode(query, safe=',:')}"
 
     async def _get(self, url: str, http: Polite) -> dict:
