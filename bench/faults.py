@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.download import gather
 from nogps.acquire.http import Polite
 from nogps.acquire.ledger import unfetched
@@ -53,7 +54,9 @@ def main() -> None:
 def download(base: str, folder: str) -> None:
     """What is killed: the stage's own code, with short waits."""
     here = Path(folder)
-    source = Flickr(Api("key", "secret"), read_params().flickr)
+    source = Flickr(
+        Api("key", "secret"), read_params().flickr, AnswerCache(here / "answers.sqlite")
+    )
     http = Polite(connections=32, unit_s=0.02, timeout_s=2.0, base=base)
     candidates = pd.read_parquet(here / "candidates.parquet")
     gather(candidates, source, here / "scratch", here / "photos", http=http, min_side=64)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -56,14 +57,15 @@ def main() -> None:
         calls=arguments.calls,
     )
     rows, params = [], read_params()
-    with running_planet(0, arguments.photos) as planet:
+    with TemporaryDirectory() as folder, running_planet(0, arguments.photos) as planet:
         http = partial(Polite, connections=16, base=planet.base, unit_s=0.05, user_agent=WHO)
         for service in (
             Panoramax(spec, params.panoramax, base_url=panoramax.CATALOGUE),
             Commons(spec, params.commons, base_url=commons.SITE),
             Mapillary(MAPILLARY_TOKEN, spec, params.mapillary, base_url=mapillary.GRAPH),
         ):
-            search, began = Search(service, http, AnswerCache(None)), time.monotonic()
+            answers = AnswerCache(Path(folder) / f"{service.name}.sqlite")
+            search, began = Search(service, http, answers), time.monotonic()
             found = search.candidates()
             seconds = time.monotonic() - began
             counts = search.counts

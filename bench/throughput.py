@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from faults import candidate_table
 
+from nogps.acquire.answers import AnswerCache
 from nogps.acquire.download import gather
 from nogps.acquire.http import Polite
 from nogps.acquire.sources.flickr import Flickr
@@ -90,7 +91,9 @@ def main() -> None:
 def download(base: str, folder: str, connections: str) -> None:
     """Ours: what the stage calls, in a process of its own as theirs is."""
     here = Path(folder)
-    source = Flickr(Api("key", "secret"), read_params().flickr)
+    source = Flickr(
+        Api("key", "secret"), read_params().flickr, AnswerCache(here / "answers.sqlite")
+    )
     http = Polite(connections=int(connections), base=base)
     candidates = pd.read_parquet(here / "candidates.parquet")
     index = gather(candidates, source, here / "scratch", here / "photos", http=http, min_side=64)

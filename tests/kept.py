@@ -4,6 +4,22 @@ import sqlite3
 import zlib
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+from nogps.acquire.answers import AnswerCache
+
+
+class NoAnswers(AnswerCache):
+    """Keeps nothing, so that all is asked."""
+
+    def __init__(self):
+        pass
+
+    def get(self, question: Any) -> Any:
+        return None
+
+    def put(self, question: Any, answer: Any) -> None:
+        pass
 
 
 def kept_answers(path: Path) -> list[bytes]:

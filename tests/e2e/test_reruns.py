@@ -78,7 +78,7 @@ TRAINING = ["train", "eval", "report"]
         ("src/nogps/report/svg.py", ["report"]),  # how the coast is drawn
         ("src/nogps/evaluate/measure.py", ["eval"]),
         ("src/nogps/evaluate/protocol.py", ["eval", "report"]),
-        ("src/nogps/pipeline/sampling.py", ["sample"]),
+        ("src/sample.py", ["sample"]),
         ("src/nogps/acquire/sources/flickr.py", ["sample", "download"]),
         ("src/nogps/acquire/sources/folder.py", ["sample", "download"]),
         ("src/nogps/acquire/http.py", ["sample", "download"]),

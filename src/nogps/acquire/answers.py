@@ -3,27 +3,22 @@
 import hashlib
 import json
 import zlib
-from pathlib import Path
 from typing import Any
 
 from nogps.acquire.database import Database
 
-TABLE = "CREATE TABLE IF NOT EXISTS answer (question BLOB PRIMARY KEY, answer BLOB)"
 
+class AnswerCache(Database):
+    """JSON values by what was asked (JSON, too), on the disk alone."""
 
-class AnswerCache:
-    """JSON values by what was asked (JSON, too), on the disk alone; with no path it stays empty."""
-
-    def __init__(self, path: Path | None):
-        remedy = "remove it, and what it held is asked again"
-        self._database = Database(path, TABLE, remedy, durable=False) if path else None
+    tables = "CREATE TABLE IF NOT EXISTS answer (question BLOB PRIMARY KEY, answer BLOB)"
+    remedy = "remove it, and what it held is asked again"
+    durable = False
 
     def get(self, question: Any) -> Any:
         """The answer to a question, or None where none is kept."""
-        if self._database is None:
-            return None
         query = "SELECT answer FROM answer WHERE question = ?"
-        kept = self._database.rows(query, [_digest(question)])
+        kept = self.rows(query, [_digest(question)])
         try:
             return json.loads(zlib.decompress(kept[0][0])) if kept else None
         except (zlib.error, ValueError, TypeError):
@@ -31,9 +26,8 @@ class AnswerCache:
 
     def put(self, question: Any, answer: Any) -> None:
         """Keep an answer; it replaces an earlier one."""
-        if self._database is not None:
-            kept = zlib.compress(json.dumps(answer, separators=(",", ":")).encode())
-            self._database.rows("REPLACE INTO answer VALUES (?, ?)", [_digest(question), kept])
+        kept = zlib.compress(json.dumps(answer, separators=(",", ":")).encode())
+        self.rows("REPLACE INTO answer VALUES (?, ?)", [_digest(question), kept])
 
 
 def _digest(question: Any) -> bytes:

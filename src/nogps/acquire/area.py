@@ -154,7 +154,7 @@ def geojson_point(geometry: object) -> tuple[float, float] | None:
 
 
 def cells_to_search(
-    region: Region, places: str, level: int, most: int, weights: dict[str, float] | None, seed: int
+    region: Region, places: str, level: int, most: int, weights: Mapping[str, float], seed: int
 ) -> NDArray[np.uint64]:
     """Ids, each once, of at most `most` S2 cells of a level, in the order to look into them.
 
@@ -188,7 +188,7 @@ def cells_to_search(
 
 
 def _points(
-    region: Region, places: str, weights: dict[str, float] | None, rng: np.random.Generator
+    region: Region, places: str, weights: Mapping[str, float], rng: np.random.Generator
 ) -> _Points:
     """Sampled points; some of them may lie outside the region."""
     if places == "population":
@@ -202,8 +202,8 @@ def _points(
     chance = rng.random(BATCH)
     wanted = on_land(latitude, longitude)
     if places == "weights":
-        weight = region_weights(latitude, longitude, weights or {})
-        wanted &= chance < weight / max(1.0, *(weights or {}).values())
+        weight = region_weights(latitude, longitude, weights)
+        wanted &= chance < weight / max(1.0, *weights.values())
     return latitude[wanted], longitude[wanted]
 
 

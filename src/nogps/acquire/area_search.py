@@ -11,8 +11,9 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -23,15 +24,18 @@ from nogps.acquire.candidate import Candidate, Fetched
 from nogps.acquire.http import Polite, Unavailable
 from nogps.acquire.ledger import unfetched
 from nogps.acquire.limits import Thinning
-from nogps.acquire.service import SMALLEST, CachedService, Page, Service
-from nogps.acquire.source import CrawlRate, Source
+from nogps.acquire.service import SMALLEST, CachedService, Service
+from nogps.acquire.source import Context, CrawlRate, Source, SourceType
 from nogps.base import coroutines
+from nogps.base.settings import Section
 from nogps.earth import s2
 
 AHEAD = 24  # cells that are asked about while an earlier one is awaited
 EMPTY_CELLS = 10  # for each call, where a question about a coarse cell tells that many are empty
 ANY_RATE = CrawlRate(connections=8, per_second=math.inf, kilobytes=0)
 HALVINGS = 2  # of a box that a service fails to answer
+# The limits of `sampling` where it says null: these services have millions of photos.
+MOST = {"photos": 10_000, "per_cell": 20, "per_owner": 500, "per_sequence": 5, "spacing_m": 25.0}
 
 
 @dataclass
@@ -246,13 +250,20 @@ class Search(Source):
     async def _read(self, cell: _Cell, http: Polite) -> list[str]:
         """The ids, shuffled, of further photos of a cell: those of one more box."""
         box, failures = cell.boxes.pop()
-        try:
-            page = await self._page(box, cell, http)
-        except Unavailable:
-            if failures == HALVINGS:
+        page = None  # then it has to be divided
+        if box.square_degrees <= self.service.most_square_degrees:
+            try:
+                page = await self._cached.page(box, http)
+            except Unavailable:
+                failures += 1
+            cell.counts["calls"] += page.calls if page else 1
+            if failures > HALVINGS:
                 cell.counts["unanswered_areas"] += 1
                 return []
-            page, failures = None, failures + 1
+            if page and page.full:
+                divisible = box.square_degrees > SMALLEST
+                cell.counts["full_areas" if divisible else "cut_areas"] += 1
+                page = None if divisible else page
         if page is None:
             parts = cell.rng.sample(box.quarters(), 4)
             region = self.spec.limits.region
@@ -267,9 +278,8 @@ class Search(Source):
 
     async def _may_have_photos(self, cell: _Cell, http: Polite) -> bool:
         """Whether the larger cells around a cell have any photo at all."""
-        level = int(s2.level([cell.id])[0])
         for coarse in self.service.coarse_levels:
-            if coarse >= level:
+            if coarse >= self.spec.limits.cell_level:
                 break
             around = int(s2.parent([cell.id], coarse)[0])
             cell.coarse.append(around)
@@ -285,24 +295,6 @@ class Search(Source):
                 return True
         return False
 
-    async def _page(self, box: Box, cell: _Cell, http: Polite) -> Page | None:
-        """All photos of a box; None where it has to be divided."""
-        if box.square_degrees > self.service.most_square_degrees:
-            return None
-        try:
-            page = await self._cached.page(box, http)
-        except Unavailable:
-            cell.counts["calls"] += 1
-            raise
-        cell.counts["calls"] += page.calls
-        if not page.full:
-            return page
-        if box.square_degrees > SMALLEST:
-            cell.counts["full_areas"] += 1
-            return None
-        cell.counts["cut_areas"] += 1
-        return page
-
     def _inside(self, cell_id: int, photos: dict[str, Candidate | str]) -> dict:
         level = self.spec.limits.cell_level
         located = {key: each for key, each in photos.items() if isinstance(each, Candidate)}
@@ -311,3 +303,27 @@ class Search(Source):
         here = s2.parent(leaves, level) == cell_id
         outside = {key for key, inside in zip(located, here, strict=True) if not inside}
         return {key: each for key, each in photos.items() if key not in outside}
+
+
+def open_service(
+    settings: type[Section],
+    service: Callable[[Context], Service],
+    crawl_rate: Callable[[Any], CrawlRate],
+    environment: tuple[str, ...] = (),
+) -> SourceType:
+    """The SourceType of a free service that the simulated planet speaks, too."""
+
+    def opened(context: Context) -> Search:
+        rate = crawl_rate(context.settings)
+        rate = replace(rate, per_second=math.inf) if context.simulated else rate
+        return Search(service(context), context.http, context.answers(), rate)
+
+    return SourceType(
+        settings,
+        opened,
+        environment,
+        on_planet=True,
+        by_area=True,
+        own_limits=MOST,
+        crawl_rate=crawl_rate,
+    )

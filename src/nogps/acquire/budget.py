@@ -10,18 +10,12 @@ from pathlib import Path
 from nogps.acquire.database import Database
 from nogps.base.errors import InputError
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS month (month TEXT PRIMARY KEY, calls INT, usd REAL);
-CREATE TABLE IF NOT EXISTS call (digest TEXT, usd REAL);
-CREATE INDEX IF NOT EXISTS by_digest ON call (digest);
-"""
-
 
 class OverBudget(InputError):
     """The next call would cost more than the budget has left."""
 
 
-class Budget:
+class Budget(Database):
     """A budget for paid calls, and the record of those made, in SQLite; it outlives the process.
 
     A call costs `usd_per_call` dollars; `free_a_month` are free in a calendar month (UTC).
@@ -29,27 +23,29 @@ class Budget:
     forgets one. What was asked for is kept as a digest. Processes and threads may share a record.
     """
 
+    tables = """
+    CREATE TABLE IF NOT EXISTS month (month TEXT PRIMARY KEY, calls INT, usd REAL);
+    CREATE TABLE IF NOT EXISTS call (digest TEXT, usd REAL);
+    CREATE INDEX IF NOT EXISTS by_digest ON call (digest);
+    """
+    remedy = "put back a copy of it; if it is removed, what was spent before is forgotten"
+
     def __init__(self, path: Path, budget_usd: float, usd_per_call: float, free_a_month: int = 0):
         self.budget_usd = budget_usd
         self.usd_per_call = usd_per_call
         self.free_a_month = free_a_month
-        remedy = "put back a copy of it; if it is removed, what was spent before is forgotten"
-        self._database = Database(path, TABLES, remedy)
+        super().__init__(path)
         self._add_journal(path.with_suffix(".csv"))
-
-    def close(self) -> None:
-        """Close the file; a budget that is closed cannot be asked."""
-        self._database.close()
 
     @property
     def calls(self) -> int:
         """The number of calls ever made, free ones included."""
-        return self._database.rows("SELECT coalesce(sum(calls), 0) FROM month")[0][0]
+        return self.rows("SELECT coalesce(sum(calls), 0) FROM month")[0][0]
 
     @property
     def spent_usd(self) -> float:
         """US dollars ever spent, by all runs."""
-        return self._database.rows("SELECT total(usd) FROM month")[0][0]
+        return self.rows("SELECT total(usd) FROM month")[0][0]
 
     def charge(self, what: str) -> None:
         """Pay for a call, about to be made, that asks for `what`.
@@ -57,7 +53,7 @@ class Budget:
         Raises:
             OverBudget: it would cost more than what is left; nothing was paid.
         """
-        with self._database.transaction() as database:
+        with self.transaction() as database:
             usd = self.usd_per_call if self._free_calls() <= 0 else 0.0
             if self.spent_usd + usd > self.budget_usd + 1e-9:
                 told = ", which is too little for one call; set it to what you will spend at most"
@@ -76,12 +72,12 @@ class Budget:
         digests = json.dumps([_digest(what) for what in asked])
         query = """SELECT count(*), total(usd) FROM call
                    WHERE digest IN (SELECT value FROM json_each(?))"""
-        ((calls, usd),) = self._database.rows(query, [digests])
+        ((calls, usd),) = self.rows(query, [digests])
         return calls, round(usd, 6)
 
     def _free_calls(self) -> int:
         """Calls that are still free this month; negative where more were made."""
-        made = self._database.rows("SELECT calls FROM month WHERE month = ?", [_this_month()])
+        made = self.rows("SELECT calls FROM month WHERE month = ?", [_this_month()])
         return self.free_a_month - (made[0][0] if made else 0)
 
     def _add_journal(self, journal: Path) -> None:
@@ -91,7 +87,7 @@ class Budget:
         """
         if not journal.exists():
             return
-        with self._database.transaction() as database:
+        with self.transaction() as database:
             ((known,),) = database.execute("PRAGMA user_version").fetchall()
             text = journal.read_bytes()
             for line in text[known:].decode(errors="replace").splitlines():

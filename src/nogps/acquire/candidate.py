@@ -1,12 +1,11 @@
 """A photo that could be fetched, and what became of it."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from nogps.photos.status import Status
-
-__all__ = ["Candidate", "Fetched", "Status", "known_heading", "known_position", "moment_of"]
+from nogps.photos.status import Status as Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,17 @@ class Fetched:
     body: bytes = b""
 
 
+def as_number(value: Any) -> float:
+    """The number that a value or text is; NaN if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def known_heading(degrees: Any) -> float | None:
     """Degrees clockwise from north, below 360; None where it is no number from 0 to 360."""
-    try:
-        degrees = float(degrees)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    degrees = as_number(degrees)
     return degrees % 360 if 0 <= degrees <= 360 else None
 
 

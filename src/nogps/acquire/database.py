@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from nogps.base.errors import InputError
 
@@ -25,18 +26,21 @@ _SYSTEM_ERRORS = {
 class Database:
     """A SQLite file, made if it is not there; several threads and processes may use it.
 
-    `tables` is the SQL that makes them, `remedy` what to do when the file is damaged. With
-    `durable` every statement is on the disk when it returns; without, a power failure (not a kill)
-    may lose the last ones, and writing is faster.
+    It is closed when nobody holds it any more.
+    With `durable` every statement is on the disk when it returns; without, a power failure (not a
+    kill) may lose the last ones, and writing is faster.
 
     Raises:
         InputError: the file is damaged.
         OSError: it cannot be written, or the disk is full.
     """
 
-    def __init__(self, path: Path, tables: str, remedy: str, durable: bool = True):
+    tables: ClassVar[str]  # SQL that makes them
+    remedy: ClassVar[str]  # what to do when the file is damaged
+    durable: ClassVar[bool] = True
+
+    def __init__(self, path: Path):
         self._path = path
-        self._remedy = remedy
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._errors():
@@ -45,8 +49,8 @@ class Database:
             )
             self.close = weakref.finalize(self, self._connection.close)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._connection.executescript(tables)
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
+            self._connection.executescript(self.tables)
 
     def rows(self, query: str, values: Sequence = ()) -> list[tuple]:
         """All rows that a statement returns."""
@@ -70,4 +74,4 @@ class Database:
                 number = errno.ENOSPC
             if number:
                 raise OSError(number, os.strerror(number), str(self._path)) from error
-            raise InputError(f"{self._path} is damaged ({error}); {self._remedy}") from error
+            raise InputError(f"{self._path} is damaged ({error}); {self.remedy}") from error

@@ -71,11 +71,11 @@ def gather(
     placeholders wherever they came from.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    with Ledger(scratch) as ledger:
-        work = _Gathering(source, scratch, ledger, min_side, http)
-        index = coroutines.run(work.run(candidates))
-        _unmask_placeholders(index, candidates["owner"])
-        return _publish(scratch, folder, ledger, index)
+    ledger = Ledger(scratch)
+    work = _Gathering(source, scratch, ledger, min_side, http)
+    index = coroutines.run(work.run(candidates))
+    _unmask_placeholders(index, candidates["owner"])
+    return _publish(scratch, folder, ledger, index)
 
 
 class _Gathering:
@@ -224,7 +224,8 @@ class _Gathering:
 
     def member(self, photo_id: str, outcome: Outcome) -> tuple[str, bytes]:
         if outcome.shard:
-            body = self.shards.read(outcome.byte_range)
+            where = shards.ByteRange(outcome.shard, outcome.offset, outcome.size)
+            body = self.shards.read(where)
         else:
             body = self.spooled[digest_of(outcome.url)].read(outcome.url).body
         return shards.member_name(photo_id, images.suffix_of(body)), body

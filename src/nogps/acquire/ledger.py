@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tarfile
+import weakref
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -30,75 +31,62 @@ class Outcome:
     height: int = 0
     sha256: str = ""
 
-    @property
-    def byte_range(self) -> ByteRange:
-        """Where the photo's bytes lie in a shard."""
-        return ByteRange(self.shard, self.offset, self.size)
 
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS outcome (
-    url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT, height INT,
-    sha256 TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS published (shard TEXT PRIMARY KEY);
-CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard);
-CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256);
-"""
-
-
-class Ledger:
+class Ledger(Database):
     """What is known of each URL, in SQLite: it survives being killed at any moment."""
 
+    tables = """
+    CREATE TABLE IF NOT EXISTS outcome (
+        url TEXT PRIMARY KEY, status TEXT, shard TEXT, "offset" INT, size INT, width INT,
+        height INT, sha256 TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS published (shard TEXT PRIMARY KEY);
+    CREATE INDEX IF NOT EXISTS by_shard ON outcome (shard);
+    CREATE INDEX IF NOT EXISTS by_sha256 ON outcome (sha256);
+    """
+    remedy = "remove it, and what it knew of is fetched again"
+
     def __init__(self, scratch: Path):
-        remedy = "remove it, and what it knew of is fetched again"
-        self._database = Database(scratch / "ledger.sqlite", TABLES, remedy)
+        super().__init__(scratch / "ledger.sqlite")
         for shard in self.shards():
             if not (scratch / shard).exists():
                 self.forget(shard)
 
-    def __enter__(self) -> "Ledger":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._database.close()
-
     def get(self, urls: list[str]) -> dict[str, Outcome]:
         """Outcomes by URL, of those of these URLs that are known."""
         query = "SELECT * FROM outcome WHERE url IN (SELECT value FROM json_each(?))"
-        return {row[0]: Outcome(*row) for row in self._database.rows(query, [json.dumps(urls)])}
+        return {row[0]: Outcome(*row) for row in self.rows(query, [json.dumps(urls)])}
 
     def kept(self, sha256: str) -> ByteRange | None:
         """Where bytes with this SHA-256 lie, whatever their URL."""
         query = """SELECT shard, "offset", size FROM outcome WHERE sha256 = ? AND shard != ''"""
-        rows = self._database.rows(query + " LIMIT 1", [sha256])
+        rows = self.rows(query + " LIMIT 1", [sha256])
         return ByteRange(*rows[0]) if rows else None
 
     def put(self, outcomes: list[Outcome]) -> None:
         """Write down what is known now, all of it or nothing."""
         marks = ",".join("?" * len(fields(Outcome)))
-        with self._database.transaction() as database:
+        with self.transaction() as database:
             database.executemany(f"REPLACE INTO outcome VALUES ({marks})", map(astuple, outcomes))
 
     def shards(self) -> list[str]:
         """All shards that some photo lies in."""
-        rows = self._database.rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
+        rows = self.rows("SELECT DISTINCT shard FROM outcome WHERE shard != ''")
         return [shard for (shard,) in rows]
 
     def publish(self, shards: list[str]) -> None:
         """Note that these shards were among the outs."""
-        with self._database.transaction() as database:
-            rows = [[shard] for shard in shards]
-            database.executemany("INSERT OR IGNORE INTO published VALUES (?)", rows)
+        query = "INSERT OR IGNORE INTO published SELECT value FROM json_each(?)"
+        self.rows(query, [json.dumps(shards)])
 
     def published(self) -> set[str]:
         """All shards that ever were among the outs."""
-        return {shard for (shard,) in self._database.rows("SELECT shard FROM published")}
+        return {shard for (shard,) in self.rows("SELECT shard FROM published")}
 
     def forget(self, shard: str) -> None:
         """Note that a shard was removed: its photos' outcomes stay known, their bytes are gone."""
         query = """UPDATE outcome SET shard = '', "offset" = 0 WHERE shard = ?"""
-        self._database.rows(query, [shard])
+        self.rows(query, [shard])
 
 
 class Spool:
@@ -111,6 +99,7 @@ class Spool:
         self.path = path
         self.arrived: dict[str, tuple[str, int, int]] = {}  # status, offset, size by digest
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        weakref.finalize(self, os.close, self._file)
         self._end = 0
         length = os.fstat(self._file).st_size
         while self._end + tarfile.BLOCKSIZE <= length:
@@ -152,24 +141,14 @@ class Spool:
         """Remove the file if there is nothing in it."""
         if not self.arrived:
             self.path.unlink()
-            self.close()
-
-    def close(self) -> None:
-        """Close the file, which stays as it is."""
-        os.close(self._file)
 
 
 def unfetched(urls: list[str], scratch: Path) -> list[str]:
     """Those of these URLs of which nothing is known in a scratch folder."""
     if not scratch.exists():
         return urls
-    arrived: set[str] = set()
-    for path in scratch.glob("spool-*.tar"):
-        spool = Spool(path)
-        arrived.update(spool.arrived)
-        spool.close()
-    with Ledger(scratch) as ledger:
-        known = ledger.get(urls)
+    arrived = set().union(*(Spool(path).arrived for path in scratch.glob("spool-*.tar")))
+    known = Ledger(scratch).get(urls)
     return [url for url in urls if url not in known and digest_of(url) not in arrived]
 
 

@@ -1,9 +1,9 @@
-"""Which photos to keep: within limits, evenly, or more where an earlier model was worst."""
+"""Which photos to keep: the parameters of sampling, limits, and the weights of regions."""
 
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field
 
-from nogps.acquire.area import Region, region_weights
+from nogps.acquire.area import Region
 from nogps.acquire.candidate import Candidate
 from nogps.base.errors import InputError
 from nogps.base.settings import Count, CountOrZero, Level, Section
@@ -111,34 +110,6 @@ def _garbled(path: Path, what: str) -> InputError:
     return InputError(
         f"sampling.weights: {path} {what}; copy metrics/regions.csv of an earlier run again"
     )
-
-
-def sample(
-    latitude: ArrayLike,
-    longitude: ArrayLike,
-    photos: int,
-    weights: Mapping[str, float] | None,
-    seed: int,
-) -> NDArray[np.int64]:
-    """Indices, increasing, of so many of the candidates at these positions in degrees (n,).
-
-    Drawn without replacement, one after the other, each time in proportion to the weight of the
-    region that a candidate lies in (S2 tokens of one level); 1 in regions that `weights` does not
-    know, and everywhere without it. With more `photos` the same seed draws the same ones and more;
-    0, or as many as there are, takes all.
-
-    Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006: the largest
-    u ** (1 / weight) for u uniform, which are the smallest -log(u) / weight.
-
-    Raises:
-        InputError: a position is off the globe.
-    """
-    latitude, longitude = s2.positions(latitude, longitude)
-    if photos == 0 or photos >= len(latitude):
-        return np.arange(len(latitude))
-    weight = region_weights(latitude, longitude, weights) if weights else 1.0
-    keys = np.random.default_rng(seed).standard_exponential(len(latitude)) / weight
-    return np.sort(np.argsort(keys, kind="stable")[:photos])
 
 
 @dataclass(frozen=True)

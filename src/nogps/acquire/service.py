@@ -30,7 +30,7 @@ class SearchSpec:
     places: str = "population"  # how cells are sampled: population, land or weights
     photos: int = 0  # at most; 0: all
     calls: int = 20_000  # at most
-    weights: dict[str, float] | None = None  # by region, for places: weights
+    weights: dict[str, float] = field(default_factory=dict)  # of regions, by S2 tokens of one level
     seed: int = 0
     excluded: Excluded = field(default_factory=Excluded)
 

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ class SourceType:
     """What is known of a source before it is opened; its module's SOURCE."""
 
     settings: type[Section]  # its section of params.yaml, which has its name
-    open: Callable[[Context], AbstractContextManager[Source]]
+    open: Callable[[Context], Source]
     environment: tuple[str, ...] = ()  # variables that it reads, such as its key
     local: bool = False  # its photos lie on this machine, whatever the world
     on_planet: bool = False  # the simulated planet speaks its protocol, and draws its photos

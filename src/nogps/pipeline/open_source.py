@@ -57,7 +57,7 @@ def open_source(
     with exclusive_lock(context.scratch), ExitStack() as stack:
         if not kind.local and context.simulated:
             context = stack.enter_context(_on_planet(context, params, kind))
-        yield stack.enter_context(kind.open(context)), context.http
+        yield kind.open(context), context.http
 
 
 @contextmanager

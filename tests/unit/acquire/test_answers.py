@@ -13,6 +13,10 @@ from tests.kept import damage_answers
 from tests.project import ROOT
 
 
+class Numbers(Database):
+    tables = "CREATE TABLE IF NOT EXISTS t (x)"
+
+
 def test_answers_outlive_the_cache_and_are_told_apart(tmp_path):
     cache = AnswerCache(tmp_path / "deep" / "answers.sqlite")
     cache.put(["box", 1], {"photos": {"ä": [1, 2.5, None]}})
@@ -23,12 +27,6 @@ def test_answers_outlive_the_cache_and_are_told_apart(tmp_path):
     assert again.get(["box", 2]) is None
     again.put(["box", 1], "newer")
     assert cache.get(["box", 1]) == "newer"
-
-
-def test_without_a_file_nothing_is_kept():
-    cache = AnswerCache(None)
-    cache.put("a", 1)
-    assert cache.get("a") is None
 
 
 def test_a_killed_process_loses_no_answer(tmp_path):
@@ -91,7 +89,7 @@ def test_a_file_that_cannot_be_had_is_told_in_a_sentence(tmp_path):
 
 
 def test_a_full_disk_is_told_as_such_and_undoes_what_was_begun(tmp_path):
-    database = Database(tmp_path / "a.sqlite", "CREATE TABLE t (x)", "")
+    database = Numbers(tmp_path / "a.sqlite")
     database.rows("PRAGMA max_page_count = 3")
     with pytest.raises(OSError) as caught, database.transaction() as rows:
         rows.execute("INSERT INTO t VALUES (1)")
@@ -101,8 +99,7 @@ def test_a_full_disk_is_told_as_such_and_undoes_what_was_begun(tmp_path):
 
 
 def test_another_writer_is_waited_for(tmp_path):
-    one = Database(tmp_path / "a.sqlite", "CREATE TABLE IF NOT EXISTS t (x)", "")
-    other = Database(tmp_path / "a.sqlite", "CREATE TABLE IF NOT EXISTS t (x)", "")
+    one, other = Numbers(tmp_path / "a.sqlite"), Numbers(tmp_path / "a.sqlite")
     with ThreadPoolExecutor() as pool:
         with one.transaction() as rows:
             later = pool.submit(other.rows, "INSERT INTO t VALUES (2)")

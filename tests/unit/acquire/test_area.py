@@ -152,20 +152,20 @@ def centres(cells) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("region", ["world", FRANCE, FIJI])
 def test_cells_are_distinct_of_their_level_in_the_region_and_the_same_each_time(how, region):
     where = Region.read(region)
-    cells = cells_to_search(where, how, 9, 600, None, 0)
+    cells = cells_to_search(where, how, 9, 600, {}, 0)
     assert len(set(cells.tolist())) == len(cells) > 100
     assert (s2.level(cells) == 9).all()
     if region != "world":
         boxes = [box for cell in cells.tolist() for box in cell_boxes(cell)]
         hit = [where.shape.intersects(shapely.box(b.west, b.south, b.east, b.north)) for b in boxes]
         assert np.mean(hit) > 0.99
-    assert cells_to_search(where, how, 9, 600, None, 0).tolist() == cells.tolist()
-    assert cells_to_search(where, how, 9, 50, None, 0).tolist() == cells[:50].tolist()
-    assert cells_to_search(where, how, 9, 600, None, 1).tolist() != cells.tolist()
+    assert cells_to_search(where, how, 9, 600, {}, 0).tolist() == cells.tolist()
+    assert cells_to_search(where, how, 9, 50, {}, 0).tolist() == cells[:50].tolist()
+    assert cells_to_search(where, how, 9, 600, {}, 1).tolist() != cells.tolist()
 
 
 def test_by_population_towns_come_first_and_large_ones_more():
-    latitude, longitude = centres(cells_to_search(Region(), "population", 11, 4000, None, 0))
+    latitude, longitude = centres(cells_to_search(Region(), "population", 11, 4000, {}, 0))
     towns = nearest_town(latitude, longitude)
     away = [
         float(geo.distance_km(x, y, town.latitude, town.longitude))
@@ -179,7 +179,7 @@ def test_by_population_towns_come_first_and_large_ones_more():
 
 
 def test_over_land_it_is_even():
-    cells = cells_to_search(Region(), "land", 8, 4000, None, 0)
+    cells = cells_to_search(Region(), "land", 8, 4000, {}, 0)
     latitude, longitude = centres(cells)
     # As many as there is land: compare with points drawn evenly on the globe.
     rng = np.random.default_rng(1)
@@ -209,7 +209,7 @@ def test_by_weights_bad_regions_come_more_often():
 @given(st.floats(-60, 60), st.floats(-179, 178), st.floats(0.01, 0.6))
 def test_a_small_region_is_covered_without_a_gap(south, west, size):
     region = Region.read((west, south, west + size, south + size))
-    cells = set(cells_to_search(region, "land", 11, 20_000, None, 0).tolist())
+    cells = set(cells_to_search(region, "land", 11, 20_000, {}, 0).tolist())
     rng = np.random.default_rng(0)
     latitude, longitude = (rng.uniform(low, low + size, 500) for low in (south, west))
     assert set(s2.parent(s2.cell_ids(latitude, longitude), 11).tolist()) <= cells
@@ -218,5 +218,5 @@ def test_a_small_region_is_covered_without_a_gap(south, west, size):
 def test_where_there_is_nothing_it_says_so():
     ocean = Region.read((-40.0, 20.0, -20.0, 45.0))
     with pytest.raises(InputError, match=r"sampling.region: nothing was found there"):
-        cells_to_search(Region.read((-140.0, -50.0, -110.0, -30.0)), "population", 11, 100, None, 0)
-    assert len(cells_to_search(ocean, "land", 11, 100, None, 0))  # the Azores
+        cells_to_search(Region.read((-140.0, -50.0, -110.0, -30.0)), "population", 11, 100, {}, 0)
+    assert len(cells_to_search(ocean, "land", 11, 100, {}, 0))  # the Azores

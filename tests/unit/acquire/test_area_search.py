@@ -23,6 +23,7 @@ from nogps.acquire.service import REFUSALS, Page, Refused, SearchSpec
 from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.earth.geo import distance_km
+from tests.kept import NoAnswers
 from tests.pictures import encoded, picture
 from tests.servers import answering
 
@@ -95,7 +96,7 @@ def searched(listing, kept=None, **changes) -> tuple[Search, list[Candidate], Li
     limits = changes.pop("limits", Limits(REGION))
     own = {name: changes.pop(name) for name in OWN if name in changes}
     service = Listing(listing, SearchSpec(limits, FREE, **{"places": "land", **changes}), **own)
-    search = Search(service, HTTP, kept or AnswerCache(None))
+    search = Search(service, HTTP, kept or NoAnswers())
     return search, search.candidates(), service
 
 
@@ -280,7 +281,7 @@ def test_when_it_ends_nothing_is_under_way_any_more():
     everywhere = rng.uniform(HERE[:2], HERE[2:], (3000, 2)).tolist()
     photos = [photo(number, *at) for number, at in enumerate(everywhere)]
     spec = SearchSpec(Limits(REGION), FREE, "land", photos=1)
-    assert len(Search(Slow(photos, spec, 1000), HTTP, AnswerCache(None)).candidates()) == 1
+    assert len(Search(Slow(photos, spec, 1000), HTTP, NoAnswers()).candidates()) == 1
     assert closed and not any(closed)
 
 
@@ -320,7 +321,7 @@ def test_useless_photos_are_counted_by_reason_and_once():
             return Page(photos, page.full)
 
     service = Picky(crowd(90), SearchSpec(Limits(REGION), FREE, "land"))
-    search = Search(service, HTTP, AnswerCache(None))
+    search = Search(service, HTTP, NoAnswers())
     found = search.candidates()
     assert len(found) == 60
     assert search.counted()["licence_not_wanted"] == 30

@@ -120,7 +120,7 @@ def test_two_threads_share_one_budget(tmp_path):
 def test_a_call_that_cannot_be_written_down_is_not_paid(tmp_path):
     paying = purse(tmp_path, usd=0.5, budget=100)
     paying.charge("a")
-    paying._database.rows("PRAGMA max_page_count = 1")
+    paying.rows("PRAGMA max_page_count = 1")
     made = 1
     with pytest.raises(OSError, match="No space left"):
         for made in range(1, 1000):

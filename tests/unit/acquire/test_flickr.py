@@ -21,7 +21,7 @@ from planet import picture
 from planet.keys import KEY, SECRET
 from planet.photos import Photo, photos
 from planet.server import serving
-from tests.kept import damage_answers, kept_answers
+from tests.kept import NoAnswers, damage_answers, kept_answers
 from tests.servers import answering
 
 PHOTOS = 14_000  # so that one word is beside more than 4,000
@@ -53,7 +53,7 @@ def source(planet, **changes) -> Flickr:
         "size_suffix": "z",
         "max_photos": 0,
     }
-    others = {"page_base": "http://www.flickr.invalid"}
+    others = {"page_base": "http://www.flickr.invalid", "answers": NoAnswers()}
     for name, value in changes.items():
         next((each for each in (api, settings) if name in each), others)[name] = value
     return Flickr(Api(**api), flickr.Settings(**settings), **others)
@@ -236,7 +236,7 @@ def test_finished_blocks_are_not_asked_for_again(planet, tmp_path, monkeypatch):
     monkeypatch.setattr(flickr_api, "PER_PAGE", 7)
     kept = AnswerCache(tmp_path / "answers.sqlite")
     options = {"uploaded_to": date(2007, 3, 31), "answers": kept, "terms": ["beach", "sea"]}
-    whole = source(planet, **options | {"answers": AnswerCache(None)})
+    whole = source(planet, **options | {"answers": NoAnswers()})
     expected = list(whole.candidates())
     asked, kills, made = [], [3, 20, 40], Api._search_once
 

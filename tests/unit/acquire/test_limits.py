@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from experiments.weighted_sampling import compared, line
 from nogps.acquire import limits
 from nogps.acquire.candidate import Candidate
+from nogps.acquire.candidates import sample_photos
+from nogps.acquire.service import SearchSpec
 from nogps.base.errors import InputError
 from nogps.earth import s2
 from nogps.evaluate import regions
@@ -27,36 +29,50 @@ def candidates(*places, of_each=2000):
     return np.tile(np.array(places), (of_each, 1)).T
 
 
+def drawn_from(latitude, longitude, photos, weights, seed):
+    """Which rows of a table are drawn."""
+    table = pd.DataFrame({"latitude": latitude, "longitude": longitude})
+    search = SearchSpec(limits.Limits(), frozenset(), photos=photos, weights=weights, seed=seed)
+    return sample_photos(table, search).index.to_numpy()
+
+
 @given(
     st.integers(0, 60), st.integers(0, 60), st.integers(0, 5), st.sampled_from([None, 0.2, 1, 7])
 )
 def test_draws_are_nested_and_keep_the_order(fewer, more, seed, weight):
-    latitude, longitude = candidates(HERE, THERE, of_each=30)
-    weights = None if weight is None else {token(HERE): weight}
+    latitude, longitude = candidates(HERE, THERE, of_each=31)
+    weights = {} if weight is None else {token(HERE): weight}
     fewer, more = sorted((max(fewer, 1), max(more, 1)))
-    small = limits.sample(latitude, longitude, fewer, weights, seed)
-    large = limits.sample(latitude, longitude, more, weights, seed)
+    small = drawn_from(latitude, longitude, fewer, weights, seed)
+    large = drawn_from(latitude, longitude, more, weights, seed)
     assert len(small) == fewer
     assert set(small) <= set(large)
     assert (np.diff(large) > 0).all()
 
 
-@pytest.mark.parametrize("photos", [0, 60, 1000])
-def test_all_are_taken_as_they_are(photos):
+@pytest.mark.parametrize(("photos", "weights"), [(0, {}), (60, {}), (1000, {}), (0, {"1": 3.0})])
+def test_all_are_taken_as_they_are(photos, weights):
     latitude, longitude = candidates(HERE, THERE, of_each=30)
-    drawn = limits.sample(latitude, longitude, photos, {token(HERE): 3.0}, 0)
+    drawn = drawn_from(latitude, longitude, photos, weights, 0)
     assert drawn.tolist() == list(range(60))
+
+
+@pytest.mark.parametrize("photos", [60, 1000])
+def test_weights_that_leave_nothing_out_are_refused(photos):
+    latitude, longitude = candidates(HERE, THERE, of_each=30)
+    with pytest.raises(InputError, match="there is nothing to weigh"):
+        drawn_from(latitude, longitude, photos, {token(HERE): 3.0}, 0)
 
 
 def test_another_seed_draws_others():
     latitude, longitude = candidates(HERE, of_each=100)
-    drawn = [limits.sample(latitude, longitude, 50, None, seed).tolist() for seed in (1, 1, 2)]
+    drawn = [drawn_from(latitude, longitude, 50, {}, seed).tolist() for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_places_are_drawn_in_proportion_to_their_weights():
     latitude, longitude = candidates(HERE, THERE, UNKNOWN)
-    drawn = limits.sample(latitude, longitude, 600, {token(HERE): 4.0, token(THERE): 0.5}, 0)
+    drawn = drawn_from(latitude, longitude, 600, {token(HERE): 4.0, token(THERE): 0.5}, 0)
     here, there, unknown = np.bincount(drawn % 3)
     # Of 600, about 436, 55 and 109, less a little because what is drawn is not put back.
     assert 3.2 < here / unknown < 4.4
@@ -65,9 +81,9 @@ def test_places_are_drawn_in_proportion_to_their_weights():
 
 def test_evenly_means_each_candidate_alike():
     latitude, longitude = candidates(HERE, THERE)
-    assert abs(np.bincount(limits.sample(latitude, longitude, 1000, None, 0) % 2)[0] - 500) < 60
+    assert abs(np.bincount(drawn_from(latitude, longitude, 1000, {}, 0) % 2)[0] - 500) < 60
     # Nor does the place in the list matter.
-    drawn = limits.sample(latitude, longitude, 1000, None, 0)
+    drawn = drawn_from(latitude, longitude, 1000, {}, 0)
     assert abs(drawn.mean() - 2000) < 120
 
 

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from nogps.acquire.answers import AnswerCache
 from nogps.acquire.area import Box, Region
 from nogps.acquire.area_search import Search
 from nogps.acquire.candidate import Candidate, Status
@@ -19,6 +18,7 @@ from nogps.acquire.source import CrawlRate
 from nogps.acquire.sources import commons, mapillary, panoramax
 from nogps.base.errors import InputError
 from nogps.rights import licences
+from tests.kept import NoAnswers
 from tests.pictures import encoded, picture
 from tests.servers import answering
 
@@ -441,7 +441,7 @@ def test_a_service_that_is_busy_for_ever_is_not_asked_for_ever(service, busy, mo
     monkeypatch.setattr("nogps.acquire.http.PROBES", 3)
     spec = SearchSpec(Limits(Region.read((2.0, 48.0, 3.0, 49.0))), frozenset(licences.FREE), "land")
     with answering(busy) as (base, heard):
-        search = Search(of(service, spec, base_url=base), HTTP, AnswerCache(None))
+        search = Search(of(service, spec, base_url=base), HTTP, NoAnswers())
         with pytest.raises(InputError, match="is down or refuses to answer; run this again later"):
             search.candidates()
     assert len(heard) < 60

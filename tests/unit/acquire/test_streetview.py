@@ -24,6 +24,7 @@ from nogps.base.errors import InputError
 from nogps.earth.geo import distance_km
 from nogps.pipeline.planet_process import running_planet
 from planet.keys import GOOGLE_KEY, SIGNING_SECRET
+from tests.kept import NoAnswers
 from tests.pictures import encoded, picture
 from tests.servers import answering
 
@@ -75,6 +76,7 @@ def source(base, addresses, tmp_path, **changes) -> StreetView:
         "settings": streetview.Settings(**settings),
         "budget": Budget(tmp_path / "paid.sqlite", 100.0, 0.007),
         "http": partial(Polite, base=base, unit_s=0.001, timeout_s=5.0),
+        "answers": NoAnswers(),
         "base_url": HOST,
         "page_base": "http://www.google.invalid",
     }

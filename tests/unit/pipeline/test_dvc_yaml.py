@@ -92,7 +92,6 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(name, imports):
     ("name", "path"),
     [
         *((name, f"src/{name}.py") for name in STAGES),
-        ("sample", "src/nogps/pipeline/sampling.py"),
         ("train", "src/nogps/pipeline/training.py"),
     ],
 )

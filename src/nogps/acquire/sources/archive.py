@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from nogps.acquire.candidate import Candidate, Fetched, Status
@@ -46,8 +46,7 @@ class FolderCounts:
     unreadable: int = 0  # files and directories; files missing that photos.csv names, too
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """Where a file lies in a zip and what it holds, as the zip's directory says."""
 
     offset: int

@@ -16,12 +16,12 @@ from urllib.parse import unquote, urlencode
 from tqdm import tqdm
 
 from nogps.acquire.area import Box
+from nogps.acquire.area_search import open_service
 from nogps.acquire.candidate import Candidate, Fetched, known_heading, known_position
 from nogps.acquire.http import Answer, Polite, Unavailable, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
-from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import Licence, licence_of

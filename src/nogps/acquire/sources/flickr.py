@@ -12,7 +12,7 @@ import math
 import time
 from calendar import timegm
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Annotated, Literal, NamedTuple
@@ -81,8 +81,8 @@ class Flickr(Source):
 
     api: Api
     settings: Settings
+    answers: AnswerCache  # finished blocks
     box: Box | None = None  # that photos lie in; None: anywhere
-    answers: AnswerCache = field(default_factory=lambda: AnswerCache(None))  # finished blocks
     page_base: str = "https://www.flickr.com"
     counts: FlickrCounts = field(default_factory=FlickrCounts, init=False)
 
@@ -299,8 +299,7 @@ class _Block(NamedTuple):
         return self.last <= time.time() - SETTLED_S
 
 
-@contextmanager
-def _open(context: Context) -> Iterator[Source]:
+def _open(context: Context) -> Flickr:
     hosts = dict(context.hosts)
     if context.world.startswith("http"):
         hosts["rest_url"] = f"{context.world}/services/rest/"
@@ -313,7 +312,7 @@ def _open(context: Context) -> Iterator[Source]:
     )
     region = context.search.limits.region
     box = region.boxes[0] if region.shape is not None and len(region.boxes) == 1 else None
-    yield Flickr(api, context.settings, box, context.answers(), **hosts)
+    return Flickr(api, context.settings, context.answers(), box, **hosts)
 
 
 SOURCE = SourceType(

@@ -5,15 +5,14 @@ import os
 import posixpath
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm.contrib.concurrent import thread_map
 
-from nogps.acquire.candidate import Candidate, Fetched
+from nogps.acquire.candidate import Candidate, Fetched, as_number
 from nogps.acquire.http import Polite
-from nogps.acquire.source import Context, Source, SourceType
+from nogps.acquire.source import Source, SourceType
 from nogps.acquire.sources import archive, osv5m, sets
 from nogps.acquire.sources.archive import FolderCounts, Images
 from nogps.base.errors import InputError
@@ -38,11 +37,8 @@ class Folder(Source):
 
     With photos.csv in it, the photos are its rows. With the table of a set that we know (see
     `sources.sets`), they are that set. Without either, they are all image files that carry a
-    position (see `exif.read_metadata`). Hidden files and directories are skipped; links to
-    directories are not followed.
-
-    A candidate's `url` names the file's bytes (see `sources.archive`), so that a photo that
-    changes is another candidate.
+    position (see `exif.read_metadata`). A candidate's `url` names the file's bytes (see
+    `sources.archive`), so that a photo that changes is another candidate.
     """
 
     path: Path
@@ -127,12 +123,7 @@ class Folder(Source):
         return found
 
 
-@contextmanager
-def _open(context: Context) -> Iterator[Source]:
-    yield Folder(context.settings.path)
-
-
-SOURCE = SourceType(Settings, _open, local=True)
+SOURCE = SourceType(Settings, lambda context: Folder(context.settings.path), local=True)
 
 
 def name_of(path: Path) -> str:
@@ -189,7 +180,7 @@ def _path_below(where: str, text: str) -> str:
 
 
 def _number(where: str, column: str, text: str, largest: int) -> float:
-    value = sets.number(text)
+    value = as_number(text)
     if not abs(value) <= largest:
         raise InputError(
             f'{where}: {column} "{text}" is not a number from -{largest} to {largest}; '

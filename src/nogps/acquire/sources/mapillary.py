@@ -6,18 +6,17 @@ under CC BY-SA 4.0.
 """
 
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from typing import Literal, cast
 from urllib.parse import urlencode
 
 from nogps.acquire.area import Box, geojson_point
+from nogps.acquire.area_search import open_service
 from nogps.acquire.candidate import Candidate, Fetched, Status, known_heading, moment_of
 from nogps.acquire.http import Answer, Polite, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import Context, CrawlRate
-from nogps.acquire.sources.open_service import open_service
 from nogps.base.errors import InputError
 from nogps.base.settings import Section
 from nogps.rights.licences import Licence, licence_of
@@ -100,9 +99,9 @@ class Mapillary:
         query = {"bbox": str(box), "fields": FIELDS, "limit": most}
         limits = self.spec.limits
         if limits.taken_from:
-            query["start_captured_at"] = f"{date.fromisoformat(limits.taken_from)}T00:00:00Z"
+            query["start_captured_at"] = f"{limits.taken_from}T00:00:00Z"
         if limits.taken_to:
-            query["end_captured_at"] = f"{date.fromisoformat(limits.taken_to)}T23:59:59Z"
+            query["end_captured_at"] = f"{limits.taken_to}T23:59:59Z"
         return f"{self.base_url}/images?{urlencode(query, safe=',:')}"
 
     async def _get(self, url: str, http: Polite) -> dict:

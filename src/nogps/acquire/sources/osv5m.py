@@ -5,12 +5,10 @@ at a time, and of the pictures only the zips' directories, when they are listed.
 """
 
 import itertools
-import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,23 +17,22 @@ from numpy.typing import NDArray
 from pyarrow import csv
 from tqdm import tqdm
 
-from nogps.acquire.candidate import Candidate, moment_of
+from nogps.acquire.candidate import Candidate, as_number, moment_of
 from nogps.acquire.sources import archive
 from nogps.acquire.sources.archive import FolderCounts, Images, Member, on_globe
+from nogps.acquire.sources.mapillary import LICENCE
 from nogps.base.errors import InputError
 from nogps.photos.files import image_files
-from nogps.rights.licences import Licence, licence_of
 
 REQUIRED = ("id", "latitude", "longitude")
 TEXTS = ("sequence", "captured_at", "creator_username", "creator_id")  # may be missing
 SETS = ("train", "test")
-LICENCE = cast(Licence, licence_of("CC BY-SA 4.0"))
 BLOCK = 8 << 20  # bytes of the table at a time
 # Where a picture lies; 32 bytes of memory for each of five millions.
 PICTURE = np.dtype(
     [("id", "i8"), ("folder", "i4"), ("offset", "i8"), ("size", "i8"), ("crc32", "u4")]
 )
-EXTRACTED = (-1, 0, 0)  # offset, size and crc32 of a picture that is a file of its own
+EXTRACTED = Member(-1, 0, 0)  # of a picture that is a file of its own
 
 
 def candidates(table: Path, columns: list[str], counts: FolderCounts) -> Iterator[Candidate]:
@@ -136,8 +133,7 @@ def _pictures(root: Path, below: str, counts: FolderCounts) -> tuple[list[str], 
             file = name.rpartition("/")[2]
             if re.fullmatch(r"[1-9][0-9]{0,17}\.jpg|0\.jpg", file):
                 folder = folders.setdefault(place + name.removesuffix(file), len(folders))
-                there = (member.offset, member.size, member.crc32) if member else EXTRACTED
-                rows.append((int(file[:-4]), folder, *there))
+                rows.append((int(file[:-4]), folder, *(member or EXTRACTED)))
         parts.append(np.array(rows, PICTURE))
     pictures = np.concatenate(parts)
     return list(folders), pictures[np.unique(pictures["id"], return_index=True)[1]]
@@ -162,8 +158,8 @@ def _candidate(row: dict, url: str) -> Candidate:
     return Candidate(
         photo_id=str(number),
         source="folder",
-        latitude=math.nan if row["latitude"] is None else row["latitude"],
-        longitude=math.nan if row["longitude"] is None else row["longitude"],
+        latitude=as_number(row["latitude"]),
+        longitude=as_number(row["longitude"]),
         owner=_whole(row.get("creator_id", "")) or author,
         url=url,
         taken_at=moment_of(row.get("captured_at", "")),

@@ -6,18 +6,19 @@ Many are panoramas of 360 degrees. Each has its licence: Licence Ouverte 2.0 (IG
 (OpenStreetMap France) are the most frequent.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 from nogps.acquire.area import Box, geojson_point
-from nogps.acquire.candidate import Candidate, Fetched, known_heading
+from nogps.acquire.area_search import open_service
+from nogps.acquire.candidate import Candidate, Fetched, as_number, known_heading
 from nogps.acquire.http import Answer, Polite, Verdict, by_status, json_dict
 from nogps.acquire.pictures import fetch_picture, followed
 from nogps.acquire.service import Page, Refused, SearchSpec
 from nogps.acquire.source import CrawlRate
-from nogps.acquire.sources.open_service import open_service
 from nogps.base.settings import Section
 from nogps.rights.licences import licence_of
 
@@ -132,10 +133,8 @@ def _dicts(value: object) -> list[dict]:
 def _field_of_view(properties: dict) -> float | None:
     """Degrees; instances differ in whether they say it, and where."""
     inside = json_dict(properties.get("pers:interior_orientation"))
-    try:
-        return float(inside["field_of_view"])
-    except (LookupError, TypeError, ValueError):
-        return None
+    angle = as_number(inside.get("field_of_view"))
+    return None if math.isnan(angle) else angle
 
 
 def crawl_rate(settings: Settings) -> CrawlRate:

@@ -5,7 +5,6 @@ with the owner in them, a table of IMG_ID, AUTHOR, LAT, LON), YFCC4k (info.txt, 
 """
 
 import io
-import math
 import re
 import sys
 import warnings
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.contrib.concurrent import thread_map
 
-from nogps.acquire.candidate import Candidate
+from nogps.acquire.candidate import Candidate, as_number
 from nogps.acquire.exclude import FLICKR_NAME
 from nogps.acquire.sources import archive, osv5m
 from nogps.acquire.sources.archive import FolderCounts, Images, on_globe
@@ -132,9 +131,7 @@ def _places(
         rows = [[(row.get(column) or "").strip() for column in columns] for row in reader]
     files = [_file(photo_id) for photo_id, *_ in rows]
     photos = find(tables, files)
-    positions = np.array(
-        [[number(latitude), number(longitude)] for *_, latitude, longitude in rows]
-    )
+    positions = np.array([[as_number(row[2]), as_number(row[3])] for row in rows])
     if rows and _exchanged(files, positions, photos):
         print(
             f"{table}: its LAT and LON are exchanged, LAT holds longitudes; they are read so",
@@ -202,8 +199,8 @@ def _yfcc_candidate(row: list[str]) -> Candidate:
     return Candidate(
         photo_id=row[ID],
         source="folder",
-        latitude=number(row[LATITUDE]),
-        longitude=number(row[LONGITUDE]),
+        latitude=as_number(row[LATITUDE]),
+        longitude=as_number(row[LONGITUDE]),
         owner=_decoded(row[OWNER]),
         url="",
         taken_at=_moment(row[TAKEN]),
@@ -226,16 +223,5 @@ def _moment(text: str) -> str:
     return ""
 
 
-# --- of all
-
-
 def _file(name: str) -> str:
     return PurePosixPath(name).name
-
-
-def number(text: str) -> float:
-    """The number that a text is; NaN if it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

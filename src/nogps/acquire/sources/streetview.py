@@ -8,7 +8,6 @@ pictures; see TERMS.
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -102,9 +101,9 @@ class StreetView(Source):
     settings: Settings
     budget: Budget
     http: Callable[..., Polite]  # makes the client for metadata
+    answers: AnswerCache  # about panoramas
     region: Region = field(default_factory=Region)  # that addresses are drawn from
     seed: int = 0
-    answers: AnswerCache = field(default_factory=lambda: AnswerCache(None))  # about panoramas
     base_url: str = "https://maps.googleapis.com"
     page_base: str = "https://www.google.com"
     counts: StreetViewCounts = field(default_factory=StreetViewCounts, init=False)
@@ -185,19 +184,14 @@ class StreetView(Source):
 
     async def _nearest(self, positions: list[list[float]]) -> list[dict]:
         """What is known about the panorama nearest to each position."""
-        tasks = []
-        try:
-            with tqdm(total=len(positions), desc="sample") as bar:
-                async with self.http(per_second=CALLS_A_SECOND) as http:
-                    for start in range(0, len(positions), 1000):
-                        async with asyncio.TaskGroup() as group:
-                            for latitude, longitude in positions[start : start + 1000]:
-                                answer = self._ask(latitude, longitude, http, bar)
-                                tasks.append(group.create_task(answer))
-        except ExceptionGroup as failed:  # the others are ended by then
-            raise failed.exceptions[0] from None
-        self.counts.calls = self.counts.drawn = len(tasks)
-        return [task.result() for task in tasks]
+        answers: list[dict] = []
+        with tqdm(total=len(positions), desc="sample") as bar:
+            async with self.http(per_second=CALLS_A_SECOND) as http:
+                for start in range(0, len(positions), 1000):
+                    some = positions[start : start + 1000]
+                    answers += await asyncio.gather(*(self._ask(x, y, http, bar) for x, y in some))
+        self.counts.calls = self.counts.drawn = len(answers)
+        return answers
 
     async def _ask(self, latitude: float, longitude: float, http: Polite, bar: tqdm) -> dict:
         query = {
@@ -323,25 +317,23 @@ def _picture(answer: Answer) -> Fetched:
     return Fetched(Status.PLACEHOLDER) if flat else Fetched(Status.OK, answer.body)
 
 
-@contextmanager
-def _open(context: Context) -> Iterator[Source]:
+def _open(context: Context) -> StreetView:
     settings, hosts = context.settings, dict(context.hosts)
     addresses = hosts.pop("addresses", [])
     if not settings.addresses:
         settings = settings.model_copy(update={"addresses": addresses})
     price = (settings.usd_per_1000 / 1000, settings.free_a_month)
-    with closing(Budget(context.scratch / "paid.sqlite", context.budget_usd, *price)) as budget:
-        yield StreetView(
-            context.environment["GOOGLE_MAPS_API_KEY"],
-            context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
-            settings,
-            budget,
-            context.http,
-            region=context.search.limits.region,
-            seed=context.search.seed,
-            answers=context.answers(),
-            **hosts,
-        )
+    return StreetView(
+        context.environment["GOOGLE_MAPS_API_KEY"],
+        context.environment["GOOGLE_MAPS_SIGNING_SECRET"],
+        settings,
+        Budget(context.scratch / "paid.sqlite", context.budget_usd, *price),
+        context.http,
+        context.answers(),
+        region=context.search.limits.region,
+        seed=context.search.seed,
+        **hosts,
+    )
 
 
 SOURCE = SourceType(
