@@ -9,11 +9,10 @@ import json
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
-from urllib.parse import parse_qsl
 
 from oauthlib.oauth1.rfc5849 import signature
 from PIL import Image, ImageDraw
@@ -37,9 +36,11 @@ PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
 PLACEHOLDER_HOST = "http://s.yimg.invalid"
 
 NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
-# A search needs one of these; one about positions sees all times only with one of the latter.
-LIMITING = {"text", "tags", "bbox", "min_upload_date", "max_upload_date", "min_taken_date"}
-_AGENTS = {"tags", "min_upload_date", "min_taken_date"}
+LIMITING = {"text", "bbox", "min_upload_date", "max_upload_date"}  # a search needs one of these
+# The values that are simulated of some arguments; others are refused, rather than not heard.
+SIMULATED: dict[str, tuple[str, ...]] = {"tags": (), "min_taken_date": (), "max_taken_date": ()}
+SIMULATED |= {"has_geo": ("1",), "media": ("photos", "all")}
+SIMULATED |= {"sort": ("date-posted-asc", "date-posted-desc")}
 
 
 class Catalogue:
@@ -55,18 +56,26 @@ class Catalogue:
     def found(self, arguments: dict[str, str]) -> list[Photo]:
         """The photos that match what a search asks for, in the order of upload."""
         since = _bound(arguments, "min_upload_date", -math.inf)
-        if _is_geo(arguments) and not arguments.keys() & _AGENTS:
+        geo = _is_geo(arguments)
+        if geo and "min_upload_date" not in arguments:
             since = NOW - 12 * 3600  # a geo query without a limiting agent sees no more
         first = bisect_left(self._times, since)
         last = bisect_right(self._times, _bound(arguments, "max_upload_date", math.inf))
         wanted, unwanted = _wordings(arguments.get("text", ""))
-        tests = list(_tests(arguments))
+        accuracy = _whole_number(arguments, "accuracy", 1)
+        licences = arguments.get("license", "0,1,2,3,4,5,6,7").split(",")
+        bbox = arguments.get("bbox", "-inf,-inf,inf,inf")
+        west, south, east, north = map(float, bbox.split(","))
         return [
             photo
             for photo, words in zip(self.photos[first:last], self._words[first:last], strict=True)
             if wanted <= words
             and not any(group <= words for group in unwanted)
-            and all(test(photo) for test in tests)
+            and photo.accuracy >= accuracy
+            and str(photo.licence) in licences
+            and not (geo and photo.on_map == "no")
+            and south <= _listed(photo)[0] <= north
+            and west <= _listed(photo)[1] <= east
         ]
 
 
@@ -108,15 +117,13 @@ def _signed_well(call: Call) -> bool:
     """Whether the call has no OAuth signature, or the right one."""
     if 'oauth_signature="' not in call.authorization:
         return True
+    headers, query = {"Authorization": call.authorization}, call.target.partition("?")[2]
     try:
-        headers = {"Authorization": call.authorization}
-        params = signature.collect_parameters(headers=headers, exclude_oauth_signature=False)
+        params = signature.collect_parameters(query, call.form, headers, False)
     except ValueError:
         return False
     given = dict(params).get("oauth_signature", "")
     params = [pair for pair in params if pair[0] != "oauth_signature"]
-    for sent in (call.target.partition("?")[2], call.form):
-        params += parse_qsl(sent, keep_blank_values=True)
     asked = SimpleNamespace(http_method=call.method, params=params, signature=given)
 
     def signs(scheme: str) -> bool:
@@ -128,13 +135,18 @@ def _signed_well(call: Call) -> bool:
 
 def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     """Answer flickr.photos.search."""
+    for name, values in SIMULATED.items():
+        if name in arguments and arguments[name] not in values:
+            raise Refused(18, f"{name}={arguments[name]} is not simulated")
     if not arguments.keys() & LIMITING:
         words = "Parameterless searches have been disabled. Please use getRecent instead."
         raise Refused(3, words)
     try:
-        found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+        found = catalogue.found(arguments)
     except ValueError:
         raise Refused(18, "Illogical arguments") from None
+    if arguments.get("sort") != "date-posted-asc":
+        found.sort(key=lambda photo: photo.uploaded, reverse=True)
     per_page = min(_whole_number(arguments, "per_page", 100), 250 if _is_geo(arguments) else 500)
     pages = -(-len(found) // per_page)
     # Past the cap Flickr has been seen to repeat itself.
@@ -172,42 +184,6 @@ def _wordings(text: str) -> tuple[set[str], list[frozenset[str]]]:
     return wanted, unwanted
 
 
-def _tests(arguments: dict[str, str]) -> Iterator[Callable[[Photo], bool]]:
-    """What must hold of a photo besides its words and its time of upload."""
-    if has_geo := arguments.get("has_geo"):
-        yield lambda photo: (photo.on_map != "no") == (has_geo == "1")
-    accuracy = _whole_number(arguments, "accuracy", 1)
-    if accuracy > 1:
-        yield lambda photo: photo.accuracy >= accuracy
-    if arguments.get("license"):
-        licences = arguments["license"].split(",")
-        yield lambda photo: str(photo.licence) in licences
-    if arguments.keys() & {"min_taken_date", "max_taken_date"}:
-        low = _bound(arguments, "min_taken_date", -math.inf)
-        high = _bound(arguments, "max_taken_date", math.inf)
-        yield lambda photo: low <= photo.taken_unix <= high
-    if "bbox" in arguments:
-        west, south, east, north = map(float, arguments["bbox"].split(","))
-        yield lambda photo: photo.on_map != "no"
-        yield lambda photo: south <= _listed(photo)[0] <= north
-        yield lambda photo: west <= _listed(photo)[1] <= east
-    if "tags" in arguments:
-        given = _plain(arguments["tags"].split(",")) - {""}
-        unwanted = {tag[1:] for tag in given if tag.startswith("-")}
-        wanted = {tag for tag in given if not tag.startswith("-")}
-        yield lambda photo: not unwanted & _plain(photo.tags)
-        if arguments.get("tag_mode") == "all":
-            yield lambda photo: wanted <= _plain(photo.tags)
-        elif wanted:
-            yield lambda photo: bool(wanted & _plain(photo.tags))
-    if arguments.get("media") == "videos":
-        yield lambda photo: False
-
-
-def _plain(tags: Iterable[str]) -> set[str]:
-    return {tag.lower().replace(" ", "") for tag in tags}
-
-
 def _bound(arguments: dict[str, str], name: str, default: float) -> float:
     """Unix seconds from Unix seconds or a MySQL datetime."""
     moment = arguments.get(name)
@@ -220,17 +196,6 @@ def _bound(arguments: dict[str, str], name: str, default: float) -> float:
     if not math.isfinite(seconds):
         raise ValueError(moment)
     return seconds
-
-
-def _in_order(found: list[Photo], sort: str) -> list[Photo]:
-    """The photos sorted; of those that are equal, the earlier upload first."""
-    keys: dict[str, Callable[[Photo], float]] = {
-        "date-taken": lambda photo: photo.taken_unix,
-        "interestingness": lambda photo: chance("interesting", photo.photo_id),
-        "relevance": lambda photo: chance("relevant", photo.photo_id),
-    }
-    by = keys.get(sort.rpartition("-")[0] or sort, lambda photo: photo.uploaded)
-    return sorted(found, key=by, reverse=not sort.endswith("-asc"))
 
 
 def _words(text: str) -> frozenset[str]:
@@ -258,7 +223,7 @@ def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
     return {name: size for name, size in SIZES.items() if size[1] <= longest}
 
 
-def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dict:
+def _entry(photo: Photo, extras: Sequence[str], numbers: dict[str, bool]) -> dict:
     """One photo of an answer, with the types that have been seen in real ones."""
     entry = {"id": photo.photo_id, "owner": photo.owner, "secret": photo.secret}
     entry |= {"server": photo.server, "farm": 1, "title": photo.title}
@@ -266,12 +231,7 @@ def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dic
     taken = {"datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}"}
     known = {
         "license": {"license": photo.licence if numbers["licence"] else str(photo.licence)},
-        "date_upload": {"dateupload": str(photo.uploaded)},
         "date_taken": taken | {"datetakengranularity": "0", "datetakenunknown": "0"},
-        "owner_name": {"ownername": photo.owner_name},
-        "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
-        "media": {"media": "photo", "media_status": "ready"},
-        "o_dims": {"o_width": str(photo.width), "o_height": str(photo.height)},
         "geo": _geo(photo, numbers),
     }
     address = f"{IMAGE_HOST}/{photo.server}/{photo.photo_id}_{photo.secret}"

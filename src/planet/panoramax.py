@@ -10,7 +10,6 @@ import math
 import re
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 
 from PIL import Image
@@ -33,8 +32,6 @@ SENDS_ON = ("CC-BY-SA-4.0",)  # whose instance answers with 302
 SEARCH = "/api/search"
 PICTURE = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})/(?P<size>hd|sd|thumb)\.jpg")
 STORED = re.compile(r"/permanent/(?P<photo>[0-9a-f-]{36})-(?P<size>hd|sd|thumb)\.jpg")
-ITEM = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})")
-ITEMS = re.compile(r"/api/collections/(?P<drive>[0-9a-f-]{36})/items")
 WIDTHS = {"hd": None, "sd": 512, "thumb": 125}
 LARGEST_LIMIT = 32_767  # an int16
 LICENCE_URLS = {
@@ -65,11 +62,6 @@ def _uuid(name: str) -> str:
     return str(uuid.UUID(int=hash_of(name) << 64 | hash_of(name + "'"), version=4))
 
 
-def collection_of(shot: Shot) -> str:
-    """The id of the drive that a picture is part of."""
-    return _uuid(shot.drive)
-
-
 def licence_of(shot: Shot) -> str:
     """A licence, one for a drive: a key of INSTANCES."""
     draw = chance("panoramax licence", shot.drive)
@@ -77,69 +69,32 @@ def licence_of(shot: Shot) -> str:
 
 
 def answer(panoramax: Panoramax, call: Call) -> Answer:
-    """What the catalogue answers."""
-    if call.path == SEARCH:
-        return _searched(panoramax, call.arguments)
-    if "drive" in call.named:
-        return _of_collection(panoramax, call.named["drive"], call.arguments)
-    shot = panoramax.pictures.get(call.photo)
-    return js(_described(shot)) if shot else _refused(404, "Feature not found")
-
-
-def _refused(status: int, message: str) -> Answer:
-    return js({"status": status, "message": message}, status, "application/json")
-
-
-def _whole_number(arguments: dict[str, str], name: str, default: int) -> int | None:
-    with suppress(ValueError):
-        return int(arguments.get(name, default))
-    return None
-
-
-def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
-    limit = _whole_number(arguments, "limit", 10)
-    if limit is None or not 1 <= limit <= LARGEST_LIMIT:
-        return _refused(400, "Parameter limit must be a number between 1 and 32767")
-    if "ids" in arguments:
-        named = (panoramax.pictures.get(each) for each in arguments["ids"].split(","))
-        return _list([shot for shot in named if shot][:limit])
+    """The pictures that the catalogue lists in a box."""
     try:
-        west, south, east, north = map(float, arguments.get("bbox", "").split(","))
+        limit = int(call.arguments.get("limit", 10))
     except ValueError:
-        return _refused(400, "Parameter bbox must be in format [minX, minY, maxX, maxY]")
+        limit = 0
+    if not 1 <= limit <= LARGEST_LIMIT:
+        return _refused("Parameter limit must be a number between 1 and 32767")
+    try:
+        west, south, east, north = map(float, call.arguments.get("bbox", "").split(","))
+    except ValueError:
+        return _refused("Parameter bbox must be in format [minX, minY, maxX, maxY]")
     if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
         valid = "valid longitude (-180 to 180) and latitude (-90 to 90) values"
-        return _refused(400, f"Parameter bbox must contain {valid}")
+        return _refused(f"Parameter bbox must contain {valid}")
     x, y = (west + east) / 2, (south + north) / 2
     found = sorted(
         (round(math.hypot(longitude - x, latitude - y), 9), picture_id)
         for latitude, longitude, picture_id in panoramax.map.within(west, south, east, north)
     )
-    return _list([panoramax.pictures[picture_id] for _, picture_id in found[:limit]])
-
-
-def _list(found: list[Shot], *links: dict) -> Answer:
     root = {"rel": "root", "type": "application/json", "href": f"{CATALOGUE}/api/"}
-    features = [_described(shot) for shot in found]
-    return js({"type": "FeatureCollection", "links": [root, *links], "features": features})
+    features = [_described(panoramax.pictures[picture_id]) for _, picture_id in found[:limit]]
+    return js({"type": "FeatureCollection", "links": [root], "features": features})
 
 
-def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) -> Answer:
-    """Pictures of a drive in their order, with a link to those that follow."""
-    found = [shot for shot in panoramax.pictures.values() if collection_of(shot) == drive]
-    if not found:
-        return _refused(404, "Collection doesn't exist")
-    start = _whole_number(arguments, "startAfterRank", 0)
-    limit = _whole_number(arguments, "limit", len(found))
-    if start is None or limit is None or limit < 1:
-        return _refused(400, "limit parameter should be an integer between 1 and 10000")
-    left = [shot for shot in found if shot.rank + 1 > start]
-    links = []
-    if len(left) > limit:
-        rank = left[limit - 1].rank + 1
-        href = f"{CATALOGUE}/api/collections/{drive}/items?limit={limit}&startAfterRank={rank}"
-        links = [{"rel": "next", "type": "application/geo+json", "href": href}]
-    return _list(left[:limit], *links)
+def _refused(message: str) -> Answer:
+    return js({"status": 400, "message": message}, 400, "application/json")
 
 
 def _properties(shot: Shot) -> dict:
@@ -176,7 +131,7 @@ def _described(shot: Shot) -> dict:
         "type": "Feature",
         "stac_version": "1.0.0",
         "id": picture_id,
-        "collection": collection_of(shot),
+        "collection": _uuid(shot.drive),
         "geometry": {"type": "Point", "coordinates": position},
         "bbox": [*position, *position],
         "providers": [{"name": photo.owner_name, "roles": ["producer"], "id": _uuid(photo.owner)}],

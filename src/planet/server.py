@@ -43,8 +43,6 @@ _PATHS = {  # what each path is for, and whose it is
     panoramax.SEARCH: ("items", panoramax),
     panoramax.PICTURE: ("asset", panoramax),
     panoramax.STORED: ("asset", panoramax),
-    panoramax.ITEMS: ("items", panoramax),
-    panoramax.ITEM: ("items", panoramax),
     commons.API: ("files", commons),
     commons.THUMB: ("file", commons),
     commons.FILE: ("file", commons),

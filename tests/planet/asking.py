@@ -93,18 +93,12 @@ def host(address: str) -> str:
 def told(base: str, **arguments) -> dict:
     """What the API says, always with HTTP 200."""
     asked = {
-        "action": "query",
-        "format": "json",
-        "formatversion": "2",
-        "generator": "geosearch",
-        "ggsnamespace": "6",
+        **commons.ASKED,
         "ggslimit": "500",
-        "ggsprimary": "all",
         "ggsbbox": "|".join(map(str, AREA)),
         "prop": "coordinates|imageinfo",
         "colimit": "max",
         "coprop": "type|globe",
-        "coprimary": "all",
         "iiprop": ALL,
         "iiurlwidth": "250",
     }
@@ -117,6 +111,12 @@ def told(base: str, **arguments) -> dict:
 def box(width: float, height: float) -> str:
     west, south = PLACE[0] - width / 2, PLACE[1] - height / 2
     return f"{west:.6f},{south:.6f},{west + width:.6f},{south + height:.6f}"
+
+
+def bbox(photo: Photo) -> str:
+    """West, south, east and north, 200 metres around a photo."""
+    west, south = photo.longitude - 0.002, photo.latitude - 0.002
+    return f"{west:.6f},{south:.6f},{west + 0.004:.6f},{south + 0.004:.6f}"
 
 
 def graph(base: str, **arguments) -> httpx.Response:

@@ -4,7 +4,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -17,7 +17,16 @@ from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN
 from planet.photos import Photo, photos
 from planet.picture import jpeg
 from planet.server import serving
-from tests.planet.asking import ALIVE, get, opened, panoramas, path_of, picture_path, rows_of
+from tests.planet.asking import (
+    ALIVE,
+    bbox,
+    get,
+    opened,
+    panoramas,
+    path_of,
+    picture_path,
+    rows_of,
+)
 
 MANY = 60  # requests of which a share fails
 FILES = [photo for photo in photos(0, 130) if not photo.deleted and photo.on_map == "yes"][:MANY]
@@ -38,26 +47,21 @@ def box_of_a_file(photo: Photo) -> str:
     return quote("|".join(f"{each:.6f}" for each in edges))
 
 
-def bbox(photo: Photo) -> str:
-    """West, south, east and north, 200 metres around a photo."""
-    west, south = photo.longitude - 0.002, photo.latitude - 0.002
-    return f"{west:.6f},{south:.6f},{west + 0.004:.6f},{south + 0.004:.6f}"
-
-
 def paths_for(what: str) -> list[str]:
     """Paths of things, each of them there."""
     search = f"/services/rest/?api_key={KEY}&method=flickr.photos.search&format=json&text=city"
     metadata = f"/maps/api/streetview/metadata?key={GOOGLE_KEY}"
     image = f"/maps/api/streetview?key={GOOGLE_KEY}&size=64x48&return_error_code=true"
-    files = f"{commons.API}?action=query&format=json&formatversion=2&generator=geosearch"
-    files += "&ggsnamespace=6&ggsprimary=all&prop=coordinates&maxlag=5&ggsbbox="
+    files = f"{commons.API}?{urlencode(commons.ASKED)}&prop=coordinates&ggsbbox="
     graph = f"access_token={quote(MAPILLARY_TOKEN)}"
     return {
         "search": lambda: [f"{search}&nojsoncallback=1&page={page}" for page in range(1, MANY + 1)],
         "picture": lambda: [picture_path(photo) for photo in ALIVE[:MANY]],
         "metadata": lambda: [f"{metadata}&pano={each.pano_id}" for each in panoramas(MANY)],
         "image": lambda: [f"{image}&pano={each.pano_id}" for each in panoramas(MANY)],
-        "items": lambda: [f"{panoramax.SEARCH}?ids={each}" for each in shots("panoramax")],
+        "items": lambda: [
+            f"{panoramax.SEARCH}?bbox={bbox(shot.photo)}" for shot in shots("panoramax").values()
+        ],
         "asset": lambda: [f"/permanent/{each}-thumb.jpg" for each in shots("panoramax")],
         "files": lambda: [
             f"{files}{box_of_a_file(photo)}&requestid={photo.photo_id}" for photo in FILES

@@ -85,13 +85,18 @@ def test_pages_past_the_cap_repeat_the_last_one(monkeypatch):
     [
         ({"page": "many", "per_page": "few"}, None),
         ({"page": "-3", "per_page": "0"}, None),
-        ({"page": "9" * 5000, "accuracy": "near", "license": "x,,", "sort": "by-colour"}, None),
+        ({"page": "9" * 5000, "accuracy": "near", "license": "x,,"}, None),
         ({"text": '"- -"" -'}, None),
-        ({"tags": "-,,-city", "media": "all", "extras": ",,geo,nothing"}, None),
+        ({"media": "all", "extras": ",,geo,nothing"}, None),
         ({"min_upload_date": "yesterday"}, 18),
         ({"max_upload_date": "nan"}, 18),
-        ({"min_taken_date": "1e999"}, 18),
+        ({"max_upload_date": "1e999"}, 18),
         ({"bbox": "1,2,3"}, 18),
+        ({"sort": "date-taken-asc"}, 18),  # what is not simulated
+        ({"media": "videos"}, 18),
+        ({"has_geo": "0"}, 18),
+        ({"tags": "beach"}, 18),
+        ({"min_taken_date": "2007-01-01"}, 18),
     ],
 )
 def test_odd_arguments_get_an_answer(base, arguments, code):
@@ -102,28 +107,22 @@ def test_odd_arguments_get_an_answer(base, arguments, code):
         assert answer["photos"]["perpage"] == 100
 
 
-def test_other_orders_and_limits_of_a_search(base):
+def test_orders_and_limits_of_a_search(base):
     by_id = {photo.photo_id: photo for photo in photos(0, 1500)}
 
     def found(**arguments):
         rows = ask(base, per_page="500", **arguments)["photos"]["photo"]
         return [by_id[row["id"]] for row in rows]
 
-    taken = [photo.taken for photo in found(text="city", sort="date-taken-asc")]
-    assert taken == sorted(taken)
-    taken = [photo.taken for photo in found(text="city", sort="date-taken-desc")]
-    assert taken == sorted(taken, reverse=True)
-    for sort in ("interestingness-desc", "relevance"):
-        shuffled = found(text="beach", sort=sort)
-        assert set(shuffled) == set(found(text="beach"))
-        assert shuffled != found(text="beach")
-    assert found(text="city", media="videos") == []
+    uploaded = [photo.uploaded for photo in found(text="city", sort="date-posted-asc")]
+    assert uploaded == sorted(uploaded)
+    uploaded = [photo.uploaded for photo in found(text="city")]
+    assert uploaded == sorted(uploaded, reverse=True)
     assert {photo.town.country for photo in found(bbox="-10,36,-6,43")} >= {"Portugal"}
     assert all(36 <= photo.latitude <= 43 for photo in found(bbox="-10,36,-6,43"))
-    beach, harbour = set(found(tags="beach")), set(found(tags="harbour"))
-    assert set(found(tags="beach,harbour")) == beach | harbour
-    assert set(found(tags="beach,harbour", tag_mode="all")) == beach & harbour
-    assert set(found(tags="beach,-harbour")) == beach - harbour
+    assert {photo.on_map for photo in found(has_geo="1")} == {"yes", "zero"}
+    assert {photo.licence for photo in found(license="4,5")} == {4, 5}
+    assert min(photo.accuracy for photo in found(accuracy="11")) == 11
 
 
 def test_numbers_come_as_numbers_and_as_text_with_the_same_values(base):
