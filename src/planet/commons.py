@@ -16,8 +16,7 @@ from types import SimpleNamespace
 from urllib.parse import quote, unquote
 
 from planet.answer import Answer, Call, Refused, js, page
-from planet.faults import chance
-from planet.photos import DATA, KM_PER_DEGREE, Map, Photo
+from planet.photos import DATA, KM_PER_DEGREE, Map, Photo, chance
 from planet.picture import jpeg
 
 API = "/w/api.php"

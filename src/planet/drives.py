@@ -3,10 +3,10 @@
 Like the planet's photos, a pure function of a seed, and the same on every machine.
 """
 
-import hashlib
 import io
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from nogps.earth.towns import Town, towns
-from planet.photos import Map, Photo, home_towns, moved
+from planet.photos import Map, Photo, hashed, home_towns, moved
 from planet.picture import encoded, jpeg
 
 SIDES = 4  # views that a panorama is put together from
@@ -35,6 +35,7 @@ class Street:
     """The pictures of a service, found when they are first asked for."""
 
     service = country = ""
+    id_of: Callable[[str], str]  # of a picture, from its view
 
     def __init__(self, seed: int, count: int):
         self._seed, self._count = seed, count
@@ -43,17 +44,15 @@ class Street:
     def pictures(self) -> dict[str, Shot]:
         """All pictures by id."""
         found = shots(self.service, self._seed, self._count, self.country)
-        return {self._id(shot): shot for shot in found}
+        return {self.id_of(shot.photo.view): shot for shot in found}
 
     @cached_property
     def map(self) -> Map:
         """Ids by position."""
-        return Map((*self._position(shot), each) for each, shot in self.pictures.items())
+        return Map((*self.position(shot), each) for each, shot in self.pictures.items())
 
-    def _id(self, shot: Shot) -> str:
-        raise NotImplementedError
-
-    def _position(self, shot: Shot) -> tuple[float, float]:
+    def position(self, shot: Shot) -> tuple[float, float]:
+        """Latitude and longitude that it is found by."""
         return shot.photo.latitude, shot.photo.longitude
 
 
@@ -86,7 +85,7 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
         bearing = (bearing + rng.randrange(-12, 13)) % 360
         latitude, longitude = _at(latitude, longitude, step_km, bearing)
         shot = Photo(
-            owner=str(hash_of(owner) % 10**15),
+            owner=str(hashed(owner, 7) % 10**15),
             owner_name=owner,
             town=town,
             width=width,
@@ -106,11 +105,6 @@ def _at(latitude: float, longitude: float, km: float, bearing: float) -> tuple[f
     """The position so far away in a direction, which is in degrees."""
     latitude, longitude = moved(latitude, longitude, km, math.radians(bearing))
     return round(latitude, 7), round((longitude + 180) % 360 - 180, 7)
-
-
-def hash_of(text: str) -> int:
-    """A number for a text, the same in every process."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 @lru_cache(maxsize=200)

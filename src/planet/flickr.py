@@ -6,7 +6,6 @@ reachable.
 """
 
 import json
-import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -18,9 +17,8 @@ from oauthlib.oauth1.rfc5849 import signature
 from PIL import Image, ImageDraw
 
 from planet.answer import Answer, Call, Refused, js
-from planet.faults import chance
 from planet.keys import KEY, SECRET
-from planet.photos import YEAR, Photo
+from planet.photos import YEAR, Photo, chance
 from planet.picture import encoded
 
 IMAGE_HOST = "http://live.staticflickr.invalid"
@@ -55,12 +53,12 @@ class Catalogue:
 
     def found(self, arguments: dict[str, str]) -> list[Photo]:
         """The photos that match what a search asks for, in the order of upload."""
-        since = _bound(arguments, "min_upload_date", -math.inf)
+        since = int(arguments.get("min_upload_date", 0))
         geo = _is_geo(arguments)
         if geo and "min_upload_date" not in arguments:
             since = NOW - 12 * 3600  # a geo query without a limiting agent sees no more
         first = bisect_left(self._times, since)
-        last = bisect_right(self._times, _bound(arguments, "max_upload_date", math.inf))
+        last = bisect_right(self._times, int(arguments.get("max_upload_date", NOW)))
         wanted, unwanted = _wordings(arguments.get("text", ""))
         accuracy = _whole_number(arguments, "accuracy", 1)
         licences = arguments.get("license", "0,1,2,3,4,5,6,7").split(",")
@@ -88,10 +86,7 @@ def answer(catalogue: Catalogue, call: Call) -> Answer:
     except Refused as refusal:
         code, message = refusal.args
         value = {"stat": "fail", "code": code, "message": message}
-    body = json.dumps(value, ensure_ascii=False)
-    if call.arguments.get("nojsoncallback") != "1":
-        body = f"jsonFlickrApi({body})"
-    return js(body)
+    return js(value)
 
 
 def _called(catalogue: Catalogue, call: Call) -> dict:
@@ -99,7 +94,7 @@ def _called(catalogue: Catalogue, call: Call) -> dict:
         raise Refused(100, "Invalid API Key (Key not found)")
     if not _signed_well(call):
         raise Refused(96, "Invalid signature")
-    if call.arguments.get("format") != "json":
+    if (call.arguments.get("format"), call.arguments.get("nojsoncallback")) != ("json", "1"):
         raise Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
     method = call.arguments.get("method", "")
     if method != "flickr.photos.search":
@@ -182,20 +177,6 @@ def _wordings(text: str) -> tuple[set[str], list[frozenset[str]]]:
         else:
             wanted |= group
     return wanted, unwanted
-
-
-def _bound(arguments: dict[str, str], name: str, default: float) -> float:
-    """Unix seconds from Unix seconds or a MySQL datetime."""
-    moment = arguments.get(name)
-    if not moment:
-        return default
-    try:
-        seconds = float(moment)
-    except ValueError:
-        return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
-    if not math.isfinite(seconds):
-        raise ValueError(moment)
-    return seconds
 
 
 def _words(text: str) -> frozenset[str]:

@@ -5,7 +5,6 @@ its id says which cell that is.
 """
 
 import base64
-import hashlib
 import math
 import random
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from functools import lru_cache
 
 from nogps.earth import towns
 from nogps.earth.towns import Town
+from planet.photos import hashed
 
 FURTHEST_RADIUS_M = 3000  # a search goes no further, whatever radius is asked for
 REACH_KM = 60  # from a town; there are no panoramas further out
@@ -92,7 +92,7 @@ class Panoramas:
         return panorama if panorama and panorama.pano_id == pano_id else None
 
     def _hash(self, text: str) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.seed} {text}".encode()).digest()[:8], "big")
+        return hashed(f"{self.seed} {text}", 8)
 
     def _id(self, row: int, column: int) -> str:
         """22 characters: check bits, and the cell under a pad that follows from them."""

@@ -16,8 +16,8 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from planet.answer import Answer, Call, js
-from planet.drives import Shot, Street, front, hash_of, rendered
-from planet.faults import chance
+from planet.drives import Shot, Street, front, rendered
+from planet.photos import chance, hashed
 from planet.picture import with_segment
 
 CATALOGUE = "http://api.panoramax.invalid"
@@ -28,17 +28,17 @@ INSTANCES = {  # by licence
     "CC-BY-4.0": "http://panoramax.town.invalid",
     "proprietary": "http://panoramax.shop.invalid",
 }
-SENDS_ON = ("CC-BY-SA-4.0",)  # whose instance answers with 302
-SEARCH = "/api/search"
-PICTURE = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})/(?P<size>hd|sd|thumb)\.jpg")
-STORED = re.compile(r"/permanent/(?P<photo>[0-9a-f-]{36})-(?P<size>hd|sd|thumb)\.jpg")
-WIDTHS = {"hd": None, "sd": 512, "thumb": 125}
-LARGEST_LIMIT = 32_767  # an int16
 LICENCE_URLS = {
     "etalab-2.0": "https://www.etalab.gouv.fr/licence-ouverte-open-licence",
     "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
 }
+SENDS_ON = "CC-BY-SA-4.0"  # whose instance answers with 302
+SEARCH = "/api/search"
+PICTURE = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})/(?P<size>hd|sd|thumb)\.jpg")
+STORED = re.compile(r"/permanent/(?P<photo>[0-9a-f-]{36})-(?P<size>hd|sd|thumb)\.jpg")
+WIDTHS = {"hd": None, "sd": 512, "thumb": 125}
+LARGEST_LIMIT = 32_767  # an int16
 
 _PANORAMA = (  # XMP
     b"http://ns.adobe.com/xap/1.0/\0"
@@ -48,18 +48,15 @@ _PANORAMA = (  # XMP
 )
 
 
+@cache
+def _uuid(name: str) -> str:
+    return str(uuid.UUID(int=hashed(name, 7) << 64 | hashed(name + "'", 7), version=4))
+
+
 class Panoramax(Street):
     """The catalogue of one planet."""
 
-    service, country = "panoramax", "France"
-
-    def _id(self, shot: Shot) -> str:
-        return _uuid(shot.photo.view)
-
-
-@cache
-def _uuid(name: str) -> str:
-    return str(uuid.UUID(int=hash_of(name) << 64 | hash_of(name + "'"), version=4))
+    service, country, id_of = "panoramax", "France", staticmethod(_uuid)
 
 
 def licence_of(shot: Shot) -> str:
@@ -152,7 +149,7 @@ def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
     if shot is None or shot.photo.deleted:
         body = {"message": "Picture can't be found, you may check its ID", "status_code": 404}
         return js(body, 404, "application/json")
-    if call.path.startswith("/api/") and licence_of(shot) in SENDS_ON:
+    if call.path.startswith("/api/") and licence_of(shot) == SENDS_ON:
         return Answer(302, headers={"Location": f"{STORAGE}/permanent/{call.photo}-{size}.jpg"})
     if size == "thumb" and shot.around:
         return partial(front, shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)

@@ -4,6 +4,7 @@ Everything here is a pure function of a seed and a number of photos, the same on
 only `random.Random` and `math` are used, and positions are rounded before anybody sees them.
 """
 
+import hashlib
 import json
 import math
 import random
@@ -60,6 +61,16 @@ class Photo:
     def taken_unix(self) -> int:
         """When it was taken in Unix seconds, taking local time for UTC."""
         return int(self.taken.replace(tzinfo=UTC).timestamp())
+
+
+def hashed(text: str, size: int) -> int:
+    """A number of so many bytes for a text, the same in every process."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size], "big")
+
+
+def chance(*what: object) -> float:
+    """A number in [0, 1) that follows from what is given."""
+    return hashed(" ".join(map(str, what)), 6) / 2**48
 
 
 class Map:

@@ -15,9 +15,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from planet.faults import chance
 from planet.looks import Canvas, light_of, scenery_of
-from planet.photos import Photo
+from planet.photos import Photo, chance
 from planet.scenes import SCENES
 
 LATEST = 300  # pictures kept

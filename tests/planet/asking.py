@@ -66,7 +66,7 @@ def ask(base, **arguments) -> dict:
         "api_key": KEY,
         "format": "json",
         "nojsoncallback": "1",
-        "min_upload_date": "2007-01-01 00:00:00",
+        "min_upload_date": "1167609600",
     }
     response = httpx.get(base + flickr.REST, params=defaults | arguments, trust_env=False)
     assert response.status_code == 200

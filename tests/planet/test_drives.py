@@ -9,13 +9,9 @@ from PIL import Image
 
 from nogps.earth.geo import distance_km
 from planet import drives, mapillary, panoramax
-from planet.photos import Photo
+from planet.photos import Photo, hashed
 from planet.picture import jpeg
-from tests.planet.asking import (
-    SEED,
-    items,
-    opened,
-)
+from tests.planet.asking import SEED, items, opened
 from tests.planet.processes import told_by_two_processes
 
 
@@ -50,7 +46,7 @@ def test_another_seed_has_other_street_pictures():
 def test_drives_stay_on_earth_and_go_on_step_by_step(service):
     shots = drives.shots(service, SEED, 4000, "France" if service == "panoramax" else "")
     assert len(shots) == len({shot.photo.view for shot in shots}) == 4000
-    assert len({drives.hash_of(shot.photo.view) for shot in shots}) == 4000
+    assert len({hashed(shot.photo.view, 7) for shot in shots}) == 4000
     for before, shot in pairwise(shots):
         photo = shot.photo
         assert -90 <= photo.latitude <= 90 and -180 <= photo.longitude < 180

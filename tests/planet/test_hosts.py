@@ -55,7 +55,7 @@ def test_the_log_tells_what_was_asked_and_no_secret(tmp_path):
         *("search", "search", "picture", "image", "metadata", "placeholder", "other")
     ]
     assert (rows[0]["text"], rows[0]["page"]) == ("city", "2")
-    assert rows[0]["min_upload_date"] == "2007-01-01 00:00:00"
+    assert rows[0]["min_upload_date"] == "1167609600"
     assert (rows[1]["method"], rows[1]["text"], rows[1]["max_upload_date"]) == (
         "POST",
         "beach",

@@ -100,8 +100,8 @@ def test_what_mapillary_cannot_search_has_code_100(busy, arguments):
 
 def test_only_fields_that_are_asked_for_come_and_the_id(busy):
     assert {key for row in graph(busy).json()["data"] for key in row} == {"id"}
-    few = graph(busy, fields="sequence,altitude", limit="50").json()["data"]
-    assert {key for row in few for key in row} == {"id", "sequence"}  # no altitude is known
+    few = graph(busy, fields="sequence,computed_geometry", limit="50").json()["data"]
+    assert {key for row in few for key in row} == {"id", "sequence", "computed_geometry"}
 
 
 def test_what_mapillary_does_not_know_is_a_missing_key(rows):
@@ -176,7 +176,7 @@ def test_the_token_may_stand_in_the_address(busy):
 def test_an_id_that_is_gone_has_code_100(busy):
     pictures = ride("mapillary", 0, 0)
     deleted = next(each for each in pictures if each.photo.deleted)
-    for photo_id in ("123456", str(10**14 + drives.hash_of(deleted.photo.view) % 10**15)):
+    for photo_id in ("123456", mapillary.Mapillary.id_of(deleted.photo.view)):
         assert code_of(request(busy, f"/{photo_id}", OAUTH, fields="thumb_256_url")) == 100
 
 
