@@ -31,7 +31,7 @@ MOST_RESULTS = 4000  # of one query that can be read
 # Longest side in pixels of the sizes: the suffix in a picture's URL by the name in `extras`.
 SIZES = {"s": ("m", 240), "n": ("n", 320), "m": ("", 500), "z": ("z", 640), "l": ("b", 1024)}
 PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
-PLACEHOLDER_HOST = "http://s.yimg.invalid"
+TO_PLACEHOLDER = Answer(302, headers={"Location": f"http://s.yimg.invalid{PLACEHOLDER}"})
 
 NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
 LIMITING = {"text", "bbox", "min_upload_date", "max_upload_date"}  # a search needs one of these
@@ -149,7 +149,10 @@ def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     shown = found[(page - 1) * per_page : page * per_page]
     extras = arguments.get("extras", "").replace(" ", "").split(",")
     total = len(found) if len(found) % 2 else str(len(found) or "")
-    numbers = _numbers(arguments)
+    # Some come as numbers, others as text: all pages of a query are alike.
+    query = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
+    known, names = json.dumps(query, sort_keys=True), ("licence", "accuracy", "position")
+    numbers = {name: chance(name, known) < 0.5 for name in names}
     told = {"page": page, "pages": pages, "perpage": per_page, "total": total}
     return {"photos": told | {"photo": [_entry(photo, extras, numbers) for photo in shown]}}
 
@@ -189,13 +192,6 @@ def _listed(photo: Photo) -> tuple[float, float]:
 
 
 # --- answers ---
-
-
-def _numbers(arguments: dict[str, str]) -> dict[str, bool]:
-    """What an answer gives as numbers: all pages of a query are alike."""
-    asked = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
-    text = json.dumps(asked, sort_keys=True)
-    return {name: chance(name, text) < 0.5 for name in ("licence", "accuracy", "position")}
 
 
 def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
@@ -249,14 +245,9 @@ def picture(catalogue: Catalogue, call: Call) -> tuple[Photo, int] | Answer:
     if photo is None or (photo.server, photo.secret) != (name["server"], name["secret"]):
         return Answer(404)
     if photo.deleted:
-        return to_placeholder()
+        return TO_PLACEHOLDER
     side = dict(_sizes(photo).values()).get(name["size"] or "")
     return (photo, side) if side else Answer(404)
-
-
-def to_placeholder() -> Answer:
-    """Send the client to the picture that says that there is no picture."""
-    return Answer(302, headers={"Location": PLACEHOLDER_HOST + PLACEHOLDER})
 
 
 @lru_cache(maxsize=1)

@@ -10,12 +10,11 @@ are rounded, so that all is the same on every machine.
 import colorsys
 import math
 import random
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
 from types import SimpleNamespace
 
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
 from planet.photos import DATA, Photo, hashed
 
@@ -198,19 +197,19 @@ def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
     )
 
 
-@dataclass
 class Canvas:
     """A drawing under way: the paper, the camera, and all that colours depend on."""
 
-    draw: ImageDraw.ImageDraw
-    rng: random.Random
-    scenery: SimpleNamespace
-    light: SimpleNamespace
-    width: int
-    height: int
-    horizon: int
-    centre: int
-    focal: float
+    def __init__(self, photo: Photo, rng: random.Random):
+        longest = max(photo.width, photo.height)
+        self.margin = longest // 12  # on every side, for the lens to move in
+        self.width, self.height = photo.width + 2 * self.margin, photo.height + 2 * self.margin
+        self.image = Image.new("RGB", (self.width, self.height))
+        self.draw, self.rng = ImageDraw.Draw(self.image), rng
+        self.light, self.scenery = light_of(photo, rng), scenery_of(photo)
+        self.horizon = math.floor(self.height * rng.uniform(0.35, 0.72))
+        self.centre = math.floor(self.width * rng.uniform(0.15, 0.85))
+        self.focal = longest * rng.uniform(0.75, 1.4)
 
     def point(self, x: float, y: float, z: float) -> tuple[int, int]:
         """The pixel of a point x metres to the right, y above the ground and z ahead."""

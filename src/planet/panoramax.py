@@ -10,15 +10,16 @@ import math
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from planet.answer import Answer, Call, js
-from planet.drives import Shot, Street, front, rendered
-from planet.photos import chance, hashed
-from planet.picture import with_segment
+from planet.drives import Street, rendered
+from planet.photos import Photo, chance, hashed
+from planet.picture import jpeg, with_segment
 
 CATALOGUE = "http://api.panoramax.invalid"
 STORAGE = "http://storage.panoramax.invalid"
@@ -59,7 +60,7 @@ class Panoramax(Street):
     service, country, id_of = "panoramax", "France", staticmethod(_uuid)
 
 
-def licence_of(shot: Shot) -> str:
+def licence_of(shot: Photo) -> str:
     """A licence, one for a drive: a key of INSTANCES."""
     draw = chance("panoramax licence", shot.drive)
     return list(INSTANCES)[(draw > 0.42) + (draw > 0.84) + (draw > 0.92)]
@@ -94,16 +95,15 @@ def _refused(message: str) -> Answer:
     return js({"status": 400, "message": message}, 400, "application/json")
 
 
-def _properties(shot: Shot) -> dict:
-    photo = shot.photo
+def _properties(photo: Photo) -> dict:
     camera: dict = {"camera_manufacturer": "GoPro", "camera_model": "Max"}
     if chance("panoramax fov", photo.view) > 0.1:
-        camera["field_of_view"] = 360 if shot.around else 92
+        camera["field_of_view"] = 360 if photo.around else 92
     told = {
         "datetime": f"{photo.taken:%Y-%m-%dT%H:%M:%S}+00:00",
-        "license": licence_of(shot),
+        "license": licence_of(photo),
         "geovisio:producer": photo.owner_name,
-        "geovisio:rank_in_collection": shot.rank + 1,
+        "geovisio:rank_in_collection": photo.rank + 1,
         "geovisio:status": "ready",
         "geovisio:visibility": "anyone",
         "pers:interior_orientation": camera,
@@ -111,14 +111,14 @@ def _properties(shot: Shot) -> dict:
         "semantics": [],
         "annotations": [],
     }
-    if chance("panoramax azimuth", shot.drive) > 0.08:  # it says where the middle looks
+    if chance("panoramax azimuth", photo.drive) > 0.08:  # it says where the middle looks
         told["view:azimuth"] = photo.heading
     return told
 
 
-def _described(shot: Shot) -> dict:
+def _described(photo: Photo) -> dict:
     """The picture as the catalogue lists it: a STAC feature."""
-    photo, licence, picture_id = shot.photo, licence_of(shot), _uuid(shot.photo.view)
+    licence, picture_id = licence_of(photo), _uuid(photo.view)
     position = [photo.longitude, photo.latitude]
     links = [{"rel": "via", "href": INSTANCES[licence]}]
     if licence in LICENCE_URLS:
@@ -128,11 +128,11 @@ def _described(shot: Shot) -> dict:
         "type": "Feature",
         "stac_version": "1.0.0",
         "id": picture_id,
-        "collection": _uuid(shot.drive),
+        "collection": _uuid(photo.drive),
         "geometry": {"type": "Point", "coordinates": position},
         "bbox": [*position, *position],
         "providers": [{"name": photo.owner_name, "roles": ["producer"], "id": _uuid(photo.owner)}],
-        "properties": _properties(shot),
+        "properties": _properties(photo),
         "links": links,
         "assets": {
             size: {"type": "image/jpeg", "href": f"{pictures}/{size}.jpg"} for size in WIDTHS
@@ -146,22 +146,23 @@ def _described(shot: Shot) -> dict:
 def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the picture that a path means, or what is there instead."""
     shot, size = panoramax.pictures.get(call.photo), call.named["size"]
-    if shot is None or shot.photo.deleted:
+    if shot is None or shot.deleted:
         body = {"message": "Picture can't be found, you may check its ID", "status_code": 404}
         return js(body, 404, "application/json")
     if call.path.startswith("/api/") and licence_of(shot) == SENDS_ON:
         return Answer(302, headers={"Location": f"{STORAGE}/permanent/{call.photo}-{size}.jpg"})
     if size == "thumb" and shot.around:
-        return partial(front, shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)
+        front = replace(shot, width=125, height=75, view=f"{shot.view} 0")
+        return partial(jpeg, front)
     return lambda: _with_metadata(rendered(shot, WIDTHS[size]), shot)
 
 
-def _with_metadata(body: bytes, shot: Shot) -> bytes:
+def _with_metadata(body: bytes, shot: Photo) -> bytes:
     """The JPEG with what cameras write: GPS, and of a panorama what it is."""
     exif = Image.Exif()
     gps = exif.get_ifd(IFD.GPSInfo)
-    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(shot.photo.latitude, "NS")
-    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(shot.photo.longitude, "EW")
+    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(shot.latitude, "NS")
+    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(shot.longitude, "EW")
     if shot.around:
         body = with_segment(body, 0xE1, _PANORAMA)
     return with_segment(body, 0xE1, exif.tobytes())

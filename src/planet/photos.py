@@ -32,7 +32,7 @@ UNWANTED_WORDS = ["wedding", "party", "birthday", "portrait", "abstract", "macro
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One photo as its owner put it online; the defaults are those of a street picture."""
+    """One photo as its owner put it online; what only some have has a default."""
 
     photo_id: str = ""  # Flickr's, as are secret and server
     secret: str = ""
@@ -56,6 +56,9 @@ class Photo:
     scene: str = "street"  # a key of SCENES
     view: str  # photos with the same view show the same thing ...
     take: int = 0  # ... and with the same take they are the same picture
+    drive: str = ""  # a name of the drive, walk or ride that a street picture is part of
+    rank: int = 0  # in it
+    around: bool = False  # a panorama of 360 degrees, whose heading is that of the middle
 
     @property
     def taken_unix(self) -> int:

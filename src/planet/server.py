@@ -179,7 +179,7 @@ class _Hosts:
             return streetview.grey(*streetview.size_of(call.arguments))
         if lasting == "placeholder":
             directly = self.faults.which(lasting, call) % 3 == 0
-            return flickr.placeholder() if directly else flickr.to_placeholder()
+            return flickr.placeholder() if directly else flickr.TO_PLACEHOLDER
         return self.faults.answer(lasting, call)
 
     def _note(self, call: Call, fault: str, status: int, sent: int) -> None:

@@ -11,7 +11,6 @@ from PIL import Image
 
 from nogps.earth.towns import towns
 from planet import commons, flickr, mapillary, panoramax, streetview
-from planet.drives import Shot
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN
 from planet.panoramas import Panorama, Panoramas
 from planet.photos import Photo, photos
@@ -124,5 +123,5 @@ def graph(base: str, **arguments) -> httpx.Response:
 
 
 @cache
-def items() -> dict[str, Shot]:
+def items() -> dict[str, Photo]:
     return panoramax.Panoramax(SEED, PHOTOS).pictures

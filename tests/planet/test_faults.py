@@ -11,7 +11,6 @@ import pytest
 
 from planet import commons, drives, mapillary, panoramax, server, streetview
 from planet.answer import Call
-from planet.drives import Shot
 from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, Faults, hits
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN
 from planet.photos import Photo, photos
@@ -33,11 +32,11 @@ FILES = [photo for photo in photos(0, 130) if not photo.deleted and photo.on_map
 
 
 @cache
-def shots(service: str) -> dict[str, Shot]:
+def shots(service: str) -> dict[str, Photo]:
     """Street pictures by id."""
     host = panoramax.Panoramax if service == "panoramax" else mapillary.Mapillary
     found = host(0, 130).pictures
-    return dict([each for each in found.items() if not each[1].photo.deleted][:MANY])
+    return dict([each for each in found.items() if not each[1].deleted][:MANY])
 
 
 def box_of_a_file(photo: Photo) -> str:
@@ -60,7 +59,7 @@ def paths_for(what: str) -> list[str]:
         "metadata": lambda: [f"{metadata}&pano={each.pano_id}" for each in panoramas(MANY)],
         "image": lambda: [f"{image}&pano={each.pano_id}" for each in panoramas(MANY)],
         "items": lambda: [
-            f"{panoramax.SEARCH}?bbox={bbox(shot.photo)}" for shot in shots("panoramax").values()
+            f"{panoramax.SEARCH}?bbox={bbox(shot)}" for shot in shots("panoramax").values()
         ],
         "asset": lambda: [f"/permanent/{each}-thumb.jpg" for each in shots("panoramax")],
         "files": lambda: [
@@ -68,7 +67,7 @@ def paths_for(what: str) -> list[str]:
         ],
         "file": lambda: [path_of(commons.facts(photo).address) for photo in FILES],
         "images": lambda: [
-            f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot.photo)}"
+            f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot)}"
             for shot in shots("mapillary").values()
         ],
         "address": lambda: [f"/{each}?fields=thumb_256_url&{graph}" for each in shots("mapillary")],
@@ -150,6 +149,7 @@ def test_each_fault_hits_its_share_and_passes_or_stays(tmp_path, monkeypatch, ki
     monkeypatch.setattr(server, "LONGEST_STALL_S", 0.05)
     monkeypatch.setattr(commons, "jpeg", once)
     monkeypatch.setattr(drives, "jpeg", once)
+    monkeypatch.setattr(panoramax, "jpeg", once)
     paths, log = paths_for(what), tmp_path / "log"
     good = "picture" if what in ("picture", "image", "asset", "file", "thumb") else "answer"
     with serving(photos(0, 130), faults={kind: 0.2}, log=log, distinct=3) as base:

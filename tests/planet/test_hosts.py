@@ -94,7 +94,7 @@ def test_the_log_tells_who_was_authorised_and_holds_no_token_and_no_signature(tm
         request(address, thumb, {"Host": host(thumb)})
         told(address, ggsbbox="48.9|2.3|48.8|2.4")
         request(address, commons.facts(file).address, {"Host": host(commons.UPLOAD)})
-        request(address, panoramax.SEARCH, bbox=bbox(shot.photo))
+        request(address, panoramax.SEARCH, bbox=bbox(shot))
         request(address, f"/permanent/{item}-thumb.jpg")
     text = log.read_text()
     parts = dict(each.split("=") for each in urlsplit(thumb).query.split("&"))
