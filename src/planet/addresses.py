@@ -144,8 +144,7 @@ def _zipped(source: str, rows: Sequence[dict[str, str]], columns: Sequence[str])
     with zipfile.ZipFile(archive, "w") as file:
         for ending, text in (("csv", table.getvalue()), ("vrt", description)):
             # Of 1980, so that the bytes are always the same.
-            member = zipfile.ZipInfo(f"us/ca/{source}.{ending}")
-            file.writestr(member, text, zipfile.ZIP_DEFLATED)
+            file.writestr(zipfile.ZipInfo(f"us/ca/{source}.{ending}"), text, zipfile.ZIP_DEFLATED)
     return archive.getvalue()
 
 

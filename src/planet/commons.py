@@ -33,6 +33,7 @@ ASKED |= {"ggsnamespace": "6", "ggsprimary": "all", "coprimary": "all"}
 FIRST_PAGE = 40_000_000
 MOST_LISTED = 500
 THUMBS_A_CALL = 50
+COORDINATES_A_CALL = {"": 10, "max": 500}
 LARGEST_M2, SMALLEST_M2 = 4 * 10_000**2, 100
 KINDS = {"image/jpeg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif"}
 
@@ -174,7 +175,7 @@ def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, 
     wanted = told.get("coprop", "globe").split("|")
     every = [(number, each) for number in pages for each in _coordinates(commons.files[number])]
     keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
-    most = 500 if told.get("colimit") == "max" else 10
+    most = COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
     part, following = _part(keys, "cocontinue", told, most)
     for number, each in every[part]:
         shown = {k: v for k, v in each.items() if k in ("lat", "lon", "primary", *wanted)}

@@ -134,8 +134,7 @@ def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
         if name in arguments and arguments[name] not in values:
             raise Refused(18, f"{name}={arguments[name]} is not simulated")
     if not arguments.keys() & LIMITING:
-        words = "Parameterless searches have been disabled. Please use getRecent instead."
-        raise Refused(3, words)
+        raise Refused(3, "Parameterless searches have been disabled. Please use getRecent instead.")
     try:
         found = catalogue.found(arguments)
     except ValueError:

@@ -42,8 +42,7 @@ class Mapillary(Street):
 
     def position(self, shot: Photo) -> tuple[float, float]:
         """That which is computed, whether it is told or not."""
-        longitude, latitude = _computed(shot)
-        return latitude, longitude
+        return _computed(shot)[::-1]
 
 
 def answer(mapillary: Mapillary, call: Call) -> Answer:

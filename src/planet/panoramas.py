@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nogps.earth import towns
-from nogps.earth.towns import Town
 from planet.photos import hashed
 
 FURTHEST_RADIUS_M = 3000  # a search goes no further, whatever radius is asked for
@@ -140,7 +139,7 @@ def metres(latitude: float, longitude: float, latitude2: float, longitude2: floa
 
 
 @lru_cache(maxsize=20_000)
-def nearest_town(latitude: float, longitude: float, within_km: float) -> Town | None:
+def nearest_town(latitude: float, longitude: float, within_km: float) -> towns.Town | None:
     """The nearest town, if there is one that near."""
     (town,) = towns.nearest_town(latitude, longitude)
     near = metres(latitude, longitude, town.latitude, town.longitude) <= within_km * 1000
