@@ -92,7 +92,7 @@ def all_of(name: str, count: int) -> Iterator[dict]:
         return
     host = panoramax.Panoramax(0, count) if name == "Panoramax" else mapillary.Mapillary(0, count)
     for shot in host.pictures.values():
-        yield row(shot.photo, shot.drive)
+        yield row(shot, shot.drive)
 
 
 def row(photo, sequence: str) -> dict:

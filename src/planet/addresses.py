@@ -56,19 +56,17 @@ class Address(NamedTuple):
 def write_addresses(folder: Path, seed: int) -> list[Path]:
     """Write the files of this seed below `folder` unless they are there; returns their paths."""
     columns = {county: names for county, (_, _, names) in _COUNTIES.items()} | {_CITY: _COLUMNS}
-    endings = {source: "zip" if names else "geojson.gz" for source, names in columns.items()}
     place = folder / f"seed-{seed}"
-    paths = sorted(place / f"{source}.{ending}" for source, ending in endings.items())
-    if all(path.exists() for path in paths):
-        return paths
-    files = _files(seed)
-    for path in paths:
-        source = path.name.partition(".")[0]
-        rows = [_row(address) for address in files[source]]
-        with replacing(path, durable=False) as temporary:
-            body = _zipped(source, rows, columns[source]) if columns[source] else _geojson(rows)
-            temporary.write_bytes(body)
-    return paths
+    paths = [
+        place / f"{source}.{'zip' if names else 'geojson.gz'}" for source, names in columns.items()
+    ]
+    if not all(path.exists() for path in paths):
+        files = _files(seed)
+        for (source, names), path in zip(columns.items(), paths, strict=True):
+            rows = [_row(address) for address in files[source]]
+            with replacing(path, durable=False) as temporary:
+                temporary.write_bytes(_zipped(source, rows, names) if names else _geojson(rows))
+    return sorted(paths)
 
 
 def _files(seed: int) -> dict[str, list[Address]]:
@@ -146,8 +144,7 @@ def _zipped(source: str, rows: Sequence[dict[str, str]], columns: Sequence[str])
     with zipfile.ZipFile(archive, "w") as file:
         for ending, text in (("csv", table.getvalue()), ("vrt", description)):
             # Of 1980, so that the bytes are always the same.
-            member = zipfile.ZipInfo(f"us/ca/{source}.{ending}")
-            file.writestr(member, text, zipfile.ZIP_DEFLATED)
+            file.writestr(zipfile.ZipInfo(f"us/ca/{source}.{ending}"), text, zipfile.ZIP_DEFLATED)
     return archive.getvalue()
 
 

@@ -13,12 +13,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
-from typing import Any
 from urllib.parse import quote, unquote
 
 from planet.answer import Answer, Call, Refused, js, page
-from planet.faults import chance
-from planet.photos import DATA, KM_PER_DEGREE, Map, Photo
+from planet.photos import DATA, KM_PER_DEGREE, Map, Photo, chance
 from planet.picture import jpeg
 
 API = "/w/api.php"
@@ -29,6 +27,9 @@ THUMB = re.compile(
     r"/wikipedia/commons/thumb/[0-9a-f]/[0-9a-f]{2}/(?P<photo>[^/]+)/(?P<width>\d+)px-[^/]+"
 )
 STEPS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)  # widths that are made, pixels
+# A search by area for files, the only one that is simulated; all else is refused.
+ASKED = {"action": "query", "format": "json", "formatversion": "2", "generator": "geosearch"}
+ASKED |= {"ggsnamespace": "6", "ggsprimary": "all", "coprimary": "all"}
 FIRST_PAGE = 40_000_000
 MOST_LISTED = 500
 THUMBS_A_CALL = 50
@@ -51,9 +52,9 @@ class Commons:
 
     @cached_property
     def map(self) -> Map:
-        """Page ids, whether the position is the primary one; also of files that are no more."""
+        """Page ids by position; also of files that are no more."""
         return Map(
-            (each["lat"], each["lon"], (number, each["primary"]))
+            (each["lat"], each["lon"], number)
             for number, photo in enumerate(self._planet, FIRST_PAGE)
             for each in _coordinates(photo)
         )
@@ -89,10 +90,8 @@ def answer(commons: Commons, call: Call) -> Answer:
         return refusal
     told = call.arguments
     try:
-        if (told.get("action"), told.get("generator")) != ("query", "geosearch"):
+        if not ASKED.items() <= told.items():
             raise Refused("badvalue", "Unrecognized value for parameter")
-        if told.get("format") != "json":
-            return page(200, "MediaWiki API result")
         return _described(commons, _found(commons, told), told)
     except Refused as error:
         code, info = error.args
@@ -125,12 +124,9 @@ def _found(commons: Commons, told: dict[str, str]) -> list[int]:
     area = square_degrees * (1000 * KM_PER_DEGREE) ** 2
     if not SMALLEST_M2 <= area <= LARGEST_M2:
         raise Refused("toobig", "Bounding box is too big")
-    if told.get("ggsnamespace") != "6":
-        return []
     hits = [
         (math.hypot(latitude - y, longitude - x), number)
-        for latitude, longitude, (number, primary) in commons.map.within(west, south, east, north)
-        if primary or told.get("ggsprimary") == "all"
+        for latitude, longitude, number in commons.map.within(west, south, east, north)
     ]
     return sorted({number for _, number in sorted(hits)[:limit]} & commons.files.keys())
 
@@ -169,30 +165,15 @@ def _described(commons: Commons, found: list[int], told: dict[str, str]) -> Answ
         names = {"coordinates": "cocontinue", "imageinfo": "iicontinue"}
         over = [name for name, key in names.items() if key not in following]
         value = {"continue": following | {"continue": f"||{'|'.join(over)}"}}
-    newer = told.get("formatversion") == "2"
     if pages:
-        value["query"] = {"pages": list(pages.values()) if newer else pages}
-    return js(value if newer else _of_version_1(value))
-
-
-def _of_version_1(value: Any) -> Any:
-    """The answer in the format that comes unasked: what is true is empty, what is false missing."""
-    if isinstance(value, dict):
-        return {key: _of_version_1(each) for key, each in value.items() if each is not False}
-    if isinstance(value, list):
-        return [_of_version_1(each) for each in value]
-    return "" if value is True else value
+        value["query"] = {"pages": list(pages.values())}
+    return js(value)
 
 
 def _with_coordinates(commons: Commons, pages: dict[int, dict], told: dict[str, str]) -> dict:
     """Adds positions, and says where to go on: each counts, also the second of a page."""
     wanted = told.get("coprop", "globe").split("|")
-    every = [
-        (number, each)
-        for number in pages
-        for each in _coordinates(commons.files[number])
-        if each["primary"] or told.get("coprimary") == "all"
-    ]
+    every = [(number, each) for number in pages for each in _coordinates(commons.files[number])]
     keys = [f"{number}|{2 * number + (not each['primary'])}" for number, each in every]
     most = COORDINATES_A_CALL.get(told.get("colimit", ""), COORDINATES_A_CALL[""])
     part, following = _part(keys, "cocontinue", told, most)

@@ -3,11 +3,11 @@
 Like the planet's photos, a pure function of a seed, and the same on every machine.
 """
 
-import hashlib
 import io
 import math
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 
@@ -15,54 +15,41 @@ import numpy as np
 from PIL import Image
 
 from nogps.earth.towns import Town, towns
-from planet.photos import Map, Photo, home_towns, moved
+from planet.photos import Map, Photo, hashed, home_towns, moved
 from planet.picture import encoded, jpeg
-
-SIDES = 4  # views that a panorama is put together from
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One street picture."""
-
-    photo: Photo  # with the original's size; its heading is that of the middle
-    drive: str  # a name of the drive, walk or ride that it is part of
-    rank: int  # in it
-    around: bool  # a panorama of 360 degrees
 
 
 class Street:
     """The pictures of a service, found when they are first asked for."""
 
     service = country = ""
+    id_of: Callable[[str], str]  # of a picture, from its view
 
     def __init__(self, seed: int, count: int):
         self._seed, self._count = seed, count
 
     @cached_property
-    def pictures(self) -> dict[str, Shot]:
+    def pictures(self) -> dict[str, Photo]:
         """All pictures by id."""
         found = shots(self.service, self._seed, self._count, self.country)
-        return {self._id(shot): shot for shot in found}
+        return {self.id_of(shot.view): shot for shot in found}
 
     @cached_property
     def map(self) -> Map:
         """Ids by position."""
-        return Map((*self._position(shot), each) for each, shot in self.pictures.items())
+        return Map((*self.position(shot), each) for each, shot in self.pictures.items())
 
-    def _id(self, shot: Shot) -> str:
-        raise NotImplementedError
-
-    def _position(self, shot: Shot) -> tuple[float, float]:
-        return shot.photo.latitude, shot.photo.longitude
+    def position(self, shot: Photo) -> tuple[float, float]:
+        """Latitude and longitude that it is found by."""
+        return shot.latitude, shot.longitude
 
 
 @lru_cache(maxsize=4)
-def shots(service: str, seed: int, count: int, country: str = "") -> tuple[Shot, ...]:
+def shots(service: str, seed: int, count: int, country: str = "") -> tuple[Photo, ...]:
     """All pictures of a service. With a country, two people of three live there."""
     rng = random.Random(f"{service} {seed}")
     homes = [town for town in towns() if town.country == country] or list(home_towns())
-    found: list[Shot] = []
+    found: list[Photo] = []
     person = 0
     while len(found) < count:
         person += 1
@@ -73,7 +60,7 @@ def shots(service: str, seed: int, count: int, country: str = "") -> tuple[Shot,
     return tuple(found[:count])
 
 
-def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
+def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Photo]:
     away_km = 6 * rng.random() ** 1.5
     latitude, longitude = _at(town.latitude, town.longitude, away_km, 360 * rng.random())
     bearing, step_km = rng.randrange(360), rng.uniform(0.008, 0.04)
@@ -85,8 +72,8 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
     for rank in range(4 + int(24 * rng.random() ** 2)):
         bearing = (bearing + rng.randrange(-12, 13)) % 360
         latitude, longitude = _at(latitude, longitude, step_km, bearing)
-        shot = Photo(
-            owner=str(hash_of(owner) % 10**15),
+        photo = Photo(
+            owner=str(hashed(owner, 7) % 10**15),
             owner_name=owner,
             town=town,
             width=width,
@@ -97,8 +84,11 @@ def _drive(rng: random.Random, name: str, owner: str, town: Town) -> list[Shot]:
             taken=moment + timedelta(seconds=rank // 2),  # two share a second, as real ones do
             deleted=rng.random() < 0.012,
             view=f"{name} {rank}",
+            drive=name,
+            rank=rank,
+            around=around,
         )
-        found.append(Shot(shot, name, rank, around))
+        found.append(photo)
     return found
 
 
@@ -108,17 +98,11 @@ def _at(latitude: float, longitude: float, km: float, bearing: float) -> tuple[f
     return round(latitude, 7), round((longitude + 180) % 360 - 180, 7)
 
 
-def hash_of(text: str) -> int:
-    """A number for a text, the same in every process."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-
-
 @lru_cache(maxsize=200)
-def rendered(shot: Shot, width: int | None = None) -> bytes:
+def rendered(photo: Photo, width: int | None = None) -> bytes:
     """The picture as JPEG bytes, as wide as it was taken or shrunk or enlarged to `width`."""
-    photo = shot.photo
     width = width or photo.width
-    if shot.around:
+    if photo.around:
         image = _all_around(photo, width)
     elif width == photo.width:
         return jpeg(photo)
@@ -128,16 +112,14 @@ def rendered(shot: Shot, width: int | None = None) -> bytes:
     return encoded(image, "JPEG", quality=75)
 
 
-def front(shot: Shot, width: int, height: int) -> bytes:
-    """The middle of a panorama as an ordinary picture."""
-    view = replace(shot.photo, width=width, height=height, view=f"{shot.photo.view} 0")
-    return jpeg(view)
-
-
 def _all_around(photo: Photo, width: int) -> Image.Image:
     """An equirectangular picture whose middle looks along the photo's heading."""
     side = width // 3
-    views = [_view(photo, turn, side) for turn in range(0, 360, 360 // SIDES)]
+    views = []  # each 90 degrees wide, and so far to the right of the one before
+    for turn in range(0, 360, 90):
+        heading, view = (photo.heading + turn) % 360, f"{photo.view} {turn}"
+        picture = jpeg(replace(photo, heading=heading, width=side, height=side, view=view))
+        views.append(np.asarray(Image.open(io.BytesIO(picture))))
     column, row = np.meshgrid(np.arange(width), np.arange(width // 2))
     turn = (column + 0.5) / width * 360 - 180
     nearest = np.round(turn / 90)
@@ -147,11 +129,4 @@ def _all_around(photo: Photo, width: int) -> Image.Image:
     x = np.round((1 + np.tan(off)) / 2 * side, 6)
     y = np.round((1 - np.tan(up) / np.cos(off)) / 2 * side, 6)
     x, y = (np.clip(np.floor(each), 0, side - 1).astype(int) for each in (x, y))
-    return Image.fromarray(np.stack(views)[nearest.astype(int) % SIDES, y, x])
-
-
-def _view(photo: Photo, turn: int, side: int) -> np.ndarray:
-    """What one looks at so many degrees to the right of the photo's heading, 90 degrees wide."""
-    heading = (photo.heading + turn) % 360
-    view = replace(photo, heading=heading, width=side, height=side, view=f"{photo.view} {turn}")
-    return np.asarray(Image.open(io.BytesIO(jpeg(view))))
+    return Image.fromarray(np.stack(views)[nearest.astype(int) % 4, y, x])

@@ -4,13 +4,13 @@ A transient fault hits the n-th request for the same thing, so it passes when so
 again, in whatever order threads ask. A persistent one hits the same thing always.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from nogps.base.errors import InputError
 from planet.answer import LOUD_JSON, Answer, Call, js, page
+from planet.photos import chance
 
 # What Flickr, Street View, Panoramax, Commons and Mapillary are asked for; the last for two more.
 PICTURES = {"picture", "image", "asset", "file", "thumb"}
@@ -30,10 +30,7 @@ _FAULTS = {  # what each kind hits, and what comes of it
     "not_an_image": (PICTURES, "200 with a page, or with garbage that claims to be a JPEG"),
     "grey": ({"image"}, "Street View: a grey picture that says that there is no imagery"),
     # transient
-    "api_unavailable": (
-        {"search"},
-        "Flickr: an answer that says that the service is not available",
-    ),
+    "api_unavailable": ({"search"}, "Flickr: an answer that the service is not available"),
     "api_too_many": (_APIS, "429 as a page"),
     "api_html": ({"search"}, "Flickr: a page with status 200"),
     "api_error": (_APIS, "500 or 502"),
@@ -50,27 +47,18 @@ PERSISTENT = ("gone", "placeholder", "not_an_image", "grey")
 MOST_IN_A_ROW = 3  # transient faults that hit the same thing
 
 
-def check(faults: Mapping[str, float]) -> dict[str, float]:
-    """The faults; InputError if not all kinds are known and all shares between 0 and 1."""
-    for kind, share in faults.items():
-        if kind not in FAULTS or not 0 <= share <= 1:
-            told = f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
-            raise InputError(told + ", ".join(FAULTS))
-    return dict(faults)
-
-
-def chance(*what: object) -> float:
-    """A number in [0, 1) that follows from what is given."""
-    digest = hashlib.sha256(" ".join(map(str, what)).encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
-
-
 class Faults:
-    """Decides which request goes wrong, and how."""
+    """Decides which request goes wrong, and how.
+
+    InputError if a kind is unknown or a share not between 0 and 1.
+    """
 
     def __init__(self, seed: int, shares: Mapping[str, float]):
-        self.seed = seed
-        self._shares = check(shares)
+        for kind, share in shares.items():
+            if kind not in FAULTS or not 0 <= share <= 1:
+                told = f"fault {kind}={share} is not possible; give a share from 0 to 1 of one of "
+                raise InputError(told + ", ".join(FAULTS))
+        self.seed, self._shares = seed, shares
         self._asked: dict[str, tuple[int, int]] = {}  # times, and faults in a row
 
     def passing(self, call: Call) -> str:

@@ -6,22 +6,19 @@ reachable.
 """
 
 import json
-import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
-from urllib.parse import parse_qsl
 
 from oauthlib.oauth1.rfc5849 import signature
 from PIL import Image, ImageDraw
 
 from planet.answer import Answer, Call, Refused, js
-from planet.faults import chance
 from planet.keys import KEY, SECRET
-from planet.photos import YEAR, Photo
+from planet.photos import YEAR, Photo, chance
 from planet.picture import encoded
 
 IMAGE_HOST = "http://live.staticflickr.invalid"
@@ -34,12 +31,14 @@ MOST_RESULTS = 4000  # of one query that can be read
 # Longest side in pixels of the sizes: the suffix in a picture's URL by the name in `extras`.
 SIZES = {"s": ("m", 240), "n": ("n", 320), "m": ("", 500), "z": ("z", 640), "l": ("b", 1024)}
 PLACEHOLDER = "/pw/images/en-us/photo_unavailable.png"
-PLACEHOLDER_HOST = "http://s.yimg.invalid"
+TO_PLACEHOLDER = Answer(302, headers={"Location": f"http://s.yimg.invalid{PLACEHOLDER}"})
 
 NOW = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
-# A search needs one of these; one about positions sees all times only with one of the latter.
-LIMITING = {"text", "tags", "bbox", "min_upload_date", "max_upload_date", "min_taken_date"}
-_AGENTS = {"tags", "min_upload_date", "min_taken_date"}
+LIMITING = {"text", "bbox", "min_upload_date", "max_upload_date"}  # a search needs one of these
+# The values that are simulated of some arguments; others are refused, rather than not heard.
+SIMULATED: dict[str, tuple[str, ...]] = {"tags": (), "min_taken_date": (), "max_taken_date": ()}
+SIMULATED |= {"has_geo": ("1",), "media": ("photos", "all")}
+SIMULATED |= {"sort": ("date-posted-asc", "date-posted-desc")}
 
 
 class Catalogue:
@@ -54,19 +53,27 @@ class Catalogue:
 
     def found(self, arguments: dict[str, str]) -> list[Photo]:
         """The photos that match what a search asks for, in the order of upload."""
-        since = _bound(arguments, "min_upload_date", -math.inf)
-        if _is_geo(arguments) and not arguments.keys() & _AGENTS:
+        since = int(arguments.get("min_upload_date", 0))
+        geo = _is_geo(arguments)
+        if geo and "min_upload_date" not in arguments:
             since = NOW - 12 * 3600  # a geo query without a limiting agent sees no more
         first = bisect_left(self._times, since)
-        last = bisect_right(self._times, _bound(arguments, "max_upload_date", math.inf))
+        last = bisect_right(self._times, int(arguments.get("max_upload_date", NOW)))
         wanted, unwanted = _wordings(arguments.get("text", ""))
-        tests = list(_tests(arguments))
+        accuracy = _whole_number(arguments, "accuracy", 1)
+        licences = arguments.get("license", "0,1,2,3,4,5,6,7").split(",")
+        bbox = arguments.get("bbox", "-inf,-inf,inf,inf")
+        west, south, east, north = map(float, bbox.split(","))
         return [
             photo
             for photo, words in zip(self.photos[first:last], self._words[first:last], strict=True)
             if wanted <= words
             and not any(group <= words for group in unwanted)
-            and all(test(photo) for test in tests)
+            and photo.accuracy >= accuracy
+            and str(photo.licence) in licences
+            and not (geo and photo.on_map == "no")
+            and south <= _listed(photo)[0] <= north
+            and west <= _listed(photo)[1] <= east
         ]
 
 
@@ -79,10 +86,7 @@ def answer(catalogue: Catalogue, call: Call) -> Answer:
     except Refused as refusal:
         code, message = refusal.args
         value = {"stat": "fail", "code": code, "message": message}
-    body = json.dumps(value, ensure_ascii=False)
-    if call.arguments.get("nojsoncallback") != "1":
-        body = f"jsonFlickrApi({body})"
-    return js(body)
+    return js(value)
 
 
 def _called(catalogue: Catalogue, call: Call) -> dict:
@@ -90,7 +94,7 @@ def _called(catalogue: Catalogue, call: Call) -> dict:
         raise Refused(100, "Invalid API Key (Key not found)")
     if not _signed_well(call):
         raise Refused(96, "Invalid signature")
-    if call.arguments.get("format") != "json":
+    if (call.arguments.get("format"), call.arguments.get("nojsoncallback")) != ("json", "1"):
         raise Refused(111, f'Format "{call.arguments.get("format", "rest")}" not found')
     method = call.arguments.get("method", "")
     if method != "flickr.photos.search":
@@ -108,15 +112,13 @@ def _signed_well(call: Call) -> bool:
     """Whether the call has no OAuth signature, or the right one."""
     if 'oauth_signature="' not in call.authorization:
         return True
+    headers, query = {"Authorization": call.authorization}, call.target.partition("?")[2]
     try:
-        headers = {"Authorization": call.authorization}
-        params = signature.collect_parameters(headers=headers, exclude_oauth_signature=False)
+        params = signature.collect_parameters(query, call.form, headers, False)
     except ValueError:
         return False
     given = dict(params).get("oauth_signature", "")
     params = [pair for pair in params if pair[0] != "oauth_signature"]
-    for sent in (call.target.partition("?")[2], call.form):
-        params += parse_qsl(sent, keep_blank_values=True)
     asked = SimpleNamespace(http_method=call.method, params=params, signature=given)
 
     def signs(scheme: str) -> bool:
@@ -128,13 +130,17 @@ def _signed_well(call: Call) -> bool:
 
 def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     """Answer flickr.photos.search."""
+    for name, values in SIMULATED.items():
+        if name in arguments and arguments[name] not in values:
+            raise Refused(18, f"{name}={arguments[name]} is not simulated")
     if not arguments.keys() & LIMITING:
-        words = "Parameterless searches have been disabled. Please use getRecent instead."
-        raise Refused(3, words)
+        raise Refused(3, "Parameterless searches have been disabled. Please use getRecent instead.")
     try:
-        found = _in_order(catalogue.found(arguments), arguments.get("sort", ""))
+        found = catalogue.found(arguments)
     except ValueError:
         raise Refused(18, "Illogical arguments") from None
+    if arguments.get("sort") != "date-posted-asc":
+        found.sort(key=lambda photo: photo.uploaded, reverse=True)
     per_page = min(_whole_number(arguments, "per_page", 100), 250 if _is_geo(arguments) else 500)
     pages = -(-len(found) // per_page)
     # Past the cap Flickr has been seen to repeat itself.
@@ -142,7 +148,10 @@ def search(catalogue: Catalogue, arguments: dict[str, str]) -> dict:
     shown = found[(page - 1) * per_page : page * per_page]
     extras = arguments.get("extras", "").replace(" ", "").split(",")
     total = len(found) if len(found) % 2 else str(len(found) or "")
-    numbers = _numbers(arguments)
+    # Some come as numbers, others as text: all pages of a query are alike.
+    query = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
+    known, names = json.dumps(query, sort_keys=True), ("licence", "accuracy", "position")
+    numbers = {name: chance(name, known) < 0.5 for name in names}
     told = {"page": page, "pages": pages, "perpage": per_page, "total": total}
     return {"photos": told | {"photo": [_entry(photo, extras, numbers) for photo in shown]}}
 
@@ -172,67 +181,6 @@ def _wordings(text: str) -> tuple[set[str], list[frozenset[str]]]:
     return wanted, unwanted
 
 
-def _tests(arguments: dict[str, str]) -> Iterator[Callable[[Photo], bool]]:
-    """What must hold of a photo besides its words and its time of upload."""
-    if has_geo := arguments.get("has_geo"):
-        yield lambda photo: (photo.on_map != "no") == (has_geo == "1")
-    accuracy = _whole_number(arguments, "accuracy", 1)
-    if accuracy > 1:
-        yield lambda photo: photo.accuracy >= accuracy
-    if arguments.get("license"):
-        licences = arguments["license"].split(",")
-        yield lambda photo: str(photo.licence) in licences
-    if arguments.keys() & {"min_taken_date", "max_taken_date"}:
-        low = _bound(arguments, "min_taken_date", -math.inf)
-        high = _bound(arguments, "max_taken_date", math.inf)
-        yield lambda photo: low <= photo.taken_unix <= high
-    if "bbox" in arguments:
-        west, south, east, north = map(float, arguments["bbox"].split(","))
-        yield lambda photo: photo.on_map != "no"
-        yield lambda photo: south <= _listed(photo)[0] <= north
-        yield lambda photo: west <= _listed(photo)[1] <= east
-    if "tags" in arguments:
-        given = _plain(arguments["tags"].split(",")) - {""}
-        unwanted = {tag[1:] for tag in given if tag.startswith("-")}
-        wanted = {tag for tag in given if not tag.startswith("-")}
-        yield lambda photo: not unwanted & _plain(photo.tags)
-        if arguments.get("tag_mode") == "all":
-            yield lambda photo: wanted <= _plain(photo.tags)
-        elif wanted:
-            yield lambda photo: bool(wanted & _plain(photo.tags))
-    if arguments.get("media") == "videos":
-        yield lambda photo: False
-
-
-def _plain(tags: Iterable[str]) -> set[str]:
-    return {tag.lower().replace(" ", "") for tag in tags}
-
-
-def _bound(arguments: dict[str, str], name: str, default: float) -> float:
-    """Unix seconds from Unix seconds or a MySQL datetime."""
-    moment = arguments.get(name)
-    if not moment:
-        return default
-    try:
-        seconds = float(moment)
-    except ValueError:
-        return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
-    if not math.isfinite(seconds):
-        raise ValueError(moment)
-    return seconds
-
-
-def _in_order(found: list[Photo], sort: str) -> list[Photo]:
-    """The photos sorted; of those that are equal, the earlier upload first."""
-    keys: dict[str, Callable[[Photo], float]] = {
-        "date-taken": lambda photo: photo.taken_unix,
-        "interestingness": lambda photo: chance("interesting", photo.photo_id),
-        "relevance": lambda photo: chance("relevant", photo.photo_id),
-    }
-    by = keys.get(sort.rpartition("-")[0] or sort, lambda photo: photo.uploaded)
-    return sorted(found, key=by, reverse=not sort.endswith("-asc"))
-
-
 def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text.lower()))
 
@@ -245,20 +193,13 @@ def _listed(photo: Photo) -> tuple[float, float]:
 # --- answers ---
 
 
-def _numbers(arguments: dict[str, str]) -> dict[str, bool]:
-    """What an answer gives as numbers: all pages of a query are alike."""
-    asked = {k: v for k, v in arguments.items() if k not in ("page", "api_key")}
-    text = json.dumps(asked, sort_keys=True)
-    return {name: chance(name, text) < 0.5 for name in ("licence", "accuracy", "position")}
-
-
 def _sizes(photo: Photo) -> dict[str, tuple[str, int]]:
     """The sizes that a photo has: none is larger than the original."""
     longest = max(photo.width, photo.height)
     return {name: size for name, size in SIZES.items() if size[1] <= longest}
 
 
-def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dict:
+def _entry(photo: Photo, extras: Sequence[str], numbers: dict[str, bool]) -> dict:
     """One photo of an answer, with the types that have been seen in real ones."""
     entry = {"id": photo.photo_id, "owner": photo.owner, "secret": photo.secret}
     entry |= {"server": photo.server, "farm": 1, "title": photo.title}
@@ -266,12 +207,7 @@ def _entry(photo: Photo, extras: Iterable[str], numbers: dict[str, bool]) -> dic
     taken = {"datetaken": f"{photo.taken:%Y-%m-%d %H:%M:%S}"}
     known = {
         "license": {"license": photo.licence if numbers["licence"] else str(photo.licence)},
-        "date_upload": {"dateupload": str(photo.uploaded)},
         "date_taken": taken | {"datetakengranularity": "0", "datetakenunknown": "0"},
-        "owner_name": {"ownername": photo.owner_name},
-        "tags": {"tags": " ".join(tag.replace(" ", "") for tag in photo.tags)},
-        "media": {"media": "photo", "media_status": "ready"},
-        "o_dims": {"o_width": str(photo.width), "o_height": str(photo.height)},
         "geo": _geo(photo, numbers),
     }
     address = f"{IMAGE_HOST}/{photo.server}/{photo.photo_id}_{photo.secret}"
@@ -308,14 +244,9 @@ def picture(catalogue: Catalogue, call: Call) -> tuple[Photo, int] | Answer:
     if photo is None or (photo.server, photo.secret) != (name["server"], name["secret"]):
         return Answer(404)
     if photo.deleted:
-        return to_placeholder()
+        return TO_PLACEHOLDER
     side = dict(_sizes(photo).values()).get(name["size"] or "")
     return (photo, side) if side else Answer(404)
-
-
-def to_placeholder() -> Answer:
-    """Send the client to the picture that says that there is no picture."""
-    return Answer(302, headers={"Location": PLACEHOLDER_HOST + PLACEHOLDER})
 
 
 @lru_cache(maxsize=1)

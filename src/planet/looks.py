@@ -8,17 +8,15 @@ are rounded, so that all is the same on every machine.
 """
 
 import colorsys
-import hashlib
 import math
 import random
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
 from types import SimpleNamespace
 
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-from planet.photos import DATA, Photo
+from planet.photos import DATA, Photo, hashed
 
 Colour = tuple[int, int, int]
 
@@ -39,9 +37,8 @@ def _between(colours: tuple[Colour, ...], share: float) -> Colour:
 
 
 @cache
-def _hashed(text: str) -> float:
-    digest = hashlib.sha256(text.encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32
+def _share(text: str) -> float:
+    return hashed(text, 4) / 2**32
 
 
 def _field(photo: Photo, name: str, scale_km: float) -> float:
@@ -58,7 +55,7 @@ def _field(photo: Photo, name: str, scale_km: float) -> float:
     total = 0.0
     for i, j, k in product((0, 1), repeat=3):
         weight = math.prod(s if up else 1 - s for up, s in zip((i, j, k), ramp, strict=True))
-        total += weight * _hashed(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
+        total += weight * _share(f"{name} {base[0] + i} {base[1] + j} {base[2] + k}")
     return min(1.0, max(0.0, (total - 0.5) * 1.7 + 0.5))
 
 
@@ -73,7 +70,7 @@ def scenery_of(photo: Photo) -> SimpleNamespace:
 
     def national(name: str) -> float:
         # Neighbouring countries have much in common.
-        return 0.75 * region(name, 2500) + 0.25 * _hashed(f"{name} {country}")
+        return 0.75 * region(name, 2500) + 0.25 * _share(f"{name} {country}")
 
     plant, leaves, ground = _nature(photo)
     walls = RENDERS if region("render", 2000) > 0.45 else BRICKS
@@ -105,7 +102,7 @@ def _of_the_town(town: str) -> dict:
     """What a town has of its own: the colours of its buses and taxis, and a landmark."""
 
     def local(name: str) -> float:
-        return _hashed(f"{name} {town}")
+        return _share(f"{name} {town}")
 
     body = hsv(int(8 * local("livery")) / 8, 0.85, 0.85)
     stripe = hsv(int(8 * local("stripe")) / 8, 0.6, 0.95 if local("pale") < 0.5 else 0.35)
@@ -200,19 +197,19 @@ def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
     )
 
 
-@dataclass
 class Canvas:
     """A drawing under way: the paper, the camera, and all that colours depend on."""
 
-    draw: ImageDraw.ImageDraw
-    rng: random.Random
-    scenery: SimpleNamespace
-    light: SimpleNamespace
-    width: int
-    height: int
-    horizon: int
-    centre: int
-    focal: float
+    def __init__(self, photo: Photo, rng: random.Random):
+        longest = max(photo.width, photo.height)
+        self.margin = longest // 12  # on every side, for the lens to move in
+        self.width, self.height = photo.width + 2 * self.margin, photo.height + 2 * self.margin
+        self.image = Image.new("RGB", (self.width, self.height))
+        self.draw, self.rng = ImageDraw.Draw(self.image), rng
+        self.light, self.scenery = light_of(photo, rng), scenery_of(photo)
+        self.horizon = math.floor(self.height * rng.uniform(0.35, 0.72))
+        self.centre = math.floor(self.width * rng.uniform(0.15, 0.85))
+        self.focal = longest * rng.uniform(0.75, 1.4)
 
     def point(self, x: float, y: float, z: float) -> tuple[int, int]:
         """The pixel of a point x metres to the right, y above the ground and z ahead."""

@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from planet.answer import LOUD_JSON, Answer, Call, js, text
-from planet.drives import Shot, Street, hash_of, rendered
-from planet.faults import chance
+from planet.drives import Street, rendered
 from planet.keys import MAPILLARY_TOKEN
+from planet.photos import Photo, chance, hashed
 
 GRAPH = "http://graph.mapillary.invalid"
 PAGE_HOST = "http://www.mapillary.invalid"
@@ -26,12 +26,8 @@ THUMB = re.compile(r"/m1/v/t6/(?P<photo>\d{6,20})-(?P<width>256|1024|2048)")
 MOST_LISTED = 2000
 MOST_SQUARE_DEGREES = 0.01  # and no box may be as large
 LIFETIME_S = 3600  # of an address
-FIELDS = (  # many of which no picture here has
-    "id altitude atomic_scale camera_parameters camera_type captured_at compass_angle "
-    "computed_altitude computed_compass_angle computed_geometry computed_rotation creator "
-    "exif_orientation geometry height width make model is_pano thumb_256_url thumb_1024_url "
-    "thumb_2048_url thumb_original_url merge_cc mesh quality_score sequence sfm_cluster"
-)
+FIELDS = "id captured_at compass_angle computed_compass_angle computed_geometry creator geometry"
+FIELDS += " is_pano sequence thumb_256_url thumb_1024_url thumb_2048_url"
 
 
 class Mapillary(Street):
@@ -39,35 +35,38 @@ class Mapillary(Street):
 
     service = "mapillary"
 
-    def _id(self, shot: Shot) -> str:
-        return str(10**14 + hash_of(shot.photo.view) % 10**15)
+    @staticmethod
+    def id_of(view: str) -> str:
+        """15 or 16 digits."""
+        return str(10**14 + hashed(view, 7) % 10**15)
 
-    def _position(self, shot: Shot) -> tuple[float, float]:
-        longitude, latitude = _computed(shot)
-        return latitude, longitude
+    def position(self, shot: Photo) -> tuple[float, float]:
+        """That which is computed, whether it is told or not."""
+        return _computed(shot)[::-1]
 
 
 def answer(mapillary: Mapillary, call: Call) -> Answer:
     """What the API answers."""
     if _token_of(call) != MAPILLARY_TOKEN:
-        return _refused(401, 190, "Invalid OAuth 2.0 Access Token")
-    for name in call.arguments.get("fields", "id").split(","):
+        return _refused("Invalid OAuth 2.0 Access Token", 401, 190)
+    fields = call.arguments.get("fields", "id").split(",")
+    for name in fields:
         if name not in FIELDS.split():
             words = f"Tried accessing nonexisting field ({name}) on node type (ChunkObject)"
-            return _refused(400, 100, words)
+            return _refused(words)
     if call.path == IMAGES:
-        return _listed(mapillary, call.arguments)
+        return _listed(mapillary, call.arguments, fields)
     shot = mapillary.pictures.get(call.photo)
-    if shot is None or shot.photo.deleted:
-        return _refused(400, 100, "Unsupported get request. Object does not exist")
-    return _js(_row(call.photo, shot, call.arguments.get("fields", ""), call.expired))
+    if shot is None or shot.deleted:
+        return _refused("Unsupported get request. Object does not exist")
+    return _js(_row(call.photo, shot, fields, call.expired))
 
 
 def _token_of(call: Call) -> str:
     return call.authorization.removeprefix("OAuth ") or call.arguments.get("access_token", "")
 
 
-def _refused(status: int, code: int, message: str) -> Answer:
+def _refused(message: str, status: int = 400, code: int = 100) -> Answer:
     error = {"message": message, "type": "MLYApiException", "code": code, "fbtrace_id": "A0"}
     return js(json.dumps({"error": error}), status, LOUD_JSON)
 
@@ -77,7 +76,7 @@ def _js(value: dict) -> Answer:
     return js(body, kind=LOUD_JSON)
 
 
-def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
+def _listed(mapillary: Mapillary, arguments: dict[str, str], fields: list[str]) -> Answer:
     try:
         west, south, east, north = map(float, arguments.get("bbox", "").split(","))
         limit = min(MOST_LISTED, int(arguments.get("limit", MOST_LISTED)))
@@ -86,16 +85,15 @@ def _listed(mapillary: Mapillary, arguments: dict[str, str]) -> Answer:
         since = _moment(arguments.get("start_captured_at") or "1970-01-01")
         until = _moment(arguments.get("end_captured_at") or "9999-12-31")
     except ValueError:
-        return _refused(400, 100, "Invalid parameter")
+        return _refused("Invalid parameter")
     if (east - west) * (north - south) >= MOST_SQUARE_DEGREES:
-        return _refused(400, 100, "The bounding box is too large")
-    x, y = (west + east) / 2, (south + north) / 2
+        return _refused("The bounding box is too large")
+    x, y, pictures = (west + east) / 2, (south + north) / 2, mapillary.pictures
     found = sorted(  # the edges first
         (-max(abs(latitude - y), abs(longitude - x)), photo_id)
         for latitude, longitude, photo_id in mapillary.map.within(west, south, east, north)
-        if since <= mapillary.pictures[photo_id].photo.taken_unix <= until
+        if since <= pictures[photo_id].taken_unix <= until
     )
-    fields, pictures = arguments.get("fields", ""), mapillary.pictures
     return _js({"data": [_row(each, pictures[each], fields, False) for _, each in found[:limit]]})
 
 
@@ -104,32 +102,29 @@ def _moment(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _computed(shot: Shot) -> tuple[float, float]:
+def _computed(photo: Photo) -> tuple[float, float]:
     """Longitude and latitude that neighbouring pictures say: some metres off, seldom 90."""
-    photo = shot.photo
     metres = 88 if chance("far", photo.view) < 0.03 else 6
     east, north = (metres * (2 * chance(axis, photo.view) - 1) for axis in ("east", "north"))
     return round(photo.longitude + east / 111_195, 7), round(photo.latitude + north / 111_195, 7)
 
 
-def _row(photo_id: str, shot: Shot, fields: str, expired: bool) -> dict:
-    photo = shot.photo
+def _row(photo_id: str, photo: Photo, fields: list[str], expired: bool) -> dict:
     known = {
         "captured_at": 1000 * photo.taken_unix,
         "compass_angle": float(photo.heading),
         "geometry": {"type": "Point", "coordinates": [photo.longitude, photo.latitude]},
-        "sequence": f"s{hash_of(shot.drive):x}",
-        "is_pano": shot.around,
+        "sequence": f"s{hashed(photo.drive, 7):x}",
+        "is_pano": photo.around,
         "creator": {"username": photo.owner_name, "id": photo.owner},
     }
     if chance("computed", photo.view) > 0.03:
-        known["computed_geometry"] = {"type": "Point", "coordinates": list(_computed(shot))}
+        known["computed_geometry"] = {"type": "Point", "coordinates": list(_computed(photo))}
         known["computed_compass_angle"] = (photo.heading + 0.25) % 360
     for width in (256, 1024, 2048):
         if width < 2048 or chance("thumb", photo.view) > 0.05:
             known[f"thumb_{width}_url"] = _address(photo_id, width, expired)
-    wanted = fields.split(",")
-    return {"id": photo_id} | {key: value for key, value in known.items() if key in wanted}
+    return {"id": photo_id} | {key: value for key, value in known.items() if key in fields}
 
 
 def _address(photo_id: str, width: int, expired: bool) -> str:
@@ -139,7 +134,7 @@ def _address(photo_id: str, width: int, expired: bool) -> str:
 
 
 def _signature(photo_id: str, end: int) -> str:
-    return f"00_{hash_of(f'{photo_id} {end}'):x}"
+    return f"00_{hashed(f'{photo_id} {end}', 7):x}"
 
 
 # --- pictures ---

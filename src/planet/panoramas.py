@@ -5,14 +5,13 @@ its id says which cell that is.
 """
 
 import base64
-import hashlib
 import math
 import random
 from dataclasses import dataclass
 from functools import lru_cache
 
 from nogps.earth import towns
-from nogps.earth.towns import Town
+from planet.photos import hashed
 
 FURTHEST_RADIUS_M = 3000  # a search goes no further, whatever radius is asked for
 REACH_KM = 60  # from a town; there are no panoramas further out
@@ -92,7 +91,7 @@ class Panoramas:
         return panorama if panorama and panorama.pano_id == pano_id else None
 
     def _hash(self, text: str) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.seed} {text}".encode()).digest()[:8], "big")
+        return hashed(f"{self.seed} {text}", 8)
 
     def _id(self, row: int, column: int) -> str:
         """22 characters: check bits, and the cell under a pad that follows from them."""
@@ -140,7 +139,7 @@ def metres(latitude: float, longitude: float, latitude2: float, longitude2: floa
 
 
 @lru_cache(maxsize=20_000)
-def nearest_town(latitude: float, longitude: float, within_km: float) -> Town | None:
+def nearest_town(latitude: float, longitude: float, within_km: float) -> towns.Town | None:
     """The nearest town, if there is one that near."""
     (town,) = towns.nearest_town(latitude, longitude)
     near = metres(latitude, longitude, town.latitude, town.longitude) <= within_km * 1000

@@ -10,16 +10,16 @@ import math
 import re
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from planet.answer import Answer, Call, js
-from planet.drives import Shot, Street, front, hash_of, rendered
-from planet.faults import chance
-from planet.picture import with_segment
+from planet.drives import Street, rendered
+from planet.photos import Photo, chance, hashed
+from planet.picture import jpeg, with_segment
 
 CATALOGUE = "http://api.panoramax.invalid"
 STORAGE = "http://storage.panoramax.invalid"
@@ -29,19 +29,17 @@ INSTANCES = {  # by licence
     "CC-BY-4.0": "http://panoramax.town.invalid",
     "proprietary": "http://panoramax.shop.invalid",
 }
-SENDS_ON = ("CC-BY-SA-4.0",)  # whose instance answers with 302
-SEARCH = "/api/search"
-PICTURE = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})/(?P<size>hd|sd|thumb)\.jpg")
-STORED = re.compile(r"/permanent/(?P<photo>[0-9a-f-]{36})-(?P<size>hd|sd|thumb)\.jpg")
-ITEM = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})")
-ITEMS = re.compile(r"/api/collections/(?P<drive>[0-9a-f-]{36})/items")
-WIDTHS = {"hd": None, "sd": 512, "thumb": 125}
-LARGEST_LIMIT = 32_767  # an int16
 LICENCE_URLS = {
     "etalab-2.0": "https://www.etalab.gouv.fr/licence-ouverte-open-licence",
     "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
 }
+SENDS_ON = "CC-BY-SA-4.0"  # whose instance answers with 302
+SEARCH = "/api/search"
+PICTURE = re.compile(r"/api/pictures/(?P<photo>[0-9a-f-]{36})/(?P<size>hd|sd|thumb)\.jpg")
+STORED = re.compile(r"/permanent/(?P<photo>[0-9a-f-]{36})-(?P<size>hd|sd|thumb)\.jpg")
+WIDTHS = {"hd": None, "sd": 512, "thumb": 125}
+LARGEST_LIMIT = 32_767  # an int16
 
 _PANORAMA = (  # XMP
     b"http://ns.adobe.com/xap/1.0/\0"
@@ -51,107 +49,61 @@ _PANORAMA = (  # XMP
 )
 
 
+@cache
+def _uuid(name: str) -> str:
+    return str(uuid.UUID(int=hashed(name, 7) << 64 | hashed(name + "'", 7), version=4))
+
+
 class Panoramax(Street):
     """The catalogue of one planet."""
 
-    service, country = "panoramax", "France"
-
-    def _id(self, shot: Shot) -> str:
-        return _uuid(shot.photo.view)
+    service, country, id_of = "panoramax", "France", staticmethod(_uuid)
 
 
-@cache
-def _uuid(name: str) -> str:
-    return str(uuid.UUID(int=hash_of(name) << 64 | hash_of(name + "'"), version=4))
-
-
-def collection_of(shot: Shot) -> str:
-    """The id of the drive that a picture is part of."""
-    return _uuid(shot.drive)
-
-
-def licence_of(shot: Shot) -> str:
+def licence_of(shot: Photo) -> str:
     """A licence, one for a drive: a key of INSTANCES."""
     draw = chance("panoramax licence", shot.drive)
     return list(INSTANCES)[(draw > 0.42) + (draw > 0.84) + (draw > 0.92)]
 
 
 def answer(panoramax: Panoramax, call: Call) -> Answer:
-    """What the catalogue answers."""
-    if call.path == SEARCH:
-        return _searched(panoramax, call.arguments)
-    if "drive" in call.named:
-        return _of_collection(panoramax, call.named["drive"], call.arguments)
-    shot = panoramax.pictures.get(call.photo)
-    return js(_described(shot)) if shot else _refused(404, "Feature not found")
-
-
-def _refused(status: int, message: str) -> Answer:
-    return js({"status": status, "message": message}, status, "application/json")
-
-
-def _whole_number(arguments: dict[str, str], name: str, default: int) -> int | None:
-    with suppress(ValueError):
-        return int(arguments.get(name, default))
-    return None
-
-
-def _searched(panoramax: Panoramax, arguments: dict[str, str]) -> Answer:
-    limit = _whole_number(arguments, "limit", 10)
-    if limit is None or not 1 <= limit <= LARGEST_LIMIT:
-        return _refused(400, "Parameter limit must be a number between 1 and 32767")
-    if "ids" in arguments:
-        named = (panoramax.pictures.get(each) for each in arguments["ids"].split(","))
-        return _list([shot for shot in named if shot][:limit])
+    """The pictures that the catalogue lists in a box."""
     try:
-        west, south, east, north = map(float, arguments.get("bbox", "").split(","))
+        limit = int(call.arguments.get("limit", 10))
     except ValueError:
-        return _refused(400, "Parameter bbox must be in format [minX, minY, maxX, maxY]")
+        limit = 0
+    if not 1 <= limit <= LARGEST_LIMIT:
+        return _refused("Parameter limit must be a number between 1 and 32767")
+    try:
+        west, south, east, north = map(float, call.arguments.get("bbox", "").split(","))
+    except ValueError:
+        return _refused("Parameter bbox must be in format [minX, minY, maxX, maxY]")
     if max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
         valid = "valid longitude (-180 to 180) and latitude (-90 to 90) values"
-        return _refused(400, f"Parameter bbox must contain {valid}")
+        return _refused(f"Parameter bbox must contain {valid}")
     x, y = (west + east) / 2, (south + north) / 2
     found = sorted(
         (round(math.hypot(longitude - x, latitude - y), 9), picture_id)
         for latitude, longitude, picture_id in panoramax.map.within(west, south, east, north)
     )
-    return _list([panoramax.pictures[picture_id] for _, picture_id in found[:limit]])
-
-
-def _list(found: list[Shot], *links: dict) -> Answer:
     root = {"rel": "root", "type": "application/json", "href": f"{CATALOGUE}/api/"}
-    features = [_described(shot) for shot in found]
-    return js({"type": "FeatureCollection", "links": [root, *links], "features": features})
+    features = [_described(panoramax.pictures[picture_id]) for _, picture_id in found[:limit]]
+    return js({"type": "FeatureCollection", "links": [root], "features": features})
 
 
-def _of_collection(panoramax: Panoramax, drive: str, arguments: dict[str, str]) -> Answer:
-    """Pictures of a drive in their order, with a link to those that follow."""
-    found = [shot for shot in panoramax.pictures.values() if collection_of(shot) == drive]
-    if not found:
-        return _refused(404, "Collection doesn't exist")
-    start = _whole_number(arguments, "startAfterRank", 0)
-    limit = _whole_number(arguments, "limit", len(found))
-    if start is None or limit is None or limit < 1:
-        return _refused(400, "limit parameter should be an integer between 1 and 10000")
-    left = [shot for shot in found if shot.rank + 1 > start]
-    links = []
-    if len(left) > limit:
-        rank = left[limit - 1].rank + 1
-        href = f"{CATALOGUE}/api/collections/{drive}/items?limit={limit}&startAfterRank={rank}"
-        links = [{"rel": "next", "type": "application/geo+json", "href": href}]
-    return _list(left[:limit], *links)
+def _refused(message: str) -> Answer:
+    return js({"status": 400, "message": message}, 400, "application/json")
 
 
-def _properties(shot: Shot) -> dict:
-    photo = shot.photo
+def _properties(photo: Photo) -> dict:
     camera: dict = {"camera_manufacturer": "GoPro", "camera_model": "Max"}
     if chance("panoramax fov", photo.view) > 0.1:
-        camera["field_of_view"] = 360 if shot.around else 92
+        camera["field_of_view"] = 360 if photo.around else 92
     told = {
         "datetime": f"{photo.taken:%Y-%m-%dT%H:%M:%S}+00:00",
-        "license": licence_of(shot),
+        "license": licence_of(photo),
         "geovisio:producer": photo.owner_name,
-        "geovisio:rank_in_collection": shot.rank + 1,
+        "geovisio:rank_in_collection": photo.rank + 1,
         "geovisio:status": "ready",
         "geovisio:visibility": "anyone",
         "pers:interior_orientation": camera,
@@ -159,14 +111,14 @@ def _properties(shot: Shot) -> dict:
         "semantics": [],
         "annotations": [],
     }
-    if chance("panoramax azimuth", shot.drive) > 0.08:  # it says where the middle looks
+    if chance("panoramax azimuth", photo.drive) > 0.08:  # it says where the middle looks
         told["view:azimuth"] = photo.heading
     return told
 
 
-def _described(shot: Shot) -> dict:
+def _described(photo: Photo) -> dict:
     """The picture as the catalogue lists it: a STAC feature."""
-    photo, licence, picture_id = shot.photo, licence_of(shot), _uuid(shot.photo.view)
+    licence, picture_id = licence_of(photo), _uuid(photo.view)
     position = [photo.longitude, photo.latitude]
     links = [{"rel": "via", "href": INSTANCES[licence]}]
     if licence in LICENCE_URLS:
@@ -176,11 +128,11 @@ def _described(shot: Shot) -> dict:
         "type": "Feature",
         "stac_version": "1.0.0",
         "id": picture_id,
-        "collection": collection_of(shot),
+        "collection": _uuid(photo.drive),
         "geometry": {"type": "Point", "coordinates": position},
         "bbox": [*position, *position],
         "providers": [{"name": photo.owner_name, "roles": ["producer"], "id": _uuid(photo.owner)}],
-        "properties": _properties(shot),
+        "properties": _properties(photo),
         "links": links,
         "assets": {
             size: {"type": "image/jpeg", "href": f"{pictures}/{size}.jpg"} for size in WIDTHS
@@ -194,22 +146,23 @@ def _described(shot: Shot) -> dict:
 def picture(panoramax: Panoramax, call: Call) -> Callable[[], bytes] | Answer:
     """What draws the picture that a path means, or what is there instead."""
     shot, size = panoramax.pictures.get(call.photo), call.named["size"]
-    if shot is None or shot.photo.deleted:
+    if shot is None or shot.deleted:
         body = {"message": "Picture can't be found, you may check its ID", "status_code": 404}
         return js(body, 404, "application/json")
-    if call.path.startswith("/api/") and licence_of(shot) in SENDS_ON:
+    if call.path.startswith("/api/") and licence_of(shot) == SENDS_ON:
         return Answer(302, headers={"Location": f"{STORAGE}/permanent/{call.photo}-{size}.jpg"})
     if size == "thumb" and shot.around:
-        return partial(front, shot, WIDTHS["thumb"], WIDTHS["thumb"] * 3 // 5)
+        front = replace(shot, width=125, height=75, view=f"{shot.view} 0")
+        return partial(jpeg, front)
     return lambda: _with_metadata(rendered(shot, WIDTHS[size]), shot)
 
 
-def _with_metadata(body: bytes, shot: Shot) -> bytes:
+def _with_metadata(body: bytes, shot: Photo) -> bytes:
     """The JPEG with what cameras write: GPS, and of a panorama what it is."""
     exif = Image.Exif()
     gps = exif.get_ifd(IFD.GPSInfo)
-    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(shot.photo.latitude, "NS")
-    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(shot.photo.longitude, "EW")
+    gps[GPS.GPSLatitudeRef], gps[GPS.GPSLatitude] = _sexagesimal(shot.latitude, "NS")
+    gps[GPS.GPSLongitudeRef], gps[GPS.GPSLongitude] = _sexagesimal(shot.longitude, "EW")
     if shot.around:
         body = with_segment(body, 0xE1, _PANORAMA)
     return with_segment(body, 0xE1, exif.tobytes())

@@ -4,6 +4,7 @@ Everything here is a pure function of a seed and a number of photos, the same on
 only `random.Random` and `math` are used, and positions are rounded before anybody sees them.
 """
 
+import hashlib
 import json
 import math
 import random
@@ -31,7 +32,7 @@ UNWANTED_WORDS = ["wedding", "party", "birthday", "portrait", "abstract", "macro
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One photo as its owner put it online; the defaults are those of a street picture."""
+    """One photo as its owner put it online; what only some have has a default."""
 
     photo_id: str = ""  # Flickr's, as are secret and server
     secret: str = ""
@@ -55,11 +56,24 @@ class Photo:
     scene: str = "street"  # a key of SCENES
     view: str  # photos with the same view show the same thing ...
     take: int = 0  # ... and with the same take they are the same picture
+    drive: str = ""  # a name of the drive, walk or ride that a street picture is part of
+    rank: int = 0  # in it
+    around: bool = False  # a panorama of 360 degrees, whose heading is that of the middle
 
     @property
     def taken_unix(self) -> int:
         """When it was taken in Unix seconds, taking local time for UTC."""
         return int(self.taken.replace(tzinfo=UTC).timestamp())
+
+
+def hashed(text: str, size: int) -> int:
+    """A number of so many bytes for a text, the same in every process."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size], "big")
+
+
+def chance(*what: object) -> float:
+    """A number in [0, 1) that follows from what is given."""
+    return hashed(" ".join(map(str, what)), 6) / 2**48
 
 
 class Map:

@@ -13,11 +13,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from planet.faults import chance
-from planet.looks import Canvas, light_of, scenery_of
-from planet.photos import Photo
+from planet.looks import Canvas
+from planet.photos import Photo, chance
 from planet.scenes import SCENES
 
 LATEST = 300  # pictures kept
@@ -26,10 +25,11 @@ LATEST = 300  # pictures kept
 def jpeg(photo: Photo, longest: int | None = None) -> bytes:
     """The photo as JPEG bytes, its longest side shrunk to `longest` pixels if that is given."""
     rng = random.Random(f"view {photo.view}")
-    image = _scene(photo, rng)
+    canvas = Canvas(photo, rng)
+    SCENES[photo.scene](canvas)
     # From here on the takes of a burst differ.
     camera = random.Random(f"take {photo.view} {photo.take}")
-    image = _through_the_lens(image, photo, rng, camera)
+    image = _through_the_lens(canvas, photo, camera)
     if longest and longest < max(image.size):
         width, height = (side * longest // max(image.size) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BOX)
@@ -71,33 +71,16 @@ def with_segment(picture: bytes, mark: int, data: bytes) -> bytes:
     return picture[:2] + segment + picture[2:]
 
 
-def _scene(photo: Photo, rng: random.Random) -> Image.Image:
-    """The photo's scene, with a margin on every side for the lens to move in."""
-    margin = max(photo.width, photo.height) // 12
-    width, height = photo.width + 2 * margin, photo.height + 2 * margin
-    image = Image.new("RGB", (width, height))
-    light = light_of(photo, rng)
-    horizon = math.floor(height * rng.uniform(0.35, 0.72))
-    centre = math.floor(width * rng.uniform(0.15, 0.85))
-    focal = max(photo.width, photo.height) * rng.uniform(0.75, 1.4)
-    paper, scenery = ImageDraw.Draw(image), scenery_of(photo)
-    canvas = Canvas(paper, rng, scenery, light, width, height, horizon, centre, focal)
-    SCENES[photo.scene](canvas)
-    return image
-
-
-def _through_the_lens(
-    image: Image.Image, photo: Photo, rng: random.Random, camera: random.Random
-) -> Image.Image:
+def _through_the_lens(canvas: Canvas, photo: Photo, camera: random.Random) -> Image.Image:
     """Cut the frame out of the scene: a little tilted, and each take of a burst elsewhere."""
-    margin = max(photo.width, photo.height) // 12
+    rng, margin = canvas.rng, canvas.margin
     tilt = rng.choice([0, 0, rng.uniform(-0.09, 0.09)])
     zoom = rng.uniform(0.92, 1.0)
     shake = margin / 50
     left = margin - tilt * photo.height / 2 + camera.uniform(-shake, shake)
     top = margin + tilt * photo.width / 2 + camera.uniform(-shake, shake)
     size, matrix = (photo.width, photo.height), (zoom, tilt, left, -tilt, zoom, top)
-    return image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return canvas.image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
 def _develop(image: Image.Image, rng: random.Random, camera: random.Random) -> Image.Image:

@@ -32,7 +32,6 @@ from planet.picture import Gallery
 
 LONGEST_STALL_S = 60
 SLOW_PAUSES_S = (0.4, 0.8)  # before the first half of the body, and before the second
-HOUR_S = 3600
 
 _PATHS = {  # what each path is for, and whose it is
     flickr.REST: ("search", flickr),
@@ -43,8 +42,6 @@ _PATHS = {  # what each path is for, and whose it is
     panoramax.SEARCH: ("items", panoramax),
     panoramax.PICTURE: ("asset", panoramax),
     panoramax.STORED: ("asset", panoramax),
-    panoramax.ITEMS: ("items", panoramax),
-    panoramax.ITEM: ("items", panoramax),
     commons.API: ("files", commons),
     commons.THUMB: ("file", commons),
     commons.FILE: ("file", commons),
@@ -139,7 +136,7 @@ class _Hosts:
         if not self.calls.maxlen or call.what != "search" or flickr.key_of(call) != KEY:
             return False
         now = time.monotonic()
-        if len(self.calls) == self.calls.maxlen and self.calls[0] > now - HOUR_S:
+        if len(self.calls) == self.calls.maxlen and self.calls[0] > now - 3600:
             return True
         self.calls.append(now)
         return False
@@ -181,7 +178,7 @@ class _Hosts:
             return streetview.grey(*streetview.size_of(call.arguments))
         if lasting == "placeholder":
             directly = self.faults.which(lasting, call) % 3 == 0
-            return flickr.placeholder() if directly else flickr.to_placeholder()
+            return flickr.placeholder() if directly else flickr.TO_PLACEHOLDER
         return self.faults.answer(lasting, call)
 
     def _note(self, call: Call, fault: str, status: int, sent: int) -> None:

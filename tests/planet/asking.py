@@ -11,7 +11,6 @@ from PIL import Image
 
 from nogps.earth.towns import towns
 from planet import commons, flickr, mapillary, panoramax, streetview
-from planet.drives import Shot
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN
 from planet.panoramas import Panorama, Panoramas
 from planet.photos import Photo, photos
@@ -66,7 +65,7 @@ def ask(base, **arguments) -> dict:
         "api_key": KEY,
         "format": "json",
         "nojsoncallback": "1",
-        "min_upload_date": "2007-01-01 00:00:00",
+        "min_upload_date": "1167609600",
     }
     response = httpx.get(base + flickr.REST, params=defaults | arguments, trust_env=False)
     assert response.status_code == 200
@@ -93,18 +92,12 @@ def host(address: str) -> str:
 def told(base: str, **arguments) -> dict:
     """What the API says, always with HTTP 200."""
     asked = {
-        "action": "query",
-        "format": "json",
-        "formatversion": "2",
-        "generator": "geosearch",
-        "ggsnamespace": "6",
+        **commons.ASKED,
         "ggslimit": "500",
-        "ggsprimary": "all",
         "ggsbbox": "|".join(map(str, AREA)),
         "prop": "coordinates|imageinfo",
         "colimit": "max",
         "coprop": "type|globe",
-        "coprimary": "all",
         "iiprop": ALL,
         "iiurlwidth": "250",
     }
@@ -119,10 +112,16 @@ def box(width: float, height: float) -> str:
     return f"{west:.6f},{south:.6f},{west + width:.6f},{south + height:.6f}"
 
 
+def bbox(photo: Photo) -> str:
+    """West, south, east and north, 200 metres around a photo."""
+    west, south = photo.longitude - 0.002, photo.latitude - 0.002
+    return f"{west:.6f},{south:.6f},{west + 0.004:.6f},{south + 0.004:.6f}"
+
+
 def graph(base: str, **arguments) -> httpx.Response:
     return request(base, mapillary.IMAGES, OAUTH, **{"bbox": box(0.09, 0.1), **arguments})
 
 
 @cache
-def items() -> dict[str, Shot]:
+def items() -> dict[str, Photo]:
     return panoramax.Panoramax(SEED, PHOTOS).pictures

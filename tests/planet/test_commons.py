@@ -77,6 +77,9 @@ def test_commons_turns_clients_away_that_do_not_say_who_they_are(base, agent):
     ("arguments", "code"),
     [
         ({"action": "find"}, "badvalue"),
+        ({"formatversion": None}, "badvalue"),  # what is not simulated
+        ({"ggsnamespace": "0"}, "badvalue"),
+        ({"coprimary": "primary"}, "badvalue"),
         ({"ggsbbox": "48.8|2.3|48.9|2.4"}, "invalid-bbox"),  # upside down
         ({"ggsbbox": "2.4,48.8,2.3,48.9"}, "invalid-bbox"),
         ({"ggsbbox": "91|2.3|90.9|2.4"}, "invalid-bbox"),
@@ -101,7 +104,7 @@ def test_boxes_of_twenty_kilometres_are_not_too_big(crowded):
 
 def test_maxlag_asks_for_a_pause_and_passes():
     with serving(crowd(5), faults={"api_maxlag": 1}) as address:
-        asked = {"action": "query", "format": "json", "generator": "geosearch", "maxlag": "5"}
+        asked = commons.ASKED | {"maxlag": "5"}
         answers = [request(address, commons.API, **asked, requestid=str(each)) for each in range(9)]
         again = [request(address, commons.API, **asked, requestid="0").json() for _ in range(3)]
     lagged = [each for each in answers if each.json()["error"]["code"] == "maxlag"]
@@ -147,7 +150,7 @@ def test_positions_have_a_limit_and_a_way_to_go_on_of_their_own(crowded):
 def test_five_hundred_positions_are_listed_the_nearest_and_nothing_says_that_there_are_more(
     crowded,
 ):
-    listed = told(crowded, prop="coordinates", coprimary="primary", colimit="max")
+    listed = told(crowded, prop="imageinfo", iiurlwidth=None)
     assert "continue" not in listed
     middle = (AREA[0] + AREA[2]) / 2
     names = commons.Commons(crowd(620)).files
@@ -179,23 +182,14 @@ def test_only_what_is_asked_for_is_told(crowded):
     row = told(crowded, prop="imageinfo", iiprop="url|mime", iiurlwidth=None)["query"]["pages"][0]
     assert set(row["imageinfo"][0]) == {"url", "descriptionurl", "mime"}
     assert "coordinates" not in row
-    pages = told(crowded, prop="coordinates", coprop=None, coprimary=None)["query"]["pages"]
+    pages = told(crowded, prop="coordinates", coprop=None, ggslimit="100")["query"]["pages"]
     assert {key for row in pages for each in row["coordinates"] for key in each} == {
         *("lat", "lon", "primary", "globe")
     }
-    assert all(each["primary"] for row in pages for each in row["coordinates"])
     filtered = told(crowded, iiextmetadatafilter="Artist|License")["query"]["pages"][:50]
     assert {name for row in filtered for name in said_of(row)} == {"Artist", "License"}
     whole = told(crowded, prop="imageinfo", iiurlwidth=None)  # no thumbnail, no limit of 50
     assert all("imageinfo" in row for row in whole["query"]["pages"])
-
-
-def test_the_format_that_comes_unasked_has_pages_by_id_and_no_false(crowded):
-    answer = told(crowded, formatversion=None, prop="coordinates", ggslimit="50")
-    assert answer["batchcomplete"] == ""
-    assert all(str(row["pageid"]) == key for key, row in answer["query"]["pages"].items())
-    seen = [each for row in answer["query"]["pages"].values() for each in row["coordinates"]]
-    assert {each.get("primary") for each in seen} == {"", None}
 
 
 def test_where_nothing_is_there_is_no_query(crowded):

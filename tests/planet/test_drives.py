@@ -9,13 +9,9 @@ from PIL import Image
 
 from nogps.earth.geo import distance_km
 from planet import drives, mapillary, panoramax
-from planet.photos import Photo
+from planet.photos import Photo, hashed
 from planet.picture import jpeg
-from tests.planet.asking import (
-    SEED,
-    items,
-    opened,
-)
+from tests.planet.asking import SEED, items, opened
 from tests.planet.processes import told_by_two_processes
 
 
@@ -49,18 +45,17 @@ def test_another_seed_has_other_street_pictures():
 @pytest.mark.parametrize("service", ["panoramax", "mapillary"])
 def test_drives_stay_on_earth_and_go_on_step_by_step(service):
     shots = drives.shots(service, SEED, 4000, "France" if service == "panoramax" else "")
-    assert len(shots) == len({shot.photo.view for shot in shots}) == 4000
-    assert len({drives.hash_of(shot.photo.view) for shot in shots}) == 4000
-    for before, shot in pairwise(shots):
-        photo = shot.photo
+    assert len(shots) == len({shot.view for shot in shots}) == 4000
+    assert len({hashed(shot.view, 7) for shot in shots}) == 4000
+    for before, photo in pairwise(shots):
         assert -90 <= photo.latitude <= 90 and -180 <= photo.longitude < 180
         assert 0 <= photo.heading < 360
-        if shot.drive == before.drive:
-            assert shot.rank == before.rank + 1
-            assert (shot.around, photo.owner) == (before.around, before.photo.owner)
-            assert 0.005 < kilometres(before.photo, photo) < 0.045
+        if photo.drive == before.drive:
+            assert photo.rank == before.rank + 1
+            assert (photo.around, photo.owner) == (before.around, before.owner)
+            assert 0.005 < kilometres(before, photo) < 0.045
         else:
-            assert shot.rank == 0
+            assert photo.rank == 0
     assert 0.2 < np.mean([shot.around for shot in shots]) < 0.5
 
 
@@ -69,7 +64,7 @@ def kilometres(one: Photo, other: Photo) -> float:
 
 
 def test_two_people_of_three_on_panoramax_are_french():
-    owners = {each.photo.owner: each.photo.town.country for each in items().values()}
+    owners = {each.owner: each.town.country for each in items().values()}
     assert 0.5 < np.mean([country == "France" for country in owners.values()]) < 0.85
 
 
@@ -85,7 +80,7 @@ def test_the_middle_of_a_panorama_looks_along_the_heading_and_the_rest_to_its_ri
     told_apart = 0
     for shot in around[:: len(around) // 5][:5]:
         width = 480
-        photo = replace(shot.photo, width=width // 3, height=width // 3)
+        photo = replace(shot, width=width // 3, height=width // 3)
         panorama = np.asarray(opened(drives.rendered(shot, width)))
 
         def view(turn: int, heading: int, photo=photo) -> np.ndarray:
@@ -115,5 +110,5 @@ def test_a_rendered_picture_has_the_width_that_is_asked_for():
         for width in (64, 512):
             image = opened(drives.rendered(shot, width))
             assert image.width == width
-        assert drives.rendered(shot) == drives.rendered(shot, shot.photo.width)
+        assert drives.rendered(shot) == drives.rendered(shot, shot.width)
         assert drives.rendered.__wrapped__(shot, 64) == drives.rendered(shot, 64)

@@ -4,31 +4,39 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 
 from planet import commons, drives, mapillary, panoramax, server, streetview
 from planet.answer import Call
-from planet.drives import Shot
 from planet.faults import FAULTS, MOST_IN_A_ROW, PERSISTENT, Faults, hits
 from planet.keys import GOOGLE_KEY, KEY, MAPILLARY_TOKEN
 from planet.photos import Photo, photos
 from planet.picture import jpeg
 from planet.server import serving
-from tests.planet.asking import ALIVE, get, opened, panoramas, path_of, picture_path, rows_of
+from tests.planet.asking import (
+    ALIVE,
+    bbox,
+    get,
+    opened,
+    panoramas,
+    path_of,
+    picture_path,
+    rows_of,
+)
 
 MANY = 60  # requests of which a share fails
 FILES = [photo for photo in photos(0, 130) if not photo.deleted and photo.on_map == "yes"][:MANY]
 
 
 @cache
-def shots(service: str) -> dict[str, Shot]:
+def shots(service: str) -> dict[str, Photo]:
     """Street pictures by id."""
     host = panoramax.Panoramax if service == "panoramax" else mapillary.Mapillary
     found = host(0, 130).pictures
-    return dict([each for each in found.items() if not each[1].photo.deleted][:MANY])
+    return dict([each for each in found.items() if not each[1].deleted][:MANY])
 
 
 def box_of_a_file(photo: Photo) -> str:
@@ -38,33 +46,28 @@ def box_of_a_file(photo: Photo) -> str:
     return quote("|".join(f"{each:.6f}" for each in edges))
 
 
-def bbox(photo: Photo) -> str:
-    """West, south, east and north, 200 metres around a photo."""
-    west, south = photo.longitude - 0.002, photo.latitude - 0.002
-    return f"{west:.6f},{south:.6f},{west + 0.004:.6f},{south + 0.004:.6f}"
-
-
 def paths_for(what: str) -> list[str]:
     """Paths of things, each of them there."""
     search = f"/services/rest/?api_key={KEY}&method=flickr.photos.search&format=json&text=city"
     metadata = f"/maps/api/streetview/metadata?key={GOOGLE_KEY}"
     image = f"/maps/api/streetview?key={GOOGLE_KEY}&size=64x48&return_error_code=true"
-    files = f"{commons.API}?action=query&format=json&formatversion=2&generator=geosearch"
-    files += "&ggsnamespace=6&ggsprimary=all&prop=coordinates&maxlag=5&ggsbbox="
+    files = f"{commons.API}?{urlencode(commons.ASKED)}&prop=coordinates&ggsbbox="
     graph = f"access_token={quote(MAPILLARY_TOKEN)}"
     return {
         "search": lambda: [f"{search}&nojsoncallback=1&page={page}" for page in range(1, MANY + 1)],
         "picture": lambda: [picture_path(photo) for photo in ALIVE[:MANY]],
         "metadata": lambda: [f"{metadata}&pano={each.pano_id}" for each in panoramas(MANY)],
         "image": lambda: [f"{image}&pano={each.pano_id}" for each in panoramas(MANY)],
-        "items": lambda: [f"{panoramax.SEARCH}?ids={each}" for each in shots("panoramax")],
+        "items": lambda: [
+            f"{panoramax.SEARCH}?bbox={bbox(shot)}" for shot in shots("panoramax").values()
+        ],
         "asset": lambda: [f"/permanent/{each}-thumb.jpg" for each in shots("panoramax")],
         "files": lambda: [
             f"{files}{box_of_a_file(photo)}&requestid={photo.photo_id}" for photo in FILES
         ],
         "file": lambda: [path_of(commons.facts(photo).address) for photo in FILES],
         "images": lambda: [
-            f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot.photo)}"
+            f"{mapillary.IMAGES}?fields=id&{graph}&bbox={bbox(shot)}"
             for shot in shots("mapillary").values()
         ],
         "address": lambda: [f"/{each}?fields=thumb_256_url&{graph}" for each in shots("mapillary")],
@@ -146,6 +149,7 @@ def test_each_fault_hits_its_share_and_passes_or_stays(tmp_path, monkeypatch, ki
     monkeypatch.setattr(server, "LONGEST_STALL_S", 0.05)
     monkeypatch.setattr(commons, "jpeg", once)
     monkeypatch.setattr(drives, "jpeg", once)
+    monkeypatch.setattr(panoramax, "jpeg", once)
     paths, log = paths_for(what), tmp_path / "log"
     good = "picture" if what in ("picture", "image", "asset", "file", "thumb") else "answer"
     with serving(photos(0, 130), faults={kind: 0.2}, log=log, distinct=3) as base:

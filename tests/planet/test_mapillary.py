@@ -10,7 +10,7 @@ import pytest
 
 from planet import drives, mapillary
 from planet.keys import MAPILLARY_TOKEN
-from planet.photos import photos
+from planet.photos import Photo, photos
 from planet.server import serving
 from tests.planet.asking import OAUTH, PLACE, box, graph, host, opened, request
 
@@ -21,17 +21,10 @@ FIELDS = (
 SHOTS = drives.shots
 
 
-def ride(service: str, seed: int, count: int, country: str = "") -> tuple[drives.Shot, ...]:
+def ride(service: str, seed: int, count: int, country: str = "") -> tuple[Photo, ...]:
     """2,300 pictures around one place, each a little further away from it."""
     return tuple(
-        replace(
-            shot,
-            photo=replace(
-                shot.photo,
-                longitude=round(PLACE[0] + (number - 1150) * 2e-5, 7),
-                latitude=PLACE[1],
-            ),
-        )
+        replace(shot, longitude=round(PLACE[0] + (number - 1150) * 2e-5, 7), latitude=PLACE[1])
         for number, shot in enumerate(SHOTS(service, seed, 2300))
     )
 
@@ -100,8 +93,8 @@ def test_what_mapillary_cannot_search_has_code_100(busy, arguments):
 
 def test_only_fields_that_are_asked_for_come_and_the_id(busy):
     assert {key for row in graph(busy).json()["data"] for key in row} == {"id"}
-    few = graph(busy, fields="sequence,altitude", limit="50").json()["data"]
-    assert {key for row in few for key in row} == {"id", "sequence"}  # no altitude is known
+    few = graph(busy, fields="sequence,computed_geometry", limit="50").json()["data"]
+    assert {key for row in few for key in row} == {"id", "sequence", "computed_geometry"}
 
 
 def test_what_mapillary_does_not_know_is_a_missing_key(rows):
@@ -175,8 +168,8 @@ def test_the_token_may_stand_in_the_address(busy):
 
 def test_an_id_that_is_gone_has_code_100(busy):
     pictures = ride("mapillary", 0, 0)
-    deleted = next(each for each in pictures if each.photo.deleted)
-    for photo_id in ("123456", str(10**14 + drives.hash_of(deleted.photo.view) % 10**15)):
+    deleted = next(each for each in pictures if each.deleted)
+    for photo_id in ("123456", mapillary.Mapillary.id_of(deleted.view)):
         assert code_of(request(busy, f"/{photo_id}", OAUTH, fields="thumb_256_url")) == 100
 
 
@@ -222,7 +215,7 @@ def test_addresses_expire_and_are_signed(busy, rows):
 
 def test_an_expired_address_is_handed_out_at_times_and_the_next_one_is_good():
     photo_id = next(
-        each for each, shot in mapillary.Mapillary(0, 50).pictures.items() if not shot.photo.deleted
+        each for each, shot in mapillary.Mapillary(0, 50).pictures.items() if not shot.deleted
     )
     with serving(photos(0, 50), faults={"api_expired": 1}) as address:
         statuses = []

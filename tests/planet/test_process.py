@@ -1,5 +1,6 @@
 """The planet as a program, and the processes that start it."""
 
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ from nogps.base.errors import InputError
 from nogps.pipeline import planet_process
 from nogps.pipeline.planet_process import planet_version, running_planet
 from planet import flickr, picture
-from planet.__main__ import SECRETS, introduction, version
-from planet.faults import check
+from planet.__main__ import SECRETS, introduction
+from planet.faults import Faults
 from planet.keys import KEY
 from tests.planet.asking import ALIVE, ask, get, picture_path, rows_of
 
@@ -25,7 +26,7 @@ SOURCES = Path(picture.__file__).parents[2]
 @pytest.mark.parametrize("faults", [{"earthquake": 0.1}, {"reset": 1.5}, {"reset": -0.1}])
 def test_faults_that_cannot_be_are_refused(faults):
     with pytest.raises(InputError, match="api_unavailable"):
-        check(faults)
+        Faults(0, faults)
 
 
 def test_the_sentence_of_a_planet_that_does_not_start_is_passed_on():
@@ -70,8 +71,11 @@ def test_it_prints_its_hosts_and_its_keys():
     assert not [key for key in SECRETS.values() if key in repr(planet)]
 
 
-def test_its_version_is_known_without_it():
-    assert planet_version() == version()
+def test_its_version_is_a_digest_of_its_code(monkeypatch, tmp_path):
+    version = planet_version()
+    assert re.fullmatch(r"[0-9a-f]{12}", version) and planet_version() == version
+    monkeypatch.setattr(planet_process, "planet_folder", lambda: tmp_path)
+    assert planet_version() != version
 
 
 def test_without_it_a_sentence_says_where_it_is(monkeypatch):
