@@ -119,7 +119,9 @@ def _geojson(path: Path) -> shapely.Geometry:
         ) from None
     except (shapely.errors.GEOSException, UnicodeDecodeError):
         raise InputError(f"sampling.region: {path} is not GeoJSON; export the area again") from None
-    shape = shapely.buffer(shapely.make_valid(shape), 0)  # without points and lines
+    # By structure: parts that overlap are one area; by lines what they share would be a hole.
+    shape = shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    shape = shapely.buffer(shape, 0)  # without points and lines
     if shape.is_empty:
         raise InputError(f"sampling.region: {path} has no area; give polygons, not points or lines")
     west, south, east, north = shape.bounds

@@ -94,8 +94,8 @@ class Images:
         fetched = read(self.root, address(self.base + name, member))
         if fetched.status is not Status.OK:
             raise InputError(
-                f"folder.path: {name} in {self.root} is damaged, encrypted or too large; unpack "
-                "the zip and name the folder"
+                f"folder.path: {name} in {self.root} is damaged, encrypted, too large or packed "
+                "by bzip2 or LZMA; unpack the zip and name the folder"
             )
         return io.BytesIO(fetched.body)
 

@@ -101,12 +101,10 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: is not there; give an OpenAddresses file or a directory")
-        found, verb = [path] * path.name.lower().endswith(ENDINGS), "is"
-        if path.is_dir():
-            below = sorted(each for each in path.rglob("*") if _is_addresses(each, ENDINGS))
-            found, verb = [each for each in below if each.is_file()], "holds"
+        below = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found = [each for each in below if each.is_file() and _is_addresses(each, ENDINGS)]
         if not found:
-            raise InputError(f"{path}: {verb} no {kinds} file; give such files as downloaded")
+            raise InputError(f"{path}: no {kinds} file; give such files as downloaded")
         files += found
     return files
 
