@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -96,6 +97,11 @@ def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
     count = np.bincount(label[inside])
     hits = np.bincount(label[inside], weights=right[inside])
     return float(100 * (hits[count > 0] / count[count > 0]).mean())
+
+
+def positions(table: pd.DataFrame, prefix: str = "") -> Points:
+    """Latitude and longitude of each row."""
+    return table[[f"{prefix}latitude", f"{prefix}longitude"]].to_numpy(dtype=np.float64)
 
 
 def distance_column(row: str) -> str:

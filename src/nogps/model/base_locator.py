@@ -74,17 +74,10 @@ class BaseLocator(ABC):
     @classmethod
     def restored(cls, network: Any, content: Mapping[str, Any], **more: Any) -> Self:
         """The locator of a `description`, once it has answered: damage shows then, as any error."""
-        locator = cls(
-            network,
-            partition_of(content["cells"]),
-            content["backbone"],
-            content["image_size"],
-            content.get("loss", "softmax"),
-            content["decoding"],
-            Calibration(**content["calibration"]),
-            content["about"],
-            **more,
-        )
+        known = ("backbone", "image_size", "loss", "decoding", "about")
+        more |= {name: content[name] for name in known if name in content}
+        calibration = Calibration(**content["calibration"])
+        locator = cls(network, partition_of(content["cells"]), calibration=calibration, **more)
         scores = locator.scores(np.zeros((locator.image_size, locator.image_size, 3), np.uint8))
         if len(scores) != len(locator.partition):
             raise ValueError(f"{len(scores)} scores for {len(locator.partition)} classes")

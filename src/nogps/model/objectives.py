@@ -168,11 +168,6 @@ def objective_class(loss: str) -> type[Objective]:
     return resolve_name(OBJECTIVES[loss])
 
 
-def build(loss: str, partition: Partition, smoothing_km: float) -> Objective:
-    """The objective of that name."""
-    return objective_class(loss)(partition, smoothing_km)
-
-
 def class_weights(photos: NDArray[np.int64], labels: NDArray[np.int64], balance: float) -> Tensor:
     """What each photo's loss counts, shape (n,), mean 1: (photos of its class) ** -balance.
 

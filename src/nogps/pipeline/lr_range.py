@@ -56,13 +56,12 @@ def main(low: float, high: float, steps: int) -> None:
     batches = loader(run.train.photos, list(islice(keys, steps)))
     rates = np.geomspace(low, high, steps)
     loss = losses(run, tqdm(batches, total=steps), rates)
-    curve = pd.DataFrame(
-        {"lr": rates[: len(loss)], "loss": loss, "smoothed": smoothed(loss, steps)}
-    )
+    smooth = smoothed(loss, steps)
+    curve = pd.DataFrame({"lr": rates[: len(loss)], "loss": loss, "smoothed": smooth})
     with replacing(CSV) as path:
         curve.to_csv(path, index=False)
     plot(curve, [])
-    steepest, tenth = suggest(rates, curve["smoothed"].to_numpy())
+    steepest, tenth = suggest(rates, smooth)
     plot(curve, [(tenth, "-", "a tenth of the lowest"), (steepest, ":", "steepest")])
     print(f"the loss falls fastest at {steepest:.2g}")
     print(f"a tenth of where it is lowest: {tenth:.2g}, which is suggested; see {PNG}")

@@ -43,7 +43,6 @@ def search_spec(params: Params) -> SearchSpec:
 
 
 def _region_weights(params: Params, photos: int) -> dict[str, float] | None:
-    """The weights in the file that sampling.weights names, if any."""
     sampling, by_area = params.sampling, source_type(params.source).by_area
     if by_area and bool(sampling.weights) != (sampling.places == "weights"):
         raise InputError(
