@@ -84,7 +84,7 @@ def measure(
     rows = [_model_row(row, table) for row, table in tables.items()]
     distances = {row: table["distance_km"].to_numpy() for row, table in tables.items()}
     for row, guess in _baselines(truth, read.index, locator, reference, batch, batch_size):
-        distances[row] = protocol.distances(truth, guess)
+        distances[row] = geo.distance_km(*truth.T, *guess.T)
         same = _same_class(locator, photos["label"].to_numpy(), guess)
         rows.append(protocol.row(row, distances[row], right_class=same))
     columns = {protocol.distance_column(row): distance for row, distance in distances.items()}
@@ -113,7 +113,7 @@ def _answered(photos: pd.DataFrame, read: pd.Index, answers: Answers) -> pd.Data
     return table.assign(
         label=photos["label"],
         guess_label=table["guess_label"].fillna(-1).astype(np.int64),
-        distance_km=protocol.distances(positions(table), positions(table, "guess_")),
+        distance_km=geo.distance_km(*positions(table).T, *positions(table, "guess_").T),
     )
 
 

@@ -107,8 +107,3 @@ def positions(table: pd.DataFrame, prefix: str = "") -> Points:
 def distance_column(row: str) -> str:
     """The column of the predictions with the distances (km, NaN for a miss) of a row by name."""
     return "distance_km" if row == "model" else f"{row}_km"
-
-
-def distances(truth: Points, guess: Points) -> NDArray[np.float64]:
-    """Kilometres between truths and guesses, NaN where there is no guess."""
-    return geo.distance_km(truth[:, 0], truth[:, 1], guess[:, 0], guess[:, 1])

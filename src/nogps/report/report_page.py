@@ -53,11 +53,15 @@ def write_report(
 ) -> None:
     """Write the report: one HTML file that needs no network; the same input, the same bytes."""
     classes = classes.assign(name=nearest_towns(classes))
-    script = template.text("report_page.js")
+    script, (land, borders) = template.text("report_page.js"), svg.world()
     parts = {
         "facts": facts,
         **_results(sets),
-        **_maps(predictions, regions),
+        "land": land,
+        "borders": borders,
+        "map": _photo_map(positions(predictions), positions(predictions, "guess_")),
+        "regions": _region_dots(regions.assign(name=nearest_towns(regions))),
+        "regions_box": svg.view_box(positions(regions)),
         **_errors(predictions, classes),
         "places": photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
         "shown": len(photos),
@@ -91,17 +95,6 @@ def _results(sets: Sequence[PhotoSet]) -> dict:
         "radii": RADII_KM,
         "infinity": math.inf,
         "earth_radius_km": EARTH_RADIUS_KM,
-    }
-
-
-def _maps(predictions: pd.DataFrame, regions: pd.DataFrame) -> dict:
-    land, borders = svg.world()
-    return {
-        "land": land,
-        "borders": borders,
-        "map": _photo_map(positions(predictions), positions(predictions, "guess_")),
-        "regions": _region_dots(regions.assign(name=nearest_towns(regions))),
-        "regions_box": svg.view_box(positions(regions)),
     }
 
 
