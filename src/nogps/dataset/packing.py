@@ -33,15 +33,13 @@ def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
     return [Photo(candidate_id, images.pack(body, side))]
 
 
-def pack_fetched(
-    fetched: Path, folder: Path, side: int, panoramas: panorama.Settings
-) -> pd.DataFrame:
+def pack_fetched(fetched: Path, folder: Path, side: int, how: panorama.Settings) -> pd.DataFrame:
     """Pack each photo of the shards in `fetched` whose status is ok; the index, as `pack` gives."""
     index = shards.read_index(fetched)
     index = index[index["status"] == Status.OK]
     originals = shards.Shards(fetched)
     where = dict(zip(index["photo_id"], shards.byte_ranges(index), strict=True))
-    made = photos_of(panoramas, index)
+    made = photos_of(how, index)
     return pack(list(where), lambda each: originals.read(where[each]), folder, side, made)
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from nogps.base.errors import InputError
 from nogps.base.files import replacing
 from nogps.model.batches import loader
+from nogps.model.guess import Floats
 from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
 from nogps.train.head import fit_head
@@ -86,9 +86,7 @@ def plot(curve: pd.DataFrame, suggested: list[tuple[float, str, str]]) -> None:
         figure.savefig(path, format="png", dpi=100)
 
 
-def losses(
-    run: Run, batches: Iterable[tuple[Tensor, Tensor]], rates: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def losses(run: Run, batches: Iterable[tuple[Tensor, Tensor]], rates: Floats) -> Floats:
     """The loss at each rate, a step each; shorter than `rates` if it diverges before the last."""
     seen: list[float] = []
     running, lowest = 0.0, math.inf
@@ -110,7 +108,7 @@ def losses(
     return np.array(seen)
 
 
-def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+def smoothed(losses: Floats, steps: int) -> Floats:
     """Losses averaged over their neighbours, of a test that was to take so many steps.
 
     Unlike a running mean this does not lag, which would show the rates as better than they are.
@@ -119,7 +117,7 @@ def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     return gaussian_filter1d(bounded, max(WIDTH * steps, 1.0), mode="nearest")
 
 
-def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> tuple[float, float]:
+def suggest(rates: Floats, smooth: Floats) -> tuple[float, float]:
     """The rate at which the loss falls fastest, and a tenth of the one at which it is lowest.
 
     Of a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,). InputError: the loss
