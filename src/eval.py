@@ -62,7 +62,7 @@ def training_photos(
 ) -> Reference:
     """The train fold for the baselines, by the network as it was before any training of ours."""
     frozen = None
-    if params.weights != "none":
+    if params.pretrained:
         frozen = backbones.build(locator.backbone, 2, params.weights).eval().to(device)
     train = train[train["status"] == "ok"]
     where, side = shards.byte_ranges(train), locator.image_size
