@@ -75,7 +75,8 @@ class BaseLocator(ABC):
     @classmethod
     def restored(cls, network: Any, content: Mapping[str, Any], **more: Any) -> Self:
         """The locator of a `description`, once it has answered: damage shows then, as any error."""
-        more |= {name: content[name] for name in (*PLAIN, "about") if name in content}
+        content = {"loss": "softmax", **content}  # ONNX has none: its outputs are the scores
+        more |= {name: content[name] for name in (*PLAIN, "about")}
         calibration = Calibration(**content["calibration"])
         locator = cls(network, partition_of(content["cells"]), calibration=calibration, **more)
         scores = locator.scores(np.zeros((locator.image_size, locator.image_size, 3), np.uint8))
