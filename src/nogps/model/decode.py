@@ -7,7 +7,7 @@ round it that hold half and nine tenths.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,7 +53,7 @@ class Decoder:
             factors = fitted.together_radius_50, fitted.together_radius_90
         p = np.exp(log_p, out=log_p)
         latitude, longitude = self.position(p, together is not None)
-        half, most = self.radii(p, latitude, longitude)
+        half, most = self.radii(p, latitude, longitude, SHARES)
         label = p.argmax(axis=1)
         confidence, half = p[np.arange(len(p)), label], half * factors[0]
         most = np.maximum(half, most * factors[1])
@@ -75,8 +75,10 @@ class Decoder:
                 best[chunk] = (p[chunk] @ gathers).argmax(axis=1)
         return latitude[best], longitude[best]
 
-    def radii(self, p: Floats, latitude: Floats, longitude: Floats) -> list[Floats]:
-        """For each of SHARES, the radius (n,) in km round positions (n,) that holds it."""
+    def radii(
+        self, p: Floats, latitude: Floats, longitude: Floats, shares: Sequence[float]
+    ) -> list[Floats]:
+        """For each share, the radius (n,) in km round positions (n,) that holds it."""
         centre = geo.to_unit_vectors(latitude, longitude)
         found = []
         for chunk in chunks(len(p), len(self._sample)):
@@ -88,7 +90,7 @@ class Decoder:
             held = np.take_along_axis(mass, order, axis=1).cumsum(axis=1)
             angle = np.take_along_axis(angle, order, axis=1)
             last = angle.shape[1] - 1
-            reached = [np.minimum((held < share).sum(axis=1), last) for share in SHARES]
+            reached = [np.minimum((held < share).sum(axis=1), last) for share in shares]
             found.append([angle[np.arange(len(angle)), each] for each in reached])
         return [EARTH_RADIUS_KM * np.concatenate(parts) for parts in zip(*found, strict=True)]
 
