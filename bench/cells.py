@@ -26,6 +26,7 @@ import pandas as pd
 from s2sphere import CellId, LatLng
 
 from nogps.dataset.cells import adaptive
+from nogps.dataset.settings import Cells
 from nogps.earth.s2 import cell_ids
 
 LIMITS = {"min_photos": 25, "max_photos": 500, "min_level": 6, "max_level": 23}
@@ -100,7 +101,7 @@ def compare_ids(latitude, longitude):
 
 def compare_partitions(latitude, longitude):
     """Print the times of one partition."""
-    ours, partition = seconds(adaptive, latitude, longitude, runs=9, **LIMITS)
+    ours, partition = seconds(adaptive, latitude, longitude, Cells(**LIMITS), runs=9)
     theirs, plain = seconds(s2sphere_partition, latitude, longitude, runs=3, **LIMITS)
     same = plain == dict(zip(partition.tokens.tolist(), partition.photos.tolist(), strict=True))
     print(f"partition of {latitude.size:,} points into {len(partition):,} classes")
@@ -115,11 +116,11 @@ def grow(latitude, longitude, rng):
     first = None
     for count, runs in ((10**5, 9), (10**6, 5), (10**7, 3)):
         points = more(latitude, longitude, count, rng)
-        took, partition = seconds(adaptive, *points, runs=runs, **LIMITS)
+        took, partition = seconds(adaptive, *points, Cells(**LIMITS), runs=runs)
         first = first or took / (count * math.log(count))
         growth = took / (count * math.log(count)) / first
         tracemalloc.start()
-        adaptive(*points, **LIMITS)
+        adaptive(*points, Cells(**LIMITS))
         peak = tracemalloc.get_traced_memory()[1] / count
         tracemalloc.stop()
         print(f"{count:>12,} {len(partition):>12,} {took:>11.3f} {growth:>14.2f} {peak:>20.0f}")

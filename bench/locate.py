@@ -38,7 +38,7 @@ from nogps.model import (
     backbones,
     export,
     onnx_locator,
-    preprocessing,
+    tensors,
 )
 from nogps.model.classes import Partition
 from nogps.model.locator import Locator
@@ -110,7 +110,7 @@ def torchvision(photo: Image.Image | torch.Tensor, network: torch.nn.Module, siz
     """As torchvision's documentation does it."""
     photo = v2.functional.to_image(v2.functional.resize(photo, [size, size], antialias=True))
     pixels = v2.functional.to_dtype(photo, torch.float32, scale=True)
-    batch = v2.functional.normalize(pixels, list(preprocessing.MEAN), list(preprocessing.STD))[None]
+    batch = v2.functional.normalize(pixels, list(tensors.MEAN), list(tensors.STD))[None]
     with torch.inference_mode():
         return int(network(batch).argmax())
 

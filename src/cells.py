@@ -18,25 +18,17 @@ def cells(params: Params) -> None:
     classes = partition(params.partition, params.cells, train["latitude"], train["longitude"])
     classes.to_csv(paths.CELLS)
     outside = {
-        fold: int((classes.assign(part["latitude"], part["longitude"]) < 0).sum())
+        fold: (classes.assign(part["latitude"], part["longitude"]) < 0).sum()
         for fold, part in photos.groupby("fold")
     }
     sizes = classes.photos
+    levels, counts = np.unique(classes.levels, return_counts=True)
     run.write_metrics(
         "cells",
-        {
-            "classes": len(classes),
-            "photos_per_class": {
-                "min": int(sizes.min()),
-                "median": float(np.median(sizes)),
-                "max": int(sizes.max()),
-            },
-            "photos_outside": outside,
-            "levels": {
-                str(level): int(count)
-                for level, count in zip(*np.unique(classes.levels, return_counts=True), strict=True)
-            },
-        },
+        classes=len(classes),
+        photos_per_class={"min": sizes.min(), "median": np.median(sizes), "max": sizes.max()},
+        photos_outside=outside,
+        levels=dict(zip(levels.tolist(), counts, strict=True)),
     )
     print(f"{len(classes)} classes of {sizes.min()} to {sizes.max()} photos")
     print(f"{outside.get('train', 0)} of {len(train)} train photos lie outside every class")

@@ -36,13 +36,11 @@ def download(params: Params) -> None:
     counts = index["status"].value_counts()
     run.write_metrics(
         "download",
-        {
-            "candidates": len(index),
-            "status": {status: int(counts.get(status, 0)) for status in FETCHED},
-            "megabytes": round(float(index.loc[index["shard"] != "", "size"].sum()) / 1e6, 3),
-            "calls": calls,  # that are paid for, ever, for these candidates
-            "dollars": dollars,
-        },
+        candidates=len(index),
+        status={status: counts.get(status, 0) for status in FETCHED},
+        megabytes=round(float(index.loc[index["shard"] != "", "size"].sum()) / 1e6, 3),
+        calls=calls,  # that are paid for, ever, for these candidates
+        dollars=dollars,
     )
     _check_enough(params, counts)
     missing = credits.without_credit(credited)
@@ -65,8 +63,7 @@ def _fetched(params: Params, candidates: pd.DataFrame) -> tuple[pd.DataFrame, in
             index = gather(candidates, source, folder, paths.PHOTOS, http=http(), min_side=side)
         except OverBudget:
             calls, dollars = source.paid(urls)
-            bill = {"candidates": len(urls), "calls": calls, "dollars": dollars}
-            run.write_metrics("download", bill)
+            run.write_metrics("download", candidates=len(urls), calls=calls, dollars=dollars)
             raise
         return index, *source.paid(urls)
 

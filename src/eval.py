@@ -15,7 +15,8 @@ import pandas as pd
 from nogps.base.files import replacing
 from nogps.dataset import tables
 from nogps.evaluate import baselines
-from nogps.evaluate.measure import Measured, Reference, measure, positions
+from nogps.evaluate.measure import Measured, Reference, measure
+from nogps.evaluate.protocol import positions
 from nogps.evaluate.regions import by_region
 from nogps.model import backbones, distributed
 from nogps.model.batches import Photos
@@ -61,7 +62,7 @@ def training_photos(
 ) -> Reference:
     """The train fold for the baselines, by the network as it was before any training of ours."""
     frozen = None
-    if params.weights != "none":
+    if params.pretrained:
         frozen = backbones.build(locator.backbone, 2, params.weights).eval().to(device)
     train = train[train["status"] == "ok"]
     where, side = shards.byte_ranges(train), locator.image_size
@@ -73,7 +74,7 @@ def training_photos(
 def write(val: Measured, measured: list[Measured], region_level: int) -> None:
     """metrics/eval.json, metrics/regions.csv and data/predictions.parquet; the test fold first."""
     figures = {each.name: {row.name: row.to_json() for row in each.rows} for each in measured}
-    run.write_metrics("eval", figures)
+    run.write_metrics("eval", **figures)
     with replacing(paths.PREDICTIONS) as path:
         pd.concat([each.predictions for each in measured]).to_parquet(path, index=False)
     columns = ["latitude", "longitude", "distance_km"]

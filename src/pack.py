@@ -20,16 +20,11 @@ def pack(params: Params) -> None:
     panoramas = packed.loc[packed["bearing"].notna(), "candidate_id"].nunique()
     run.write_metrics(
         "pack",
-        {
-            "photos": len(packed),
-            "status": {
-                Status.OK: len(packed) - len(unreadable),
-                Status.UNREADABLE: len(unreadable),
-            },
-            "panoramas": panoramas,
-            "side": side,
-            "megabytes": round(float(packed["size"].sum()) / 1e6, 3),
-        },
+        photos=len(packed),
+        status={"ok": len(packed) - len(unreadable), "unreadable": len(unreadable)},
+        panoramas=panoramas,
+        side=side,
+        megabytes=round(float(packed["size"].sum()) / 1e6, 3),
     )
     print(f"{len(packed)} photos packed, {side} pixels on the shorter side")
     if panoramas:

@@ -46,7 +46,7 @@ def sample(params: Params) -> None:
         candidates.to_parquet(path, index=False)
     owners = candidates["owner"].replace("", pd.NA).nunique()
     counts |= {"not_drawn": len(kept) - len(candidates), "candidates": len(candidates)}
-    run.write_metrics("sample", counts | {"owners": owners, "dollars": 0.0})
+    run.write_metrics("sample", **counts, owners=owners, dollars=0.0)
     print(f"{len(candidates)} candidates of {owners} owners in {paths.CANDIDATES}")
 
 

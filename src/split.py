@@ -21,20 +21,14 @@ def split(params: Params) -> None:
     dealt = folds.assign(bonds, val=how.val, test=how.test, seed=params.seed)
     with replacing(paths.SPLITS) as path:
         photos[["photo_id"]].assign(fold=dealt).to_parquet(path, index=False)
-    counts = {fold: int(np.count_nonzero(dealt == fold)) for fold in (*folds.FOLDS, folds.LEFT_OUT)}
+    counts = {fold: np.count_nonzero(dealt == fold) for fold in (*folds.FOLDS, folds.LEFT_OUT)}
     positions = photos[["latitude", "longitude"]].to_numpy()
     nearest = geo.nearest_km(positions[dealt == "test"], positions[dealt == "train"])
     shared = folds.leaks(bonds, dealt)
+    shares = (0, 5, 25, 50, 75, 95, 100)
+    apart = {f"p{share:02d}": round(float(np.percentile(nearest, share)), 3) for share in shares}
     run.write_metrics(
-        "split",
-        {
-            "photos": counts,
-            "shared_between_folds": shared,
-            "test_to_nearest_train_km": {
-                f"p{percent:02d}": round(float(np.percentile(nearest, percent)), 3)
-                for percent in (0, 5, 25, 50, 75, 95, 100)
-            },
-        },
+        "split", photos=counts, shared_between_folds=shared, test_to_nearest_train_km=apart
     )
     print(", ".join(f"{count} {fold}" for fold, count in counts.items()))
     print("shared between folds: " + ", ".join(f"{count} {name}" for name, count in shared.items()))

@@ -38,17 +38,15 @@ def train(params: Params) -> None:
         state, val = learning.state, learning.val
         outputs = predict(learning.network, val.photos, params.batch_size)
         learning.network.cpu()
-        locator = learning.locator.calibrated(
-            outputs, val.latitude, val.longitude, places_of(val.owner)
-        )
+        owners = places_of(val.owner)
+        locator = learning.locator.calibrated(outputs, val.latitude, val.longitude, owners)
         judged = locator.judge(outputs, val)
         if first:
-            seconds = state.spent + time.monotonic() - began
+            hours = (state.spent + time.monotonic() - began) / 3600
             locator.save(paths.MODEL)
-            numbers = summary(learning, locator, judged, seconds) | {
-                "dollars": round(seconds / 3600 * params.usd_per_hour, 4)
-            }
-            run.write_metrics("train", numbers)
+            numbers = summary(learning, locator, judged)
+            bill = {"hours": round(hours, 4), "dollars": round(hours * params.usd_per_hour, 4)}
+            run.write_metrics("train", **numbers, **bill)
             paths.CHECKPOINT.unlink(missing_ok=True)  # a run that is done is not to be gone on with
             print(said(numbers, probed=len(state.history) > state.epoch))
 
@@ -70,12 +68,11 @@ def curves() -> Iterator[Callable[[Epoch], None]]:
         yield log
 
 
-def summary(
-    learning: Run, locator: Locator, judged: tuple[float, float, float], seconds: float
-) -> dict[str, Any]:
+def summary(learning: Run, locator: Locator, judged: tuple[float, float, float]) -> dict[str, Any]:
     """The small numbers of a run; the val_ ones, `judged`, are of the locator as it was saved."""
     state, sizes = learning.state, locator.partition.photos
     whole = state.history[-state.epoch :]  # epochs of the whole network, or else the head's
+    photos = sum(epoch.photos for epoch in whole)
     loss, accuracy, score = judged
     return {
         "epochs": len(state.history),
@@ -90,10 +87,7 @@ def summary(
         "calibration": {key: round(value, 4) for key, value in asdict(locator.calibration).items()},
         "parameters": sum(parameter.numel() for parameter in learning.network.parameters()),
         "seconds": round(sum(epoch.seconds for epoch in state.history), 1),
-        "photos_per_second": round(
-            sum(epoch.photos for epoch in whole) / sum(epoch.seconds for epoch in whole), 1
-        ),
-        "hours": round(seconds / 3600, 4),
+        "photos_per_second": round(photos / sum(epoch.seconds for epoch in whole), 1),
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import s2sphere
 
 from nogps.dataset.cells import adaptive, fixed_level, north_south
+from nogps.dataset.settings import Cells
 from nogps.model.classes import Partition
 
 
@@ -27,7 +28,7 @@ def classes(kind: str) -> Partition:
     latitude, longitude = positions()
     if kind == "adaptive":
         limits = {"min_photos": 6, "max_photos": 20, "min_level": 1, "max_level": 6}
-        return adaptive(latitude, longitude, **limits)
+        return adaptive(latitude, longitude, Cells(**limits))
     if kind == "fixed_level":
         return fixed_level(latitude, longitude, level=3, min_photos=5)
     return north_south(latitude, longitude)

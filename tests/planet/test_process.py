@@ -57,7 +57,8 @@ def test_the_options_reach_the_process(tmp_path):
         assert get(planet.base + picture_path(ALIVE[0])).status_code in (404, 410)
         ask(planet.base)
         assert get(f"{planet.base}{flickr.REST}?api_key={KEY}").status_code == 429
-    assert read_addresses(planet.services["streetview"]["addresses"])[1]["addresses_rows"]
+    files = [Path(each) for each in planet.services["streetview"]["addresses"]]
+    assert read_addresses(files)[1]["addresses_rows"]
     assert [row["fault"] for row in rows_of(log)] == ["gone", "", ""]
 
 

@@ -78,7 +78,6 @@ def main(
 
 
 def _opened(given: Iterable[str], complain: Complain) -> Iterator[Asked]:
-    """The photos that the arguments name."""
     for each in given:
         try:
             for name in photo_names(each):
@@ -111,7 +110,6 @@ def _scored(
 
 
 def _answer(locator: BaseLocator, group: list[tuple[str, Path | bytes, Floats]]) -> Located:
-    """The answer for a photo, or for several of one place."""
     names, photos, scores = zip(*group, strict=True)
     positions = []
     for photo in photos:

@@ -60,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _command(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
-    """The command that is asked for, and its arguments."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:{width}}  {told}" for name, (_, told) in COMMANDS.items())
     parser = _parser("nogps", __doc__)
@@ -85,7 +84,6 @@ def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def _needs_extra(command: str, error: ModuleNotFoundError) -> NoReturn:
-    """Say which extra brings a module that is not installed."""
     missing = (error.name or "").split(".")[0]
     if missing in ("", "nogps"):
         raise error

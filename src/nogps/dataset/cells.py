@@ -20,20 +20,11 @@ def partition(kind: str, limits: Cells, latitude: ArrayLike, longitude: ArrayLik
     if kind == "north_south":
         return north_south(latitude, longitude)
     if kind == "adaptive":
-        return adaptive(latitude, longitude, **limits.model_dump())
-    level, min_photos = limits.max_level, limits.min_photos
-    return fixed_level(latitude, longitude, level=level, min_photos=min_photos)
+        return adaptive(latitude, longitude, limits)
+    return fixed_level(latitude, longitude, limits.max_level, limits.min_photos)
 
 
-def adaptive(
-    latitude: ArrayLike,
-    longitude: ArrayLike,
-    *,
-    min_photos: int,
-    max_photos: int,
-    min_level: int,
-    max_level: int,
-) -> Partition:
+def adaptive(latitude: ArrayLike, longitude: ArrayLike, limits: Cells) -> Partition:
     """PlaNet's partition of photos at positions (n,) in degrees.
 
     From the six cube faces down, a cell with more than `max_photos` photos, or coarser than
@@ -41,36 +32,38 @@ def adaptive(
     hold fewer than `min_photos` are no classes: their photos are outside. InputError if limits
     exclude each other, or if no cell holds enough photos.
     """
-    if min_photos > max_photos:
+    if limits.min_photos > limits.max_photos:
         raise InputError(
-            f"cells.min_photos is {min_photos}, more than cells.max_photos, {max_photos}; "
-            "give limits that leave room between them"
+            f"cells.min_photos is {limits.min_photos}, more than cells.max_photos, "
+            f"{limits.max_photos}; give limits that leave room between them"
         )
-    if min_level > max_level:
+    if limits.min_level > limits.max_level:
         raise InputError(
-            f"cells.min_level is {min_level}, finer than cells.max_level, {max_level}; "
-            "lower the one or raise the other"
+            f"cells.min_level is {limits.min_level}, finer than cells.max_level, "
+            f"{limits.max_level}; lower the one or raise the other"
         )
     photos = _in_s2_order(latitude, longitude)
     cells, found = s2.FACES, []
-    for level in range(max_level + 1):
-        counts = photos.count(cells)
+    for level in range(limits.max_level + 1):
+        begin, end = photos.within(cells)
+        counts = end - begin
         # A cell with too few photos has no descendant with enough.
-        enough = counts >= min_photos
+        enough = counts >= limits.min_photos
         cells, counts = cells[enough], counts[enough]
-        divided = (level < min_level) | ((counts > max_photos) & (level < max_level))
+        large = (counts > limits.max_photos) & (level < limits.max_level)
+        divided = (level < limits.min_level) | large
         found.append(cells[~divided])
         cells = s2.children(cells[divided]).ravel()
-    return _of_cells(np.sort(np.concatenate(found)), photos, min_photos)
+    return _of_cells(np.sort(np.concatenate(found)), photos, limits.min_photos)
 
 
 def fixed_level(
-    latitude: ArrayLike, longitude: ArrayLike, *, level: int, min_photos: int
+    latitude: ArrayLike, longitude: ArrayLike, level: int, min_photos: int
 ) -> Partition:
     """All S2 cells of one level with at least `min_photos` photos; InputError if there is none."""
     photos = _in_s2_order(latitude, longitude)
-    cells = np.unique(s2.parent(photos.ids, level))
-    return _of_cells(cells[photos.count(cells) >= min_photos], photos, min_photos)
+    cells, counts = np.unique(s2.parent(photos.ids, level), return_counts=True)
+    return _of_cells(cells[counts >= min_photos], photos, min_photos)
 
 
 def north_south(latitude: ArrayLike, longitude: ArrayLike) -> Partition:
@@ -106,14 +99,8 @@ class _Photos:
 
     def within(self, cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the photos of each cell begin, and where they end."""
-        return (
-            np.searchsorted(self.ids, s2.range_min(cells), side="left"),
-            np.searchsorted(self.ids, s2.range_max(cells), side="right"),
-        )
-
-    def count(self, cells: NDArray[np.uint64]) -> NDArray[np.int64]:
-        begin, end = self.within(cells)
-        return end - begin
+        begin = np.searchsorted(self.ids, s2.range_min(cells), side="left")
+        return begin, np.searchsorted(self.ids, s2.range_max(cells), side="right")
 
 
 def _in_s2_order(latitude: ArrayLike, longitude: ArrayLike) -> _Photos:

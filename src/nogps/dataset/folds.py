@@ -99,8 +99,7 @@ def assign(bonds: Bonds, *, val: float, test: float, seed: int) -> NDArray[np.st
         fold = _fold_with_room(left, sizes[knot], rng.random())
         chosen[knot] = fold
         left[fold] -= sizes[knot]
-    dealt = chosen[knots] != ""
-    folds[dealt] = chosen[knots][dealt]
+    folds = np.where(chosen[knots] == "", folds, chosen[knots])
     for fold in FOLDS:
         if fold not in folds:
             raise InputError(

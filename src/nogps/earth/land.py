@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from nogps.earth.coast import LAKE, LAND, shores
+from nogps.earth.coast import LAKE, LAND, outlines
 
 
 def on_land(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
@@ -17,7 +17,6 @@ def on_land(latitude: ArrayLike, longitude: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _within(polygons: NDArray[np.object_], x: NDArray, y: NDArray) -> NDArray[np.bool_]:
-    """Whether each point lies in one of these polygons, which are prepared."""
     inside = np.zeros(len(x), dtype=bool)
     west, south, east, north = shapely.bounds(polygons).T
     from_west = np.argsort(x)
@@ -33,13 +32,11 @@ def _within(polygons: NDArray[np.object_], x: NDArray, y: NDArray) -> NDArray[np
 
 
 @lru_cache(maxsize=1)
-def _shores() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """The polygons of land, and those of lakes."""
-    polygons: dict[int, list[shapely.Polygon]] = {LAND: [], LAKE: []}
-    for level, ring in shores():
-        if level in polygons and len(ring) > 3:
-            polygons[level].append(shapely.Polygon(ring))
-    land, lakes = np.array(polygons[LAND]), np.array(polygons[LAKE])
-    shapely.prepare(land)
-    shapely.prepare(lakes)
-    return land, lakes
+def _shores() -> list[NDArray[np.object_]]:
+    """The polygons of land, and those of lakes, prepared."""
+    rings = [(level, ring) for level, _, ring in outlines("gshhs_l") if len(ring) > 3]
+    of_levels = [[ring for level, ring in rings if level == wanted] for wanted in (LAND, LAKE)]
+    polygons = [np.array([*map(shapely.Polygon, of_level)]) for of_level in of_levels]
+    for each in polygons:
+        shapely.prepare(each)
+    return polygons

@@ -1,6 +1,7 @@
 """A model's answers to a set of photos, beside those of its baselines, measured by `protocol`."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 from nogps.base.errors import InputError
 from nogps.earth import geo
 from nogps.evaluate import analysis, baselines, protocol
-from nogps.evaluate.protocol import Points
+from nogps.evaluate.protocol import Points, positions
 from nogps.model import decode
 from nogps.model.base_locator import BaseLocator
 from nogps.model.batches import Photos
@@ -66,122 +67,96 @@ def measure(
     With `together`, photos of one owner are answered as one place. Without `reference`, baselines
     that need training photos are left out. InputError if not one photo can be read.
     """
-    asked = _asked(name, photos.reset_index(drop=True), locator)
-    read = asked.photos.iloc[asked.readable]
-    batch = Photos(
-        shards.Shards(folder), shards.byte_ranges(read), locator.image_size, workers=workers
-    )
+    photos = photos.reset_index(drop=True)
+    read = photos[photos["status"] == "ok"]
+    if read.empty:
+        raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
+    truth = positions(photos)
+    photos = photos.assign(label=locator.partition.assign(*truth.T))
+    where = shards.byte_ranges(read)
+    batch = Photos(shards.Shards(folder), where, locator.image_size, workers=workers)
     outputs = locator.predict(batch, batch_size)
     answers = {"model": locator.answers(outputs)}
     if together:
         of_owners = locator.answers(outputs, decode.places_of(read["owner"]))
         answers = {"model": of_owners, "model_alone": answers["model"]}
-    distances, rows = {}, []
-    for row, each in answers.items():
-        guess = asked.of_all(np.stack([each.latitude, each.longitude], axis=1))
-        distances[row] = protocol.distances(asked.truth, guess)
-        rows.append(_model_row(asked, row, distances[row], each))
-    for row, guess in _baselines(asked, locator, reference, batch, batch_size).items():
-        distances[row] = protocol.distances(asked.truth, guess)
-        same = _same_class(locator, asked.label, guess)
+    tables = {row: _answered(photos, read.index, each) for row, each in answers.items()}
+    rows = [_model_row(row, table) for row, table in tables.items()]
+    distances = {row: table["distance_km"].to_numpy() for row, table in tables.items()}
+    for row, guess in _baselines(truth, read.index, locator, reference, batch, batch_size):
+        distances[row] = geo.distance_km(*truth.T, *guess.T)
+        same = _same_class(locator, photos["label"].to_numpy(), guess)
         rows.append(protocol.row(row, distances[row], right_class=same))
-    predictions = _predictions(asked, answers["model"], distances)
-    near = geo.nearest_km(asked.truth, reference.positions) if reference else math.nan
+    columns = {protocol.distance_column(row): distance for row, distance in distances.items()}
+    likeliest = _likeliest(read.index, answers["model"].probabilities)
+    predictions = tables["model"].assign(**columns).join(likeliest)
+    near = geo.nearest_km(truth, reference.positions) if reference else math.nan
     return Measured(name, predictions.assign(set=name, nearest_train_km=near), rows)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Photos that are asked about, n of them."""
+def _answered(photos: pd.DataFrame, read: pd.Index, answers: Answers) -> pd.DataFrame:
+    """A row a photo: where it was taken, where it was put, and how sure; `read` are answered."""
+    label = photos["label"][read].to_numpy()
+    probability = answers.probabilities[np.arange(len(read)), label]
+    found = {
+        "guess_latitude": answers.latitude,
+        "guess_longitude": answers.longitude,
+        "label": label,
+        "guess_label": answers.label,
+        "loss": np.where(label >= 0, -np.log(np.maximum(probability, 1e-300)), math.nan),
+        "confidence": answers.confidence,
+        "radius_50_km": answers.radius_50_km,
+        "radius_90_km": answers.radius_90_km,
+    }
+    table = photos[["photo_id", "latitude", "longitude", "owner", *credits.CREDIT]]
+    table = table.join(pd.DataFrame(found, index=read))
+    return table.assign(
+        label=photos["label"],
+        guess_label=table["guess_label"].fillna(-1).astype(np.int64),
+        distance_km=geo.distance_km(*positions(table).T, *positions(table, "guess_").T),
+    )
 
-    photos: pd.DataFrame
-    readable: NDArray[np.int64]  # the rows that can be read
-    truth: Points
-    label: NDArray[np.int64]  # of the class that holds each; -1 outside every class
 
-    def of_all(self, values: NDArray, missing: float = math.nan) -> NDArray:
-        """Values of the readable photos for all, `missing` for the others."""
-        out = np.full((len(self.photos), *values.shape[1:]), missing, dtype=values.dtype)
-        out[self.readable] = values
-        return out
-
-
-def _asked(name: str, photos: pd.DataFrame, locator: BaseLocator) -> _Asked:
-    readable = np.flatnonzero(photos["status"] == "ok")
-    if not len(readable):
-        raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
-    truth = positions(photos)
-    return _Asked(photos, readable, truth, locator.partition.assign(*truth.T))
+def _likeliest(read: pd.Index, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    best = [np.argsort(-p, kind="stable")[:LIKELIEST].tolist() for p in probabilities]
+    p = [p[each].tolist() for p, each in zip(probabilities, best, strict=True)]
+    return pd.DataFrame({"likeliest": best, "likeliest_p": p}, index=read)
 
 
 def _baselines(
-    asked: _Asked,
+    truth: Points,
+    read: pd.Index,
     locator: BaseLocator,
     reference: Reference | None,
     batch: Photos,
     batch_size: int,
-) -> dict[str, Points]:
-    """The answers of the baselines, by row; `batch` are the readable photos."""
+) -> Iterator[tuple[str, Points]]:
+    """The rows of the baselines and their answers; `batch` are the photos of `read`."""
     points = np.stack(decode.points(locator.partition, locator.decoding), axis=1)
-    found = {"best_cell": baselines.best_cell(asked.truth, points)}
+    yield "best_cell", baselines.best_cell(truth, points)
     if reference:
         features = baselines.features(batch, reference.network, batch_size)
-        there = baselines.nearest_neighbour(features, reference.features, reference.positions)
-        found["nearest_neighbour"] = asked.of_all(there)
+        guess = np.full(truth.shape, math.nan)
+        guess[read] = baselines.nearest_neighbour(features, reference.features, reference.positions)
+        yield "nearest_neighbour", guess
     sizes = locator.partition.photos
-    found["most_common_cell"] = baselines.most_common_cell(asked.truth, points, sizes)
+    yield "most_common_cell", baselines.most_common_cell(truth, points, sizes)
     if reference:
-        found["chance"] = baselines.chance(asked.truth, reference.positions, reference.seed)
-    return found
+        yield "chance", baselines.chance(truth, reference.positions, reference.seed)
 
 
-def _model_row(
-    asked: _Asked, name: str, distance: NDArray[np.float64], answers: Answers
-) -> protocol.Row:
-    """A row of the table for a model, with what it says of its own confidence."""
-    right = asked.of_all(answers.label == asked.label[asked.readable], missing=False)
-    radii = {50: answers.radius_50_km, 90: answers.radius_90_km}
-    held = {f"within_radius_{share}": distance <= asked.of_all(radii[share]) for share in radii}
-    confident = {
-        "label": asked.label[asked.readable],
-        "guess_label": answers.label,
-        "confidence": answers.confidence,
-    }
-    bins = analysis.reliability(pd.DataFrame(confident))
+def _model_row(name: str, table: pd.DataFrame) -> protocol.Row:
+    """A row of the results for a model, with what it says of its own confidence."""
+    distance, label = table["distance_km"].to_numpy(), table["label"].to_numpy()
+    right = (table["guess_label"] == label).to_numpy() & table["confidence"].notna().to_numpy()
+    radii = {share: table[f"radius_{share}_km"].to_numpy() for share in (50, 90)}
     more = {
-        **{f"radius_{share}_km": float(np.median(radius)) for share, radius in radii.items()},
-        "calibration_error": analysis.expected_calibration_error(bins),
-        "right_class_balanced": protocol.balanced(asked.label, right),
+        **{f"radius_{share}_km": float(np.nanmedian(radius)) for share, radius in radii.items()},
+        "calibration_error": analysis.expected_calibration_error(analysis.reliability(table)),
+        "right_class_balanced": protocol.balanced(label, right),
     }
+    held = {f"within_radius_{share}": distance <= radius for share, radius in radii.items()}
     return protocol.row(name, distance, more, right_class=right, **held)
-
-
-def _predictions(
-    asked: _Asked, answers: Answers, distances: dict[str, NDArray[np.float64]]
-) -> pd.DataFrame:
-    """A row a photo: where it was taken, where it was put, and how sure."""
-    inside = asked.label[asked.readable]
-    probability = answers.probabilities[np.arange(len(inside)), inside]
-    loss = np.where(inside >= 0, -np.log(np.maximum(probability, 1e-300)), np.nan)
-    best = [np.argsort(-p, kind="stable")[:LIKELIEST] for p in answers.probabilities]
-    likeliest = {
-        "likeliest": [each.tolist() for each in best],
-        "likeliest_p": [
-            p[each].tolist() for p, each in zip(answers.probabilities, best, strict=True)
-        ],
-    }
-    table = asked.photos[["photo_id", "latitude", "longitude", "owner", *credits.CREDIT]].assign(
-        guess_latitude=asked.of_all(answers.latitude),
-        guess_longitude=asked.of_all(answers.longitude),
-        label=asked.label,
-        guess_label=asked.of_all(answers.label, missing=-1),
-        loss=asked.of_all(loss),  # none outside every class
-        confidence=asked.of_all(answers.confidence),
-        radius_50_km=asked.of_all(answers.radius_50_km),
-        radius_90_km=asked.of_all(answers.radius_90_km),
-        **{protocol.distance_column(row): distance for row, distance in distances.items()},
-    )
-    return table.join(pd.DataFrame(likeliest, index=asked.readable))
 
 
 def _same_class(locator: BaseLocator, label: NDArray[np.int64], guess: Points) -> NDArray[np.bool_]:
@@ -190,8 +165,3 @@ def _same_class(locator: BaseLocator, label: NDArray[np.int64], guess: Points) -
     guessed = locator.partition.assign(*guess[same].T)
     same[same] = (guessed == label[same]) & (guessed >= 0)
     return same
-
-
-def positions(table: pd.DataFrame) -> Points:
-    """Latitude and longitude of each row."""
-    return table[["latitude", "longitude"]].to_numpy(dtype=np.float64)

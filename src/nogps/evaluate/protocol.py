@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -98,11 +99,11 @@ def balanced(label: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
     return float(100 * (hits[count > 0] / count[count > 0]).mean())
 
 
+def positions(table: pd.DataFrame, prefix: str = "") -> Points:
+    """Latitude and longitude of each row."""
+    return table[[f"{prefix}latitude", f"{prefix}longitude"]].to_numpy(dtype=np.float64)
+
+
 def distance_column(row: str) -> str:
     """The column of the predictions with the distances (km, NaN for a miss) of a row by name."""
     return "distance_km" if row == "model" else f"{row}_km"
-
-
-def distances(truth: Points, guess: Points) -> NDArray[np.float64]:
-    """Kilometres between truths and guesses, NaN where there is no guess."""
-    return geo.distance_km(truth[:, 0], truth[:, 1], guess[:, 0], guess[:, 1])

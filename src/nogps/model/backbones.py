@@ -68,11 +68,8 @@ def features(model: nn.Module, batch: Tensor) -> Tensor:
     """What the head takes, shape (n, dimensions): the photo as the network describes it."""
     caught: list[Tensor] = []
     head = model.get_submodule(head_name(model))
-    handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
-    try:
+    with head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0])):
         model(batch)
-    finally:
-        handle.remove()
     return caught[0].mean(dim=(2, 3)) if caught[0].ndim == 4 else caught[0]
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nogps.model.batches import Labelled, Photos
 
 FORMAT = 3  # of the model file
+PLAIN = ("backbone", "image_size", "loss", "decoding")  # what a model file holds as it is
 AHEAD = 16  # photos decoded before their turn
 AT_ONCE = 256  # photos whose probabilities are held at the same time
 
@@ -74,17 +75,10 @@ class BaseLocator(ABC):
     @classmethod
     def restored(cls, network: Any, content: Mapping[str, Any], **more: Any) -> Self:
         """The locator of a `description`, once it has answered: damage shows then, as any error."""
-        locator = cls(
-            network,
-            partition_of(content["cells"]),
-            content["backbone"],
-            content["image_size"],
-            content.get("loss", "softmax"),
-            content["decoding"],
-            Calibration(**content["calibration"]),
-            content["about"],
-            **more,
-        )
+        content = {"loss": "softmax", **content}  # ONNX has none: its outputs are the scores
+        more |= {name: content[name] for name in (*PLAIN, "about")}
+        calibration = Calibration(**content["calibration"])
+        locator = cls(network, partition_of(content["cells"]), calibration=calibration, **more)
         scores = locator.scores(np.zeros((locator.image_size, locator.image_size, 3), np.uint8))
         if len(scores) != len(locator.partition):
             raise ValueError(f"{len(scores)} scores for {len(locator.partition)} classes")
@@ -106,10 +100,7 @@ class BaseLocator(ABC):
         """All but the weights, as JSON can hold it."""
         return {
             "format": FORMAT,
-            "backbone": self.backbone,
-            "image_size": self.image_size,
-            "loss": self.loss,
-            "decoding": self.decoding,
+            **{name: getattr(self, name) for name in PLAIN},
             "calibration": asdict(self.calibration),
             "about": dict(self.about),
             "cells": {name: each.tolist() for name, each in asdict(self.partition).items()},

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from nogps.earth import geo
 from nogps.model.classes import Partition
-from nogps.model.decode import Decoder, fuse
+from nogps.model.decode import SHARES, Decoder, fuse
 from nogps.model.guess import Answers, Calibration, Floats, Names
 
 REACHES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # those that are tried
 POWERS = np.linspace(0, 1, 21)
-SHARES = (0.5, 0.9)
 
 
 def fit(
@@ -37,7 +36,7 @@ def fit(
         fitted = _all_but_radii(partition, scores[known], truth[:, known], place[known], fixed)
         other = replace(decoder, calibration=fitted)
         both = other.answers(scores[asked]), other.answers(scores[asked], place[asked])
-        off.append(np.concatenate([_off(each, *truth[:, asked]) for each in both]))
+        off.append(np.concatenate([_off(each, truth[:, asked]) for each in both]))
     names = [f"{of}radius_{100 * share:.0f}" for of in ("", "together_") for share in SHARES]
     factors = {
         name: float(np.quantile(each, share))
@@ -59,7 +58,7 @@ def _all_but_radii(
         log_p = Decoder(partition, calibration=fitted).log_probabilities(scores.copy())
         fitted = replace(fitted, **{"together": _power(log_p, label, inside, place), **fixed})
     fused = fuse(log_p, place, fitted.together)
-    reaches = _reaches([np.exp(log_p), np.exp(fused)], partition, *truth)
+    reaches = _reaches([np.exp(log_p), np.exp(fused)], partition, truth)
     return replace(fitted, **{"reach": reaches[0], "together_reach": reaches[1], **fixed})
 
 
@@ -82,19 +81,17 @@ def _loss(log_p: Floats, label: NDArray[np.int64]) -> float:
     return float(-normal[np.arange(len(label)), label].mean())
 
 
-def _reaches(
-    each: list[Floats], partition: Partition, latitude: Floats, longitude: Floats
-) -> list[float]:
+def _reaches(each: list[Floats], partition: Partition, truth: Floats) -> list[float]:
     """For each of several probabilities (n, classes) the reach with the most of the hits."""
     table = []
     for reach in REACHES:
         decoder = Decoder(partition, "densest", Calibration(reach=reach))
-        off = [geo.distance_km(latitude, longitude, *decoder.position(p)) for p in each]
+        off = [geo.distance_km(*decoder.position(p), *truth) for p in each]
         table.append([np.mean([km <= radius for radius in geo.RADII_KM.values()]) for km in off])
     return [REACHES[best] for best in np.argmax(table, axis=0)]
 
 
-def _off(answers: Answers, latitude: ArrayLike, longitude: ArrayLike) -> Floats:
+def _off(answers: Answers, truth: Floats) -> Floats:
     """How far truths are from the answers, as shares of the two radii: shape (2, n)."""
-    distance = geo.distance_km(latitude, longitude, answers.latitude, answers.longitude)
+    distance = geo.distance_km(answers.latitude, answers.longitude, *truth)
     return distance / np.stack([answers.radius_50_km, answers.radius_90_km])

@@ -215,7 +215,5 @@ def levels_and_parents(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], ND
     """S2 level and parent's token of each cell (n,); "" for the parent of a cube face."""
     levels = s2.level(cells)
     parents = s2.parent(cells, np.maximum(levels - 1, 0))
-    tokens = [
-        s2.to_token(cell) if level else "" for cell, level in zip(parents, levels, strict=True)
-    ]
-    return levels, np.array(tokens)
+    pairs = zip(parents, levels, strict=True)
+    return levels, np.array([s2.to_token(cell) if level else "" for cell, level in pairs])

@@ -19,6 +19,7 @@ from nogps.model.classes import Partition
 from nogps.model.guess import Answers, Calibration, Floats, Names
 
 DECODINGS = ("densest", "class_mean", "class_centre")
+SHARES = (0.5, 0.9)  # of the probability, that the circles hold
 DISC = 16  # points that stand for the spread of a class
 
 
@@ -52,7 +53,7 @@ class Decoder:
             factors = fitted.together_radius_50, fitted.together_radius_90
         p = np.exp(log_p, out=log_p)
         latitude, longitude = self.position(p, together is not None)
-        half, most = self.radii(p, latitude, longitude, (0.5, 0.9))
+        half, most = self.radii(p, latitude, longitude, SHARES)
         label = p.argmax(axis=1)
         confidence, half = p[np.arange(len(p)), label], half * factors[0]
         most = np.maximum(half, most * factors[1])
@@ -68,7 +69,8 @@ class Decoder:
         best = p.argmax(axis=1)
         latitude, longitude = points(self.partition, self.decoding)
         if self.decoding == "densest":
-            gathers = self._kernel_together if together else self._kernel_alone
+            fitted = self.calibration
+            gathers = self._kernel(fitted.together_reach if together else fitted.reach)
             for chunk in chunks(len(p), len(self.partition)):
                 best[chunk] = (p[chunk] @ gathers).argmax(axis=1)
         return latitude[best], longitude[best]
@@ -93,18 +95,43 @@ class Decoder:
         return [EARTH_RADIUS_KM * np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     @cached_property
-    def _kernel_alone(self) -> Floats:
-        return between_classes(self.partition, self.calibration.reach)
+    def _kernels(self) -> dict[float, Floats]:
+        return {}
 
-    @cached_property
-    def _kernel_together(self) -> Floats:
-        if self.calibration.together_reach == self.calibration.reach:
-            return self._kernel_alone
-        return between_classes(self.partition, self.calibration.together_reach)
+    def _kernel(self, reach: float) -> Floats:
+        """The kernel from each class to each, shape (classes, classes)."""
+        if reach not in self._kernels:
+            latitude, longitude = self.partition.points()
+            found = np.empty((len(latitude), len(latitude)))
+            for chunk in chunks(len(latitude), 8 * len(latitude)):
+                there = latitude[chunk, None], longitude[chunk, None]
+                found[chunk] = kernel(geo.distance_km(*there, latitude, longitude), reach)
+            self._kernels[reach] = found
+        return self._kernels[reach]
 
     @cached_property
     def _sample(self) -> Floats:
-        return spread_points(self.partition).reshape(-1, 3)
+        """Unit vectors (classes * DISC, 3), evenly spread over each class's distribution.
+
+        Each class is a von Mises-Fisher distribution round its point, with the variance of a
+        uniform disc as large as its cell.
+        """
+        mean = geo.to_unit_vectors(*self.partition.points())
+        east = np.cross([0.0, 0.0, 1.0], mean)
+        polar = np.linalg.norm(east, axis=1) < 1e-9  # at a pole any direction is east
+        east[polar] = [1.0, 0.0, 0.0]
+        east /= np.linalg.norm(east, axis=1, keepdims=True)
+        north = np.cross(mean, east)
+        step = np.arange(DISC) + 0.5
+        # Narrower than 10 m there is only rounding noise.
+        spread_km = np.maximum(self.partition.spread_km(), 0.01)[:, None]
+        kappa = (2 * EARTH_RADIUS_KM / spread_km) ** 2
+        cosine = 1 + np.log1p(-step / DISC * -np.expm1(-2 * kappa)) / kappa
+        sine = np.sqrt(np.clip(1 - cosine**2, 0, None))
+        turn = step * np.pi * (3 - np.sqrt(5))  # Vogel's sunflower
+        parts = (cosine, mean), (sine * np.cos(turn), east), (sine * np.sin(turn), north)
+        first, second, third = (share[..., None] * axis[:, None] for share, axis in parts)
+        return (first + second + third).reshape(-1, 3)
 
 
 def places_of(owner: Iterable[str]) -> list[str]:
@@ -138,16 +165,6 @@ def points(partition: Partition, decoding: str) -> tuple[Floats, Floats]:
     return partition.points()
 
 
-def between_classes(partition: Partition, reach: float) -> Floats:
-    """The kernel from each class to each, shape (classes, classes)."""
-    latitude, longitude = partition.points()
-    found = np.empty((len(partition), len(partition)))
-    for chunk in chunks(len(partition), 8 * len(partition)):
-        there = latitude[chunk, None], longitude[chunk, None]
-        found[chunk] = kernel(geo.distance_km(*there, latitude, longitude), reach)
-    return found
-
-
 def chunks(n: int, wide: int) -> Iterator[slice]:
     """Parts of n rows that are so wide, 32 MB of float64 each: so memory stays bounded."""
     step = max(1, 4_000_000 // wide)
@@ -166,30 +183,3 @@ def kernel(distance_km: Floats, reach: float) -> Floats:
         squared = np.square(distance_km / (reach * radius))
         total += 1 / (1 + squared * squared)
     return total / len(geo.RADII_KM)
-
-
-def kappa(partition: Partition) -> Floats:
-    """Concentration of each class: the variance of a uniform disc as large as its cell."""
-    # Narrower than 10 m there is only rounding noise.
-    return (2 * EARTH_RADIUS_KM / np.maximum(partition.spread_km(), 0.01)) ** 2
-
-
-def spread_points(partition: Partition) -> Floats:
-    """Unit vectors (classes, DISC, 3), evenly spread over each class's distribution.
-
-    Each class is a von Mises-Fisher distribution round its point, as wide as its cell.
-    """
-    mean = geo.to_unit_vectors(*partition.points())
-    east = np.cross([0.0, 0.0, 1.0], mean)
-    polar = np.linalg.norm(east, axis=1) < 1e-9  # at a pole any direction is east
-    east[polar] = [1.0, 0.0, 0.0]
-    east /= np.linalg.norm(east, axis=1, keepdims=True)
-    north = np.cross(mean, east)
-    step = np.arange(DISC) + 0.5
-    width = kappa(partition)[:, None]
-    cosine = 1 + np.log1p(-step / DISC * -np.expm1(-2 * width)) / width
-    sine = np.sqrt(np.clip(1 - cosine**2, 0, None))
-    turn = step * np.pi * (3 - np.sqrt(5))  # Vogel's sunflower
-    parts = (cosine, mean), (sine * np.cos(turn), east), (sine * np.sin(turn), north)
-    first, second, third = (share[..., None] * axis[:, None] for share, axis in parts)
-    return first + second + third

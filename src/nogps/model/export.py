@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nogps.base.files import replacing
-from nogps.model import preprocessing, tensors
+from nogps.model import tensors
 from nogps.model.locator import Locator
 from nogps.model.onnx_locator import OnnxLocator
 from nogps.photos import images
@@ -41,8 +41,8 @@ PREPROCESSING = {
     "(antialiased bilinear)",
     "input": "uint8, RGB, (n, image_size, image_size, 3)",
     "normalise": "within the graph: (pixel / 255 - mean) / std",
-    "mean": preprocessing.MEAN,
-    "std": preprocessing.STD,
+    "mean": tensors.MEAN,
+    "std": tensors.STD,
 }
 
 
@@ -155,9 +155,8 @@ def _quantise(graph: onnx.GraphProto) -> None:
             to: dict[str, Any] = {"to": onnx.TensorProto.FLOAT} if kind == "Cast" else {}
             made = f"{name}.{output}" if output else name
             unpack.append(helper.make_node(kind, named, [made], **to))
-    nodes = [*unpack, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    for node in reversed(unpack):
+        graph.node.insert(0, node)
 
 
 def _large_weights(graph: onnx.GraphProto) -> dict[str, tuple[NDArray[np.float32], bool]]:

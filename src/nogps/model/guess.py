@@ -96,11 +96,8 @@ class Guess:
         """A GeoJSON Feature (RFC 7946): the point, with all else as its properties."""
         properties = self.to_dict()
         position = [properties.pop("longitude"), properties.pop("latitude")]
-        return {
-            "type": "Feature",
-            "geometry": {"type": "Point", "coordinates": position},
-            "properties": properties,
-        }
+        point = {"type": "Point", "coordinates": position}
+        return {"type": "Feature", "geometry": point, "properties": properties}
 
 
 def guesses_of(answers: Answers, partition: Partition, n: int) -> list[Guess]:

@@ -20,7 +20,6 @@ from nogps.model.batches import Photos
 from nogps.model.classes import Partition, partition_of
 from nogps.model.decode import chunks
 from nogps.model.guess import Floats
-from nogps.model.heads import ClassHead
 from nogps.model.settings import ModelSettings
 from nogps.photos import images
 from nogps.photos.images import Photo
@@ -62,7 +61,7 @@ class Locator(BaseLocator):
         backbones.write_torch(path, {**self.description(), "weights": self.network.state_dict()})
 
     @cached_property
-    def head(self) -> ClassHead:
+    def head(self) -> objectives.ClassHead:
         """How the network's outputs become scores of the classes; on the CPU."""
         return objectives.objective_class(self.loss).Head(self.partition)
 

@@ -12,9 +12,9 @@ from torch import Tensor, device
 from torch.nn.functional import conv2d
 from torchvision.transforms.v2 import functional as transforms
 
-from nogps.model.preprocessing import MEAN, STD
 from nogps.model.settings import Augmentation
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB, as torchvision's networks know
 GREY = (0.299, 0.587, 0.114)  # how bright each colour is, ITU-R BT.601
 LARGEST_STRETCH = 1.1  # how much higher or wider than the photo's shape a crop may be
 

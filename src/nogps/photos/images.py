@@ -149,7 +149,13 @@ def _checked(image: Image.Image) -> Image.Image:
 def _loaded(photo: Photo, at_least: int) -> Image.Image:
     """Upright RGB pixels of a photo; of a file the shorter side is `at_least` long where it is."""
     if isinstance(photo, np.ndarray):
-        photo = _of_array(photo)
+        fits = photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] == 3)
+        if photo.dtype != np.uint8 or not fits or not photo.size:
+            raise BadImage(
+                f"an array of {photo.dtype} and shape {photo.shape} is no photo; give uint8 of "
+                "shape (height, width, 3)"
+            )
+        photo = Image.fromarray(photo)
     if isinstance(photo, Image.Image):
         return _upright(_checked(photo))
     image = _open(photo if isinstance(photo, bytes) else Path(photo).read_bytes())
@@ -177,13 +183,3 @@ def _upright(image: Image.Image, draft: tuple[int, int] | None = None) -> Image.
         raise BadImage(f"cannot be decoded ({error})") from error
     image.info.clear()  # Pillow would write comments and EXIF into what is saved next
     return image
-
-
-def _of_array(pixels: NDArray) -> Image.Image:
-    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if pixels.dtype != np.uint8 or not fits or not pixels.size:
-        raise BadImage(
-            f"an array of {pixels.dtype} and shape {pixels.shape} is no photo; give uint8 of shape "
-            "(height, width, 3)"
-        )
-    return Image.fromarray(pixels)

@@ -65,9 +65,8 @@ def thumbnail(body: bytes, side: int, view: View) -> bytes:
 def _picture(body: bytes, side: int, view: View) -> tuple[NDArray[np.uint8], float]:
     """A panorama (height, width, 3), no larger than its views need, and how many degrees high."""
     # Between what would do in the middle of a view, where its pixels see most, and at its edge.
-    enough = math.ceil(
-        2 * math.pi * _focal_length(2 * side, view.fov) / math.cos(math.radians(view.fov / 2))
-    )
+    edge = math.cos(math.radians(view.fov / 2))
+    enough = math.ceil(2 * math.pi * _focal_length(2 * side, view.fov) / edge)
     image = images.decoded(body, longer=enough)
     degrees_high = 360 * image.height / image.width
     return _shrunk(image, enough) if image.width > enough else np.asarray(image), degrees_high
@@ -81,10 +80,8 @@ def _shrunk(image: Image.Image, width: int) -> NDArray[np.uint8]:
     for left in (reach - image.width, reach, reach + image.width):
         endless.paste(image, (left, 0))
     size = (width + 2 * MARGIN, max(1, round(image.height / scale)))
-    begin, end = reach - MARGIN * scale, reach + image.width + MARGIN * scale
-    shrunk = endless.resize(
-        size, Image.Resampling.BICUBIC, box=(begin, 0, end, image.height), reducing_gap=3.0
-    )
+    box = (reach - MARGIN * scale, 0, reach + image.width + MARGIN * scale, image.height)
+    shrunk = endless.resize(size, Image.Resampling.BICUBIC, box, reducing_gap=3.0)
     return np.asarray(shrunk)[:, MARGIN:-MARGIN]
 
 

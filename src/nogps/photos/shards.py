@@ -39,7 +39,7 @@ def shard_name(number: int) -> str:
 
 def member_name(photo_id: str, suffix: str) -> str:
     """A tar member name for a photo: no dots but the last, as WebDataset asks."""
-    stem = photo_id.rsplit(".", 1)[0] if "." in photo_id else photo_id
+    stem = photo_id.rsplit(".", 1)[0]
     return re.sub(r"[^A-Za-z0-9_/@-]", "_", stem).strip("/") + suffix
 
 
@@ -79,12 +79,10 @@ class Shards:
 
     def read(self, byte_range: ByteRange) -> bytes:
         """The bytes of one photo. Safe to call from many threads."""
-        file = self._files.get(byte_range.shard)
-        if file is None:
-            file = self._files.setdefault(
-                byte_range.shard, os.open(self.folder / byte_range.shard, os.O_RDONLY)
-            )
-        return os.pread(file, byte_range.size, byte_range.offset)
+        name = byte_range.shard
+        if name not in self._files:
+            self._files.setdefault(name, os.open(self.folder / name, os.O_RDONLY))
+        return os.pread(self._files[name], byte_range.size, byte_range.offset)
 
     def __getstate__(self) -> dict:
         return {"folder": self.folder, "_files": {}}

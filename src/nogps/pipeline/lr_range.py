@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from nogps.base.errors import InputError
 from nogps.base.files import replacing
 from nogps.model.batches import loader
+from nogps.model.guess import Floats
 from nogps.pipeline import paths, training
 from nogps.pipeline.params import read_params
 from nogps.train.head import fit_head
@@ -56,13 +56,12 @@ def main(low: float, high: float, steps: int) -> None:
     batches = loader(run.train.photos, list(islice(keys, steps)))
     rates = np.geomspace(low, high, steps)
     loss = losses(run, tqdm(batches, total=steps), rates)
-    curve = pd.DataFrame(
-        {"lr": rates[: len(loss)], "loss": loss, "smoothed": smoothed(loss, steps)}
-    )
+    smooth = smoothed(loss, steps)
+    curve = pd.DataFrame({"lr": rates[: len(loss)], "loss": loss, "smoothed": smooth})
     with replacing(CSV) as path:
         curve.to_csv(path, index=False)
     plot(curve, [])
-    steepest, tenth = suggest(rates, curve["smoothed"].to_numpy())
+    steepest, tenth = suggest(rates, smooth)
     plot(curve, [(tenth, "-", "a tenth of the lowest"), (steepest, ":", "steepest")])
     print(f"the loss falls fastest at {steepest:.2g}")
     print(f"a tenth of where it is lowest: {tenth:.2g}, which is suggested; see {PNG}")
@@ -87,9 +86,7 @@ def plot(curve: pd.DataFrame, suggested: list[tuple[float, str, str]]) -> None:
         figure.savefig(path, format="png", dpi=100)
 
 
-def losses(
-    run: Run, batches: Iterable[tuple[Tensor, Tensor]], rates: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def losses(run: Run, batches: Iterable[tuple[Tensor, Tensor]], rates: Floats) -> Floats:
     """The loss at each rate, a step each; shorter than `rates` if it diverges before the last."""
     seen: list[float] = []
     running, lowest = 0.0, math.inf
@@ -111,7 +108,7 @@ def losses(
     return np.array(seen)
 
 
-def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+def smoothed(losses: Floats, steps: int) -> Floats:
     """Losses averaged over their neighbours, of a test that was to take so many steps.
 
     Unlike a running mean this does not lag, which would show the rates as better than they are.
@@ -120,7 +117,7 @@ def smoothed(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     return gaussian_filter1d(bounded, max(WIDTH * steps, 1.0), mode="nearest")
 
 
-def suggest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> tuple[float, float]:
+def suggest(rates: Floats, smooth: Floats) -> tuple[float, float]:
     """The rate at which the loss falls fastest, and a tenth of the one at which it is lowest.
 
     Of a smoothed curve, shape (n,), of a test at `rates`, shape (n or more,). InputError: the loss

@@ -87,15 +87,14 @@ def _http(params: Params, kind: SourceType) -> Callable[..., Polite]:
     # Wikimedia turns away programs that do not say how somebody can be reached.
     contact = os.environ.get("NOGPS_CONTACT", "").strip() or "no contact given"
     agent = f"nogps/{__version__} ({contact}) aiohttp/{aiohttp.__version__}"
-    http = partial(
-        Polite, connections=params.download.connections, tell=tqdm.write, user_agent=agent
-    )
+    most = params.download.connections
+    http = partial(Polite, connections=most, tell=tqdm.write, user_agent=agent)
     if params.world.startswith("http") and not kind.local:
         http = partial(http, base=params.world)
     if kind.crawl_rate and params.world != "simulated":
         rate = kind.crawl_rate(getattr(params, params.source))
-        connections = min(rate.connections, params.download.connections)
-        http = partial(http, connections=connections, per_second=rate.per_second)
+        most = min(rate.connections, most)
+        http = partial(http, connections=most, per_second=rate.per_second)
     return http
 
 

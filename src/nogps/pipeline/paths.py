@@ -2,16 +2,9 @@
 
 from pathlib import Path
 
-
-def _home() -> Path:
-    """The repository, also from the copy of it in which DVC runs a queued experiment."""
-    for folder in Path.cwd().parents:
-        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parents[2]
-    return Path()
-
-
-HOME = _home()
+_QUEUE = (".dvc", "tmp", "exps")  # DVC runs a queued experiment in a copy of the repository there
+_queues = (folder for folder in Path.cwd().parents if folder.parts[-3:] == _QUEUE)
+HOME = next((folder.parents[2] for folder in _queues), Path())  # the repository itself
 FETCHED = HOME / "data/.fetched"  # what has been fetched and spent; git and DVC ignore it
 CANDIDATES = Path("data/candidates.parquet")
 PHOTOS = Path("data/photos")

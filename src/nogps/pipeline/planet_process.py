@@ -73,14 +73,10 @@ def running_planet(
 
 
 def _introduced(server: subprocess.Popen[str]) -> Planet:
-    """The planet that has just been started, from its first line."""
     line = server.stdout.readline() if server.stdout else ""
     if not line:
         raise InputError("the simulated planet did not start; its own message is above")
     told = json.loads(line)
     if "error" in told:
         raise InputError(f"the simulated planet did not start: {told['error']}")
-    streetview = told["services"]["streetview"]
-    if "addresses" in streetview:
-        streetview["addresses"] = [Path(name) for name in streetview["addresses"]]
     return Planet(told["base"], told["secrets"], told["services"])

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nogps.base.errors import InputError, system_error
 from nogps.base.files import replacing
@@ -13,10 +14,10 @@ from nogps.pipeline.params import Params, check_stages, read_params
 from nogps.pipeline.paths import METRICS
 
 
-def write_metrics(stage: str, numbers: dict) -> None:
+def write_metrics(stage: str, /, **numbers: Any) -> None:
     """Write metrics/<stage>.json, the small numbers that `dvc metrics diff` compares."""
     with replacing(METRICS / f"{stage}.json") as path:
-        path.write_text(json.dumps(numbers, indent=2) + "\n")
+        path.write_text(json.dumps(numbers, indent=2, default=int) + "\n")  # int: NumPy's
 
 
 def number(value: float) -> float | None:

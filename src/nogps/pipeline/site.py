@@ -195,8 +195,8 @@ def showable(params: Params) -> pd.DataFrame:
 
     Each with the place of its original, or of the panorama that it is a view of.
     """
-    table = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
-    table = table[(table["fold"] == "test") & (table["status"] == "ok")]
+    photos = tables.read_photos(paths.PACKED, paths.CANDIDATES, paths.SPLITS)
+    table = tables.readable(photos, "test")
     originals = shards.read_index(paths.PHOTOS).set_index("photo_id")
     where = ["shard", "offset", "size"]
     table = table.drop(columns=where).join(originals[where], on="candidate_id")

@@ -57,17 +57,10 @@ def labelled(params: Params, fold: str, photos: pd.DataFrame) -> Labelled:
     """The readable photos of a fold and where they were taken."""
     if photos.empty:
         raise InputError(f"the {fold} fold has no photo that can be read; give more photos")
-    packed = Photos(
-        shards.Shards(paths.PACKED),
-        shards.byte_ranges(photos),
-        params.image_size,
-        params.seed,
-        params.augment,
-        params.workers,
-    )
-    return Labelled(
-        packed, *(photos[each].to_numpy() for each in ("latitude", "longitude", "owner"))
-    )
+    where, how = shards.byte_ranges(photos), (params.seed, params.augment, params.workers)
+    packed = Photos(shards.Shards(paths.PACKED), where, params.image_size, *how)
+    columns = (photos[name].to_numpy() for name in ("latitude", "longitude", "owner"))
+    return Labelled(packed, *columns)
 
 
 def run_id(params: Params) -> str:

@@ -54,9 +54,7 @@ def nearest_towns(table: pd.DataFrame, prefix: str = "") -> list[str]:
 def as_json(photos: pd.DataFrame, classes: pd.DataFrame) -> str:
     """What report_page.js reads: the photos, as `to_show` gives them, and the classes they name."""
     rows = photos.to_dict("records")
-    used = {
-        label for row in rows for label in (row["label"], row["guess_label"], *dict(row["top"]))
-    }
+    used = {key for row in rows for key in (row["label"], row["guess_label"], *dict(row["top"]))}
     named = {
         label: {
             "name": one["name"],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, RADII_KM
 from nogps.evaluate import analysis
-from nogps.evaluate.protocol import Row
+from nogps.evaluate.protocol import Row, positions
 from nogps.report import published, svg, table, template
 from nogps.report.photos import as_json, nearest_towns
 from nogps.rights import credits
@@ -53,11 +53,15 @@ def write_report(
 ) -> None:
     """Write the report: one HTML file that needs no network; the same input, the same bytes."""
     classes = classes.assign(name=nearest_towns(classes))
-    script = template.text("report_page.js")
+    script, (land, borders) = template.text("report_page.js"), svg.world()
     parts = {
         "facts": facts,
         **_results(sets),
-        **_maps(predictions, regions),
+        "land": land,
+        "borders": borders,
+        "map": _photo_map(positions(predictions), positions(predictions, "guess_")),
+        "regions": _region_dots(regions.assign(name=nearest_towns(regions))),
+        "regions_box": svg.view_box(positions(regions)),
         **_errors(predictions, classes),
         "places": photos.set_index("photo_id")[["true_place", "guessed_place"]].T.to_dict("list"),
         "shown": len(photos),
@@ -77,12 +81,7 @@ def _records(rows: pd.DataFrame) -> list[dict]:
     return rows.to_dict("records")
 
 
-def _positions(rows: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
-    return rows[[f"{prefix}latitude", f"{prefix}longitude"]].to_numpy(float)
-
-
 def _results(sets: Sequence[PhotoSet]) -> dict:
-    """Summary, tables and curves."""
     test = sets[0]
     unanswered = int(np.count_nonzero(~np.isfinite(test.distances["model"])))
     return {
@@ -99,20 +98,7 @@ def _results(sets: Sequence[PhotoSet]) -> dict:
     }
 
 
-def _maps(predictions: pd.DataFrame, regions: pd.DataFrame) -> dict:
-    """The map of photos and that of regions."""
-    land, borders = svg.world()
-    return {
-        "land": land,
-        "borders": borders,
-        "map": _photo_map(_positions(predictions), _positions(predictions, "guess_")),
-        "regions": _region_dots(regions.assign(name=nearest_towns(regions))),
-        "regions_box": svg.view_box(_positions(regions)),
-    }
-
-
 def _errors(predictions: pd.DataFrame, classes: pd.DataFrame) -> dict:
-    """What the model gets wrong."""
     bins = analysis.reliability(predictions)
     return {
         "classes": _records(classes),
@@ -163,7 +149,7 @@ def _photo_map(truths: NDArray[np.float64], guesses: NDArray[np.float64]) -> dic
 def _region_dots(regions: pd.DataFrame) -> list[dict]:
     """The regions, the largest first, with a dot and its width in pixels: area by photos."""
     regions = regions.sort_values("n", ascending=False, kind="stable")
-    dots = [svg.dot(each) for each in _positions(regions)]
+    dots = [svg.dot(each) for each in positions(regions)]
     most = regions["n"].max()
     widths = [round(max(5.0, 26 * math.sqrt(n / most)), 1) for n in regions["n"]]
     return _records(regions.assign(dot=dots, width=widths))

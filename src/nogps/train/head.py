@@ -64,44 +64,31 @@ def _learned(run: Run, head: nn.Linear, known: Tensor, unknown: Tensor) -> tuple
     )
     order = RandomSampler(range(len(known)), generator=torch.Generator().manual_seed(settings.seed))
     batches = BatchSampler(order, BATCH, drop_last=False)
+    steps = settings.head_epochs * len(batches)
+    targets, weights = run.targets[run.teaching], run.weights[run.teaching]
     best, best_linear, train_loss = math.inf, linear, 0.0
     quiet = distributed.rank() > 0
     bar = tqdm(range(settings.head_epochs), desc="head", unit="epoch", disable=quiet)
     for epoch in bar:
-        loss = _one_epoch(run, linear, optimiser, batches, known, epoch)
+        total = 0.0
+        for step, numbers in enumerate(batches, start=epoch * len(batches)):
+            optimiser.param_groups[0]["lr"] = settings.head_lr * settings.rate(step, steps)
+            each = run.objective(linear(known[numbers]), targets[numbers].to(run.device))
+            loss = (each * weights[numbers].to(run.device)).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(numbers)
+        if not (math.isfinite(total) and linear.weight.isfinite().all()):
+            raise InputError(
+                f"head_lr: at {settings.head_lr:g}, with head_weight_decay "
+                f"{settings.head_weight_decay:g}, the head's loss became {total}; try a tenth of it"
+            )
         with torch.no_grad():
             outputs = linear(unknown).cpu()
         val_loss, _, _ = run.locator.judge(outputs, run.val)
-        bar.set_postfix(loss=f"{loss:.2f}", val_loss=f"{val_loss:.2f}")
+        bar.set_postfix(loss=f"{total / len(known):.2f}", val_loss=f"{val_loss:.2f}")
         if not val_loss >= best:
-            best, best_linear, train_loss = val_loss, copy.deepcopy(linear), loss
+            best, best_linear = val_loss, copy.deepcopy(linear)
+            train_loss = total / len(known)
     return best_linear, train_loss
-
-
-def _one_epoch(
-    run: Run,
-    linear: nn.Linear,
-    optimiser: torch.optim.Optimizer,
-    batches: BatchSampler,
-    known: Tensor,
-    epoch: int,
-) -> float:
-    """The mean loss of one pass over the features of the photos that teach."""
-    settings, count = run.settings, len(batches)
-    targets, weights = run.targets[run.teaching], run.weights[run.teaching]
-    total = 0.0
-    for step, numbers in enumerate(batches, start=epoch * count):
-        share = settings.rate(step, settings.head_epochs * count)
-        optimiser.param_groups[0]["lr"] = settings.head_lr * share
-        each = run.objective(linear(known[numbers]), targets[numbers].to(run.device))
-        loss = (each * weights[numbers].to(run.device)).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        total += loss.item() * len(numbers)
-    if not (math.isfinite(total) and linear.weight.isfinite().all()):
-        raise InputError(
-            f"head_lr: at {settings.head_lr:g}, with head_weight_decay "
-            f"{settings.head_weight_decay:g}, the head's loss became {total}; try a tenth of it"
-        )
-    return total / len(known)

@@ -7,6 +7,7 @@ happened; started by torchrun, several processes train as one with the same batc
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +68,8 @@ class Run:
         self.locator, self.train, self.val, self.settings = locator, train, val, settings
         self.network = locator.network.to(memory_format=torch.channels_last)
         self.device = next(self.network.parameters()).device
-        objective = objectives.build(settings.loss, locator.partition, settings.smoothing_km)
+        kind = objectives.objective_class(settings.loss)
+        objective = kind(locator.partition, settings.smoothing_km)
         self.targets = objective.targets(train.latitude, train.longitude)
         self.teaching = np.flatnonzero(objective.teaches(self.targets).numpy())
         if not len(self.teaching):
@@ -183,7 +185,7 @@ class Run:
                 loss, photos, seconds = fit_head(self)
                 probe = Epoch(loss, *self.validate(), settings.head_lr, photos, seconds)
                 on_epoch(self._keep(probe))
-            self.ema = copied(self.network)
+            self.ema = deepcopy(self.network.state_dict())
         with tqdm(
             total=settings.epochs,
             initial=state.epoch,
@@ -260,7 +262,7 @@ class Run:
 
     def _close_epoch(self, train_loss: float) -> Epoch:
         """Judge the averaged weights, and go on with those that learn."""
-        state, learning = self.state, copied(self.network)
+        state, learning = self.state, deepcopy(self.network.state_dict())
         self.network.load_state_dict(self.ema)
         lr = self.optimiser.param_groups[-2]["lr"]
         result = Epoch(train_loss, *self.validate(), lr, len(self.teaching), state.seconds)
@@ -275,7 +277,8 @@ class Run:
         state = self.state
         earlier = [each.val_geoguessr for each in state.history]
         if not earlier or result.val_geoguessr > max(earlier):
-            state.best_epoch, state.best_model = len(state.history), copied(self.network)
+            state.best_epoch = len(state.history)
+            state.best_model = deepcopy(self.network.state_dict())
         state.history.append(result)
         return result
 
@@ -296,11 +299,6 @@ def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict]:
     scale = settings.head_lr / settings.lr if settings.pretrained else 1.0
     groups.append({"params": list(head), "scale": scale})
     return [{**group, "lr": group["scale"] * settings.lr} for group in groups if group["params"]]
-
-
-def copied(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights."""
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _precision(precision: str, device: torch.device) -> tuple[torch.autocast, torch.amp.GradScaler]:

@@ -14,7 +14,7 @@ def test_the_kind_and_the_limits_of_the_parameters_count(kind):
     rng = np.random.default_rng(0)
     latitude, longitude = rng.uniform(40, 60, 400), rng.uniform(0, 30, 400)
     expected = {
-        "adaptive": adaptive(latitude, longitude, **LIMITS),
+        "adaptive": adaptive(latitude, longitude, Cells(**LIMITS)),
         "fixed_level": fixed_level(latitude, longitude, level=6, min_photos=5),
         "north_south": north_south(latitude, longitude),
     }

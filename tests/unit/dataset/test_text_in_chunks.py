@@ -13,6 +13,7 @@ from nogps.acquire.http import Polite
 from nogps.dataset import folds, tables
 from nogps.dataset.cells import adaptive
 from nogps.dataset.packing import Photo, pack, photos_of
+from nogps.dataset.settings import Cells
 from nogps.model.decode import places_of
 from nogps.photos import images, panorama, shards
 from nogps.photos.status import Status
@@ -117,8 +118,8 @@ def test_packing_folds_and_cells_do_not_see_chunks(rows, tmp_path):
         dealt = folds.assign(bonds, val=0.2, test=0.2, seed=0)
         assert set(folds.leaks(bonds, dealt).values()) == {0}
         train = photos[dealt == "train"]
-        limits = {"min_photos": 2, "max_photos": 20, "min_level": 2, "max_level": 8}
-        classes = adaptive(train["latitude"], train["longitude"], **limits)
+        limits = Cells(min_photos=2, max_photos=20, min_level=2, max_level=8)
+        classes = adaptive(train["latitude"], train["longitude"], limits)
         return photos, dealt, [classes.tokens, shards.byte_ranges(index)]
 
     photos, dealt, rest = one(chunked, "chunks")

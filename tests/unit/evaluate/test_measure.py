@@ -163,7 +163,7 @@ def test_the_likeliest_classes_begin_with_the_answer(packed, locator):
 
 def test_every_row_has_its_distances(packed, locator):
     photos, _ = packed
-    positions = measure.positions(photos)
+    positions = protocol.positions(photos)
     features = np.random.default_rng(0).normal(size=(len(photos), 3 * baselines.TINY**2))
     reference = measure.Reference(positions, features.astype(np.float32), None, seed=0)
     found = measured(packed, locator, reference=reference)

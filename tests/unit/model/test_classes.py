@@ -9,13 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nogps.base.errors import InputError
-from nogps.dataset.cells import adaptive, fixed_level, north_south
+from nogps.dataset import cells
+from nogps.dataset.cells import fixed_level, north_south
+from nogps.dataset.settings import Cells
 from nogps.earth.geo import distance_km, spherical_mean
 from nogps.model.classes import Partition
 
 COLUMNS = (
     "label,token,level,parent,photos,centre_latitude,centre_longitude,mean_latitude,mean_longitude"
 )
+
+
+def adaptive(latitude, longitude, **limits):
+    return cells.adaptive(latitude, longitude, Cells(**limits))
 
 
 def cell_of(latitude, longitude):

@@ -42,7 +42,8 @@ def classes_at(latitude, longitude, level=3) -> Partition:
 def looking(loss="softmax", **how) -> Locator:
     partition = over_the_world()
     torch.manual_seed(0)
-    network = backbones.build(BACKBONE, objectives.build(loss, partition, 75.0).head.outputs)
+    head = objectives.objective_class(loss).Head(partition)
+    network = backbones.build(BACKBONE, head.outputs)
     network.fc.weight.data *= 1000  # so that classes differ
     return Locator(network.eval(), partition, BACKBONE, 64, loss, **how)
 
@@ -55,7 +56,7 @@ def density(partition: Partition, p, latitude, longitude):
     """Probability per square km at m positions, for probabilities (n, classes): (n, m)."""
     there = geo.to_unit_vectors(np.atleast_1d(latitude), np.atleast_1d(longitude))
     cosine = geo.to_unit_vectors(*partition.points()) @ there.T
-    kappa = decode.kappa(partition)[:, None]
+    kappa = (2 * geo.EARTH_RADIUS_KM / partition.spread_km()[:, None]) ** 2
     peak = kappa / (2 * np.pi * -np.expm1(-2 * kappa) * geo.EARTH_RADIUS_KM**2)
     return p @ (peak * np.exp(kappa * (cosine - 1)))
 

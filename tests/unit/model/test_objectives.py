@@ -24,7 +24,7 @@ ALL = list(objectives.OBJECTIVES)
 
 
 def built(loss: str, kind: str, smoothing_km: float = KM) -> objectives.Objective:
-    return objectives.build(loss, classes(kind), smoothing_km)
+    return objectives.objective_class(loss)(classes(kind), smoothing_km)
 
 
 def outputs_for(objective: objectives.Objective, n: int = 400, seed: int = 0) -> torch.Tensor:

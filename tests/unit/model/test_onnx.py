@@ -22,8 +22,8 @@ from nogps.model.base_locator import FORMAT
 from nogps.model.export import OPSET, SMALLEST, compare, export
 from nogps.model.locator import Locator
 from nogps.model.onnx_locator import OnnxLocator
-from nogps.model.preprocessing import MEAN, STD
 from nogps.model.settings import DECODINGS
+from nogps.model.tensors import MEAN, STD
 from nogps.photos import images
 from tests.locators import CALIBRATION, over_the_world, same, seeing
 from tests.pictures import encoded, picture
@@ -67,7 +67,7 @@ def squares(locator) -> list[np.ndarray]:
 def linear(loss="softmax", **how) -> Locator:
     """A model that is exported in a second."""
     torch.manual_seed(0)
-    outputs = objectives.build(loss, over_the_world(), 75.0).head.outputs
+    outputs = objectives.objective_class(loss)(over_the_world(), 75.0).head.outputs
     network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * 8 * 8, outputs)).eval()
     network[2].weight.data *= 10
     return Locator(network, over_the_world(), "linear", SIZE, loss, **how)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from nogps.model import preprocessing, tensors
+from nogps.model import tensors
 from nogps.photos import images
 from tests.locators import varied
 from tests.pictures import encoded, picture, pixels
@@ -127,7 +127,7 @@ def test_a_photo_is_not_mirrored():
 
 def test_erasing_blanks_a_rectangle_with_the_mean_colour():
     black = unpacked(Image.new("RGB", (120, 80)))
-    blank = np.array(preprocessing.MEAN) * 255
+    blank = np.array(tensors.MEAN) * 255
     shares = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -143,12 +143,12 @@ def test_erasing_blanks_a_rectangle_with_the_mean_colour():
 
 def test_normalise_is_imagenets():
     batch = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    expected = (1 - torch.tensor(preprocessing.MEAN)) / torch.tensor(preprocessing.STD)
+    expected = (1 - torch.tensor(tensors.MEAN)) / torch.tensor(tensors.STD)
     with torch.inference_mode():
         assert torch.allclose(tensors.normalise(batch)[0, :, 0, 0], expected, atol=1e-5)
     pixels = batch.float().requires_grad_()
     tensors.normalise(pixels).sum().backward()  # what inference came across can be learned with
-    assert torch.allclose(pixels.grad[0, :, 0, 0], 1 / (255 * torch.tensor(preprocessing.STD)))
+    assert torch.allclose(pixels.grad[0, :, 0, 0], 1 / (255 * torch.tensor(tensors.STD)))
 
 
 # What a model is asked

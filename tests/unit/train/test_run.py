@@ -144,7 +144,7 @@ def test_one_photo_per_class_is_learned_and_found_where_it_was_taken(tmp_path, l
         photos=Photos(many.photos.shards, many.photos.byte_ranges[:16], SIZE),
         **{each: getattr(many, each)[:16] for each in ("latitude", "longitude", "owner")},
     )
-    head = objectives.build(loss, globe(16), 75.0).head
+    head = objectives.objective_class(loss)(globe(16), 75.0).head
     net = network(classes=head.outputs)
     settings = with_(epochs=20, lr=3e-3, loss=loss)
     state = fit(tmp_path, net, many, once, 16, settings)
@@ -553,7 +553,7 @@ def test_photos_outside_every_class_teach_what_the_loss_can_use(tmp_path, pictur
     classes = cells.fixed_level(latitude, longitude, level=6, min_photos=1)
     some = dataclasses.replace(pictures, latitude=latitude, longitude=longitude)
     some = moved(moved(some, 0.0, 180.0, 4), 1.0, 1.0, 2)
-    outputs = objectives.build(loss, classes, 75.0).head.outputs
+    outputs = objectives.objective_class(loss)(classes, 75.0).head.outputs
     settings = with_(epochs=1, loss=loss)
     state = fit(tmp_path, network(outputs), some, some, classes, settings)
     assert state.history[0].photos == taught

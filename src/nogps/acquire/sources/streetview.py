@@ -319,7 +319,7 @@ def _picture(answer: Answer) -> Fetched:
 
 def _open(context: Context) -> StreetView:
     settings, hosts = context.settings, dict(context.hosts)
-    addresses = hosts.pop("addresses", [])
+    addresses = [*map(Path, hosts.pop("addresses", []))]
     if not settings.addresses:
         settings = settings.model_copy(update={"addresses": addresses})
     price = (settings.usd_per_1000 / 1000, settings.free_a_month)
