@@ -23,12 +23,14 @@ SEARCH = (
 )
 
 
-def test_killed_twice_a_search_comes_to_its_trials(tmp_path):
+def test_killed_again_and_again_a_search_comes_to_its_trials(tmp_path):
     project = make_project(
         tmp_path / "clone", source="folder", backbone="shufflenet_v2_x0_5", cells__min_photos=4
     )
     fill_folder(project.root / "data/folder")
     project.dvc("repro", "cells")
+    # Of an earlier training, as any clone has; a trial that dies soon has it in its copy.
+    (project.root / "metrics/train.json").write_text('{"val_geoguessr": 4999.0}')
     project.commit("the data")
 
     # The search alone dies: its trial lives on, is waited for, and not run again.
@@ -37,6 +39,10 @@ def test_killed_twice_a_search_comes_to_its_trials(tmp_path):
     running.wait()
     # Now the trial dies with it, and is run again.
     second, running = start(project, trial=1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    # And at once, before DVC has removed what an earlier training wrote.
+    _, running = start(project, trial=1, copied=True)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     third = project.run(*SEARCH).stdout
@@ -77,9 +83,11 @@ def test_killed_twice_a_search_comes_to_its_trials(tmp_path):
     assert project.dvc("status", "train").strip().endswith("up to date.")
 
 
-def start(project: Project, trial: int):
-    """Begin or go on; what it prints, and the process, once this trial trains."""
-    said = project.root.parent / f"said-{trial}"
+def start(project: Project, trial: int, copied: bool = False):
+    """Begin or go on; what it prints, and the process, once this trial trains, or has its copy."""
+    runs = project.root / ".dvc/tmp/exps/standalone/run"
+    before = set(runs.glob("*/*.run"))
+    said = project.root.parent / f"said-{trial}{copied}"
     with said.open("w") as output:
         running = subprocess.Popen(
             SEARCH,
@@ -92,7 +100,9 @@ def start(project: Project, trial: int):
         )
     while running.poll() is None:
         logs = list((project.root / "models/.tune").glob(f"*-{trial:02d}.log"))
-        if logs and "Running stage 'train'" in logs[0].read_text():
+        if copied and set(runs.glob("*/*.run")) - before:
+            return said, running
+        if not copied and logs and "Running stage 'train'" in logs[0].read_text():
             return said, running
         time.sleep(0.05)
     raise AssertionError(said.read_text())

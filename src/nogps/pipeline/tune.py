@@ -179,9 +179,12 @@ def one_at_a_time() -> TextIO:
 def finished(search: str) -> dict[str, float | None]:
     """The score of each trial that is done, by its name; None if it failed."""
     found: dict[str, float | None] = {each.stem: None for each in FOLDER.glob(f"{search}*.failed")}
-    mine = [each for each in exp_show() if str(each["Experiment"]).startswith(search)]
-    scored = [each for each in mine if isinstance(each.get(SCORE), float)]
-    return found | {each["Experiment"]: each[SCORE] for each in scored}
+    for each in exp_show():
+        name, score = str(each["Experiment"]), each.get(SCORE)
+        # A killed trial is "Running" for ever, with the score that lay in its copy: an earlier one.
+        if name.startswith(search) and each["State"] != "Running" and isinstance(score, float):
+            found[name] = score
+    return found
 
 
 def run_trial(name: str, settings: str, lock: TextIO) -> float | None:
@@ -208,7 +211,8 @@ def tell(study: Study, trial: Trial, name: str, score: float | None) -> None:
         print(f"score {score:.1f}, the best is {study.best_value:.1f}", flush=True)
         return
     study.tell(trial, state=TrialState.FAIL)
-    log = (FOLDER / f"{name}.log").read_text().splitlines()
+    path = FOLDER / f"{name}.log"
+    log = path.read_text().splitlines() if path.exists() else []
     # The sentence of train, or else the last line.
     said = [line.removeprefix("train: ") for line in log if re.match(r"train: (?!.*%\|)", line)]
     print(f"failed: {(said or list(filter(str.strip, log)) or ['no word'])[-1]}", flush=True)
@@ -248,9 +252,10 @@ def dvc(*arguments: str, **options: Any) -> int:
 
 def git(*arguments: str) -> str:
     """What git prints."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(
-            f"git {arguments[0]} failed, and experiments need a repository: {done.stderr.strip()}"
-        )
-    return done.stdout
+    try:
+        return subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", error)
+        raise InputError(f"git {arguments[0]} failed, and experiments need it: {said}") from None

@@ -88,6 +88,13 @@ def test_areas_of_geojson_with_holes_collections_and_the_antimeridian(tmp_path):
     assert len(region.boxes) == 2
 
 
+def test_parts_that_overlap_are_one_region(tmp_path):
+    parts = [square(0, 0, 10, 10), square(5, 5, 15, 15), square(6, 6, 7, 7)]
+    content = {"type": "MultiPolygon", "coordinates": parts}
+    inside = Region.read(written(tmp_path, content)).contains([2, 6.5, 8, 12], [2, 6.5, 8, 12])
+    assert inside.all()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

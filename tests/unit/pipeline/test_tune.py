@@ -77,15 +77,17 @@ class Trials:
     def __init__(self):
         self.given: dict[str, dict[str, float]] = {}  # the settings of each that came to a score
         self.failed: list[str] = []
+        self.killed: list[str] = []
         self.left = 10**6  # trials until the search is stopped
 
     def dvc(self, *arguments, stdout=None, **options) -> int:
         if arguments[0] == "repro":
             return 0
         self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
         name = arguments[arguments.index("--name") + 1]
+        if self.left < 0:
+            self.killed.append(name)
+            raise KeyboardInterrupt
         settings = [b for a, b in pairwise(arguments) if a == "-S"]
         values = {key: float(value) for key, value in (each.split("=") for each in settings)}
         if values["lr"] < 1e-4:
@@ -96,10 +98,11 @@ class Trials:
         return 0
 
     def exp_show(self) -> list[dict]:
-        running = {"Experiment": "tune-running", tune.SCORE: "None"}
-        scores = {name: -abs(values["lr"] - 1e-3) for name, values in self.given.items()}
-        found = [{"Experiment": name, tune.SCORE: score} for name, score in scores.items()]
-        return [{"Experiment": None, tune.SCORE: 9e9}, running, *found]
+        # A killed one stays, with what its copy held: the score of an earlier training.
+        killed = [(name, 9e9, "Running") for name in self.killed if name not in self.given]
+        scores = ((name, -abs(values["lr"] - 1e-3)) for name, values in self.given.items())
+        found = [(None, 9e9, None), *killed, *((*each, None) for each in scores)]
+        return [dict(zip(("Experiment", tune.SCORE, "State"), each, strict=True)) for each in found]
 
 
 @pytest.fixture
