@@ -28,6 +28,7 @@ from nogps.model.guess import Calibration
 from nogps.model.locator import Locator
 from nogps.pipeline.params import Params, read_params
 from nogps.pipeline.training import run_id, setup
+from nogps.train.head import fit_head
 
 RESULTS = Path("experiments/results/ablation.csv")
 RUNS = Path("models/.ablation")  # the distances of each run; git and DVC ignore it
@@ -135,6 +136,7 @@ def run(params: Params, name: str, seed: int) -> None:
         path_of(name, seed).with_suffix(".pt"),
         run_id=f"{name} {seed} {params.model_dump_json()}",
         on_epoch=lambda epoch: None,
+        probe=fit_head,
     )
     locator, val = learning.locator, learning.val
     outputs = predict(locator.network, val.photos, params.batch_size)

@@ -20,6 +20,7 @@ from nogps.model.decode import places_of
 from nogps.model.locator import Locator
 from nogps.pipeline import paths, run, training
 from nogps.pipeline.params import Params
+from nogps.train.head import fit_head
 from nogps.train.run import Epoch, Run
 
 CURVES = ("train_loss", "val_loss", "val_accuracy", "val_geoguessr", "lr")
@@ -34,7 +35,7 @@ def train(params: Params) -> None:
         if first:
             print(f"training on {distributed.described(device)}", flush=True)
         with curves() as log:
-            learning.fit(paths.CHECKPOINT, training.run_id(params), log)
+            learning.fit(paths.CHECKPOINT, training.run_id(params), log, fit_head)
         state, val = learning.state, learning.val
         outputs = predict(learning.network, val.photos, params.batch_size)
         learning.network.cpu()

@@ -3,12 +3,9 @@
 Kumar et al., "Fine-Tuning can Distort Pretrained Features" (ICLR 2022), say why it goes first.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import time
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +15,16 @@ from tqdm import tqdm
 from nogps.base.errors import InputError
 from nogps.model import backbones, distributed
 from nogps.model.batches import features
-
-if TYPE_CHECKING:
-    from nogps.train.run import Run
+from nogps.train.run import Epoch, Run
 
 BATCH = 256
 
 
-def fit_head(run: Run) -> tuple[float, int, float]:
+def fit_head(run: Run) -> Epoch:
     """Train the head alone; it ends as it was when the loss on the validation fold was least.
 
-    Returns its loss in training then, how many photos it learned from, and the seconds it took.
-    InputError if the head is no linear layer, or its loss is no longer a number.
+    All passes count as one epoch. InputError if the head is no linear layer, or its loss is no
+    longer a number.
     """
     head = run.network.get_submodule(backbones.head_name(run.network))
     if not isinstance(head, nn.Linear):
@@ -50,7 +45,8 @@ def fit_head(run: Run) -> tuple[float, int, float]:
         weight, bias = distributed.from_first((weight, bias))
         head.weight.copy_(weight)
         head.bias.copy_(bias)
-    return train_loss, len(known) * run.settings.head_epochs, time.monotonic() - began
+    photos, seconds = len(known) * run.settings.head_epochs, time.monotonic() - began
+    return Epoch(train_loss, *run.validate(), run.settings.head_lr, photos, seconds)
 
 
 def _learned(run: Run, head: nn.Linear, known: Tensor, unknown: Tensor) -> tuple[nn.Linear, float]:

@@ -24,7 +24,6 @@ from nogps.model import distributed, objectives, tensors
 from nogps.model.backbones import freeze_batch_norm, head_name, write_torch
 from nogps.model.batches import Labelled, loader, predict
 from nogps.model.locator import Locator
-from nogps.train.head import fit_head
 from nogps.train.settings import TrainSettings
 
 PARTS = ("network", "optimiser", "scaler")  # that a checkpoint holds
@@ -170,11 +169,18 @@ class Run:
         for part in PARTS:
             getattr(self, part).load_state_dict(content[part])
 
-    def fit(self, checkpoint: Path, run_id: str, on_epoch: Callable[[Epoch], None]) -> None:
+    def fit(
+        self,
+        checkpoint: Path,
+        run_id: str,
+        on_epoch: Callable[[Epoch], None],
+        probe: Callable[["Run"], Epoch],
+    ) -> None:
         """Train the network, which ends as it was in its best epoch.
 
         The checkpoint is used only if its `run_id` is the same. `on_epoch` is also told of the
-        epochs that were done before an interruption. InputError if the loss is no longer a number.
+        epochs that were done before an interruption. `probe` trains the head alone, which comes
+        first where the network is pretrained. InputError if the loss is no longer a number.
         """
         self.resume(checkpoint, run_id)
         state, settings = self.state, self.settings
@@ -182,9 +188,7 @@ class Run:
             on_epoch(epoch)
         if not self.ema:
             if settings.pretrained and settings.head_epochs:
-                loss, photos, seconds = fit_head(self)
-                probe = Epoch(loss, *self.validate(), settings.head_lr, photos, seconds)
-                on_epoch(self._keep(probe))
+                on_epoch(self._keep(probe(self)))
             self.ema = deepcopy(self.network.state_dict())
         with tqdm(
             total=settings.epochs,

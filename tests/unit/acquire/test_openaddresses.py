@@ -252,9 +252,9 @@ def test_overlap_agrees_with_all_pairs(tmp_path):
 def test_errors_of_paths(tmp_path):
     assert error_of() == ("no address files are given; give OpenAddresses files or directories")
     assert "is not there" in error_of(tmp_path / "missing.csv")
-    assert "is no .zip or .csv or" in error_of(write(tmp_path / "notes.txt", "text"))
+    assert "no .zip or .csv or" in error_of(write(tmp_path / "notes.txt", "text"))
     (tmp_path / "empty").mkdir()
-    assert "holds no .zip or .csv or" in error_of(tmp_path / "empty")
+    assert "no .zip or .csv or" in error_of(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.csv.gz", "x.geojson.gz"])

@@ -102,7 +102,7 @@ def prepared(net, train, settings=TRAINING, classes=16, val=None) -> Run:
 def fit(tmp_path, net, train, val, classes=16, settings=TRAINING, run_id="run"):
     told = []
     run = prepared(net, train, settings, classes, val)
-    run.fit(tmp_path / "checkpoint.pt", run_id, told.append)
+    run.fit(tmp_path / "checkpoint.pt", run_id, told.append, fit_head)
     assert told == run.state.history
     return run.state
 
