@@ -67,12 +67,11 @@ def measure(
     With `together`, photos of one owner are answered as one place. Without `reference`, baselines
     that need training photos are left out. InputError if not one photo can be read.
     """
-    photos = photos.reset_index(drop=True)
+    truth = positions(photos)
+    photos = photos.reset_index(drop=True).assign(label=locator.partition.assign(*truth.T))
     read = photos[photos["status"] == "ok"]
     if read.empty:
         raise InputError(f"{name}: not one of {len(photos)} photos can be read; give others")
-    truth = positions(photos)
-    photos = photos.assign(label=locator.partition.assign(*truth.T))
     where = shards.byte_ranges(read)
     batch = Photos(shards.Shards(folder), where, locator.image_size, workers=workers)
     outputs = locator.predict(batch, batch_size)
