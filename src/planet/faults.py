@@ -48,10 +48,7 @@ MOST_IN_A_ROW = 3  # transient faults that hit the same thing
 
 
 class Faults:
-    """Decides which request goes wrong, and how.
-
-    InputError if a kind is unknown or a share not between 0 and 1.
-    """
+    """Decides which request goes wrong, and how; an error if there is no such kind or share."""
 
     def __init__(self, seed: int, shares: Mapping[str, float]):
         for kind, share in shares.items():

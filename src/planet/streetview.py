@@ -114,10 +114,7 @@ def signature_of(target: str) -> str:
 
 
 def picture(panoramas: Panoramas, call: Call) -> tuple[Photo] | Answer:
-    """The photo that an image request means, or what is there instead.
-
-    Remembers in the call what was found.
-    """
+    """The photo that an image request means, or what is there instead; the call is told which."""
     if denied := _denied(call):
         return text(403, denied)
     size = size_of(call.arguments)

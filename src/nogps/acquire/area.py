@@ -62,10 +62,8 @@ class Region:
     def read(cls, region: str | tuple[float, float, float, float] | Path) -> "Region":
         """From "world", (west, south, east, north) in degrees, or a GeoJSON file with areas.
 
-        West may be greater than east: then the box crosses the antimeridian.
-
-        Raises:
-            InputError: it is none of them.
+        West may be greater than east: then the box crosses the antimeridian. InputError: it is
+        none of them.
         """
         if region == "world":
             return cls()
@@ -163,10 +161,7 @@ def cells_to_search(
     They hold points sampled in the region: for `places` "population" in and around towns, in
     proportion to their people; for "land" evenly over land; for "weights" over land in proportion
     to the weights of regions (S2 tokens of one level; 1 where there is none). A region of few
-    cells is gone through to the last of them.
-
-    Raises:
-        InputError: nothing can be sampled, as in a region at sea.
+    cells is gone through to the last of them. InputError: nothing can be sampled, as at sea.
     """
     rng = np.random.default_rng(seed)
     sampled: dict[int, None] = {}
@@ -217,10 +212,7 @@ def _z(latitude: ArrayLike) -> NDArray[np.float64]:
 def region_weights(
     latitude: NDArray[np.float64], longitude: NDArray[np.float64], weights: Mapping[str, float]
 ) -> NDArray[np.float64]:
-    """The weight (n,) of the region that each position lies in; 1 where `weights` has none.
-
-    `weights` is by S2 tokens of one level.
-    """
+    """The weights (n,) of positions, by S2 tokens of one level; 1 where a region has none."""
     known = np.array([s2.from_token(token) for token in weights], dtype=np.uint64)
     regions = s2.parent(s2.cell_ids(latitude, longitude), s2.level(known[:1]))
     by_region = dict(zip(known.tolist(), weights.values(), strict=True))

@@ -48,11 +48,7 @@ class Budget(Database):
         return self.rows("SELECT total(usd) FROM month")[0][0]
 
     def charge(self, what: str) -> None:
-        """Pay for a call, about to be made, that asks for `what`.
-
-        Raises:
-            OverBudget: it would cost more than what is left; nothing was paid.
-        """
+        """Pay for a call, about to be made, for `what`; OverBudget where too little is left."""
         with self.transaction() as database:
             usd = self.usd_per_call if self._free_calls() <= 0 else 0.0
             if self.spent_usd + usd > self.budget_usd + 1e-9:

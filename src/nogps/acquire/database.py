@@ -26,13 +26,9 @@ _SYSTEM_ERRORS = {
 class Database:
     """A SQLite file, made if it is not there; several threads and processes may use it.
 
-    It is closed when nobody holds it any more.
-    With `durable` every statement is on the disk when it returns; without, a power failure (not a
-    kill) may lose the last ones, and writing is faster.
-
-    Raises:
-        InputError: the file is damaged.
-        OSError: it cannot be written, or the disk is full.
+    It is closed when nobody holds it any more. With `durable` every statement is on the disk when
+    it returns; without, a power failure (not a kill) may lose the last ones, and writing is faster.
+    InputError: the file is damaged. OSError: it cannot be written, or the disk is full.
     """
 
     tables: ClassVar[str]  # SQL that makes them

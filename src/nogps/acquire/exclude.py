@@ -25,10 +25,7 @@ class Excluded:
 
         A line is a photo id, a Flickr owner (such as 12345678@N00), both in either order with a
         comma or blank between, or a file name of Im2GPS3k, `id_secret_server_owner.jpg`. Empty
-        lines, those that begin with # and a header are skipped.
-
-        Raises:
-            InputError: the file cannot be read, or is not text.
+        lines, those that begin with # and a header are skipped. InputError if it is not text.
         """
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -185,10 +185,7 @@ class Polite:
         `judge` says of each answer whether it is taken or asked for again. `prepare` is called
         before each try: it returns the URL to send, with what must not be seen in answers, and
         what it raises ends the request. `headers` go to this host alone: redirects are not
-        followed.
-
-        Raises:
-            Unavailable: no whole answer after all tries, or the host is down.
+        followed. Unavailable: no whole answer after all tries, or the host is down.
         """
         name = urlsplit(url).netloc
         host = self._hosts.setdefault(name, _Host(name, asyncio.Semaphore(self.connections)))

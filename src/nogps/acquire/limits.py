@@ -70,11 +70,7 @@ FOLD = "val"  # the test fold must not steer what is trained on
 
 
 def read_weights(path: Path) -> dict[str, float]:
-    """Weights by region, an S2 token, from the validation rows of what eval wrote.
-
-    Raises:
-        InputError: the file is not there, or is no such table.
-    """
+    """Weights by region, an S2 token, from eval's validation rows; InputError if there are none."""
     try:
         # As text: pandas would take the token 47e9 for a number, and 05 for 5.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -30,9 +30,8 @@ class Source(ABC):
     async def fetch(self, url: str, http: Polite) -> Fetched:
         """The original bytes behind a candidate's url, through `http` where they lie elsewhere.
 
-        Raises:
-            Unavailable: they cannot be had this time.
-            InputError: nothing more can be had before somebody mends what it says.
+        Unavailable: they cannot be had this time. InputError: nothing more can be had before
+        somebody mends what it says.
         """
 
     def forecast(self, urls: list[str], scratch: Path) -> str:

@@ -118,11 +118,8 @@ class BaseLocator(ABC):
 
         A photo is a path, a file's bytes, a Pillow image, or a uint8 array (height, width, 3). Of
         a list, the guesses; with `together`, the one guess for photos that show one place. A file
-        is answered to the last bit as `eval` does on the same processor.
-
-        Raises:
-            images.BadImage: one of them is no picture that can be read.
-            OSError: a path cannot be opened.
+        is answered to the last bit as `eval` does on the same processor. BadImage: one of them is
+        no picture that can be read. OSError: a path cannot be opened.
         """
         if not isinstance(photos, Iterable) or isinstance(photos, str | bytes | np.ndarray):
             return self.guess([self.scores(self.square(photos))])

@@ -106,7 +106,7 @@ def scratch(params: Params) -> Path:
     """
     if source_type(params.source).local:
         return FETCHED / params.source
+    world = re.sub("[^a-z0-9]+", "-", params.world)
     if params.world == "simulated":
-        planet = f"{planet_version()}-{params.seed}-{params.simulated.photos}"
-        return FETCHED / f"{params.source}-simulated-{planet}"
-    return FETCHED / f"{params.source}-{re.sub('[^a-z0-9]+', '-', params.world)}"
+        world += f"-{planet_version()}-{params.seed}-{params.simulated.photos}"
+    return FETCHED / f"{params.source}-{world}"

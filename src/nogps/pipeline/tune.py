@@ -252,10 +252,9 @@ def dvc(*arguments: str, **options: Any) -> int:
 
 def git(*arguments: str) -> str:
     """What git prints."""
+    command = ["git", *arguments]
     try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", error)
         raise InputError(f"git {arguments[0]} failed, and experiments need it: {said}") from None
