@@ -160,10 +160,7 @@ def _tinted(colour: Colour, air: list[float]) -> Colour:
 
 
 def light_of(photo: Photo, rng: random.Random) -> SimpleNamespace:
-    """The light that the photo was taken in; `rng` makes the weather.
-
-    The sun's direction is seen from the camera: 0 is straight ahead.
-    """
+    """The light that a photo was taken in, the weather by `rng`; the sun is straight ahead at 0."""
     elevation, azimuth = sun(photo)
     direction = math.radians(azimuth - photo.heading)
     clear = rng.random() < 0.55

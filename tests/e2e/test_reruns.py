@@ -83,7 +83,7 @@ TRAINING = ["train", "eval", "report"]
         ("src/nogps/acquire/sources/folder.py", ["sample", "download"]),
         ("src/nogps/acquire/http.py", ["sample", "download"]),
         ("src/planet/picture.py", ["sample", "download"]),
-        ("src/nogps/earth/land.py", ["sample", "split", "cells", *TRAINING]),
+        ("src/nogps/earth/coast.py", ["sample", "split", "cells", *TRAINING]),
         ("src/nogps/photos/exif.py", ["sample", "download", "pack", *TRAINING]),
         ("src/nogps/photos/panorama.py", ["download", "pack", *TRAINING]),
         ("src/nogps/photos/shards.py", ["download", "pack", "split", "cells", *TRAINING]),

@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nogps.earth.coast import outlines
 from nogps.earth.geo import EARTH_RADIUS_KM, FARTHEST_KM, to_unit_vectors
-from nogps.earth.land import outlines
 
 Position = tuple[float, float]
 

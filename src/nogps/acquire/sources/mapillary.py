@@ -105,10 +105,7 @@ class Mapillary:
         return f"{self.base_url}/images?{urlencode(query, safe=',:')}"
 
     async def _get(self, url: str, http: Polite) -> dict:
-        """The API's answer; empty where it does not know the id.
-
-        The token is sent as a header, to the API alone, so that no address holds it.
-        """
+        """The API's answer, {} for an unknown id; the token is a header: no address holds it."""
         headers = {"Authorization": f"OAuth {self.token}"}
         listing = "/images?" in url
         answer = await http.get(url, judge=partial(_judge, listing=listing), headers=headers)
