@@ -1,6 +1,6 @@
 """Do photos drawn where a model was worst help more than as many drawn evenly?
 
-    python experiments/weighted_sampling.py [FOLDER]
+    python -m experiments.weighted_sampling [FOLDER]
 
 Draws a simulated planet once and keeps the photos of some photographers out of every training
 run. A first run on evenly drawn photos says where it was worst. Then, for each seed, a run on as
